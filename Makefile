@@ -1,0 +1,83 @@
+# Two commands: `make demo` shows it working, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# The newest Python from 3.11 that starts; PYTHON=... overrides.
+define find_python
+	for p in $(PYTHON) python3.14 python3.13 python3.12 python3.11 \
+	  $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-9]*/bin/python 2>/dev/null | sort -rV) python3; do \
+	  if "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; exit 0; fi; \
+	  if [ -n "$(PYTHON)" ]; then echo "PYTHON=$(PYTHON) is no working Python >= 3.11 with venv" >&2; exit 1; fi; \
+	done; echo "no Python >= 3.11 with venv found: install one or say PYTHON=/path/to/python" >&2; exit 1
+endef
+
+# A stamp for each set of packages, so that nothing is installed twice. A changed Python makes the environment anew.
+STAMP := $(VENV)/.stamp
+
+.PHONY: venv
+venv:
+	@python=$$($(find_python)); \
+	want=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	have=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true); \
+	if [ -z "$$have" ] || { [ -n "$(PYTHON)" ] && [ "$$have" != "$$want" ]; }; then \
+	  rm -rf $(VENV); echo "making $(VENV) with Python $$want"; "$$python" -m venv $(VENV); \
+	  $(BIN)/python -m pip install -q -c constraints.txt 'pip>=25.1'; \
+	fi
+
+.PHONY: install-run install-demo install-test install-check
+install-demo: venv
+	@[ $(STAMP)-demo -nt constraints.txt ] && [ $(STAMP)-demo -nt pyproject.toml ] || \
+	  { echo "installing ccproxy"; $(BIN)/pip install -q -c constraints.txt -e .; touch $(STAMP)-demo; }
+
+install-run: venv
+	@[ $(STAMP)-run -nt constraints.txt ] && [ $(STAMP)-run -nt pyproject.toml ] || \
+	  { echo "installing ccproxy with the Claude SDK"; $(BIN)/pip install -q -c constraints.txt -e '.[claude]'; touch $(STAMP)-run $(STAMP)-demo; }
+
+install-test: venv
+	@[ $(STAMP)-test -nt constraints.txt ] && [ $(STAMP)-test -nt pyproject.toml ] || \
+	  { echo "installing ccproxy with the Claude SDK and the test dependencies"; \
+	    $(BIN)/pip install -q -c constraints.txt -e '.[claude]' --group test; touch $(STAMP)-test $(STAMP)-run $(STAMP)-demo; }
+
+install-check: install-test
+	@[ $(STAMP)-check -nt constraints.txt ] && [ $(STAMP)-check -nt pyproject.toml ] || \
+	  { echo "installing the checkers"; $(BIN)/pip install -q -c constraints.txt --group lint --group types; touch $(STAMP)-check; }
+
+.PHONY: demo run test check fmt docs help constraints clean
+demo: install-demo  ## start with the built-in mock provider, ask it in each format, print what came back
+	@$(BIN)/ccproxy demo
+
+run: install-run  ## start the proxy: ccproxy serve
+	@$(BIN)/ccproxy serve
+
+test: install-test  ## run the whole suite
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: install-check  ## lint, types, import contracts, spelling
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell ccproxy tests docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
+
+fmt: install-check  ## format the code and sort the imports
+	@$(BIN)/ruff check --fix -q . || true
+	@$(BIN)/ruff format .
+
+docs: venv  ## build the documentation into site/
+	@[ $(STAMP)-docs -nt constraints.txt ] || { $(BIN)/pip install -q -c constraints.txt --group docs; touch $(STAMP)-docs; }
+	@$(BIN)/mkdocs build --strict -q
+
+constraints: venv  ## resolve every dependency anew for all supported Pythons (needs uv)
+	@uv pip compile -q --universal --python-version 3.11 --upgrade pyproject.toml --extra claude --group test --group lint --group types \
+	  --group docs --group bench --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o constraints.txt
+
+clean:  ## remove environments and caches
+	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22

@@ -1,0 +1,3 @@
+"""The wire format `anthropic`."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The wire format `openai_chat`."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The wire format `openai_responses`."""
+
+from __future__ import annotations
