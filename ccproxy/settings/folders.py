@@ -1,0 +1,34 @@
+"""Where ccproxy keeps what: the platform's own folders (https://platformdirs.readthedocs.io)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import PlatformDirs
+
+_DIRS = PlatformDirs("ccproxy", appauthor=False)
+
+
+def config_dir() -> Path:
+    """Holds `config.toml` and the list of trusted files."""
+    return Path(_DIRS.user_config_dir)
+
+
+def data_dir() -> Path:
+    """Holds logins, the ledger, raw logs and mitmproxy's own folder."""
+    return Path(_DIRS.user_data_dir)
+
+
+def runtime_dir() -> Path:
+    """Holds what lives as long as a running proxy: the minted token."""
+    return data_dir() / "run"
+
+
+def private(folder: Path) -> Path:
+    """Make `folder` if it is missing, readable by its owner alone.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,320 @@
+"""Every option of ccproxy: name, type, default, help. The one place; the reference page and the JSON Schema are generated from it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+
+
+def _sequence(value: object) -> object:
+    """A list may be written as JSON or as comma-separated words, which is what an environment variable can hold."""
+    if isinstance(value, str):
+        text = value.strip()
+        return json.loads(text) if text.startswith("[") else [word.strip() for word in text.split(",") if word.strip()]
+    return value
+
+
+def _mapping(value: object) -> object:
+    """A table may be written as a JSON object, which is what an environment variable can hold."""
+    if isinstance(value, str):
+        return json.loads(value) if value.strip() else {}
+    return value
+
+
+def _http_url(value: str) -> str:
+    """An absolute http(s) URL without user info, query or fragment; the trailing slash goes."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an absolute http:// or https:// URL")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must have no user name, query or fragment")
+    _ = parts.port  # raises ValueError where it is no number
+    return value.rstrip("/")
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value) or "/." in value:
+        raise ValueError("must be a path such as /name, of letters, digits, '-' and '_'")
+    return value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_sequence)]
+Statuses = Annotated[tuple[Annotated[int, Field(ge=400, le=599)], ...], BeforeValidator(_sequence)]
+Table = Annotated[dict[str, str], BeforeValidator(_mapping)]
+AnyTable = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Auth = Literal["auto", "oauth", "api_key", "passthrough"]
+
+
+class Section(BaseModel):
+    """A table of the configuration file. Unknown keys are errors, and so is a value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ServerSettings(Section):
+    """Where ccproxy listens and what it accepts."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on. Another than loopback needs `auth_token`.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    auth_token: SecretStr = Field(SecretStr(""), description="Token that every client must send, if set.")
+    allowed_hosts: Words = Field((), description="Further names accepted in the Host header.")
+    allowed_origins: Words = Field((), description="Web origins that may call ccproxy from a browser.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    max_body_mb: int = Field(64, ge=1, le=4096, description="Largest request body, in MB; a larger one is answered 413.")
+    connect_timeout: float = Field(10, gt=0, le=600, description="Seconds that a connection to an upstream may take.")
+    idle_timeout: int = Field(3600, ge=1, description="Seconds without any byte after which a client connection is closed.")
+    shutdown_grace: float = Field(10, ge=0, description="Seconds that running answers get when ccproxy stops.")
+    web: bool = Field(False, description="Show the raw traffic in mitmweb.")
+    web_port: int = Field(8081, ge=1, le=65535, description="Port of mitmweb.")
+    web_max_flows: int = Field(1000, ge=1, description="Exchanges that mitmweb keeps; the oldest go first.")
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK or self.host.startswith("127.")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> ServerSettings:
+        if not self.is_loopback and not self.auth_token.get_secret_value():
+            raise ValueError(
+                f"host {self.host!r} lets other machines in: set server.auth_token too (SERVER__AUTH_TOKEN or --auth-token)"
+            )
+        return self
+
+
+class OAuthSettings(Section):
+    """Where a login is made. Empty values take the provider's own, which are in the code."""
+
+    client_id: str = ""
+    authorize_url: str = ""
+    token_url: str = ""
+    redirect_uri: str = ""
+    scopes: Words = ()
+
+
+class ProviderSettings(Section):
+    """What every provider has."""
+
+    enabled: bool = Field(True, description="Whether its routes exist.")
+    prefix: Prefix
+
+
+class HttpProviderSettings(ProviderSettings):
+    """A provider that is reached over HTTP."""
+
+    base_url: HttpUrl
+    auth: Auth = Field("auto", description="Which credential goes upstream: auto, oauth, api_key or passthrough.")
+    api_key: SecretStr = Field(SecretStr(""), description="API key that is put on every request.")
+    models: Table = Field({}, description="Model names (globs) mapped to the upstream's.")
+    retries: Statuses = Field((), description="Upstream statuses that are tried again, twice, before the first byte.")
+    oauth: OAuthSettings = Field(OAuthSettings(), description="OAuth endpoints.")
+
+
+class ClaudeApiSettings(HttpProviderSettings):
+    """The Anthropic API."""
+
+    prefix: Prefix = Field("/api", description="First part of the path.")
+    base_url: HttpUrl = Field("https://api.anthropic.com", description="The upstream.")
+    identity: bool = Field(False, description="Put the Claude Code identity line first where a subscription login needs it.")
+    max_tokens: int = Field(32000, ge=1, description="max_tokens of translated requests that name none.")
+    fast: bool = Field(False, description="Let `service_tier: priority` become `speed: fast`, which costs more.")
+
+
+class CodexSettings(HttpProviderSettings):
+    """OpenAI's Codex backend."""
+
+    prefix: Prefix = Field("/api/codex", description="First part of the path.")
+    base_url: HttpUrl = Field("https://chatgpt.com/backend-api/codex", description="The upstream.")
+
+
+class ClaudeSdkSettings(ProviderSettings):
+    """Claude through the local Claude Code SDK."""
+
+    prefix: Prefix = Field("/claude", description="First part of the path.")
+    mode: Literal["plain", "agent"] = Field("plain", description="plain: a model. agent: the user's Claude Code with its tools.")
+    cli_path: str = Field("", description="The `claude` program; empty takes the one that the SDK brings.")
+    cwd: str = Field("", description="Working folder of agent mode; empty is a private empty one.")
+    setting_sources: Words = Field((), description="Claude Code settings that agent mode loads: user, project, local.")
+    tools: Words = Field((), description="Built-in tools that agent mode offers.")
+    mcp_servers: AnyTable = Field({}, description="MCP servers that agent mode starts.")
+    permission_mode: str = Field("default", description="Claude Code's permission mode in agent mode.")
+    show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows its tools' work.")
+    env: Table = Field({}, description="Environment of the Claude Code process.")
+    api_key: SecretStr = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
+    base_url: str = Field("", description="Upstream for Claude Code; empty is its own.")
+    max_processes: int = Field(8, ge=1, le=256, description="Claude Code processes at once.")
+    queue: int = Field(16, ge=0, description="Requests that may wait for a process.")
+    prewarm: int = Field(0, ge=0, description="Spare processes kept ready.")
+    session_ttl: int = Field(900, ge=1, description="Seconds that an idle session keeps its process.")
+    session_busy: Literal["wait", "reject"] = Field("wait", description="A second request of a session waits or gets 409.")
+
+
+class MockSettings(ProviderSettings):
+    """The built-in provider for trying things out."""
+
+    prefix: Prefix = Field("/mock", description="First part of the path.")
+
+
+class CustomProviderSettings(HttpProviderSettings):
+    """A provider of your own: `[providers.NAME]`."""
+
+    format: Literal["anthropic", "openai_chat", "openai_responses"] = Field("anthropic", description="What the upstream speaks.")
+    header: str = Field("x-api-key", pattern=r"^[A-Za-z0-9-]+$", description="Header that the key goes into.")
+
+    @field_validator("header")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
+
+
+class ProvidersSettings(BaseModel):
+    """The providers. Every other name is a provider of your own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+    __pydantic_extra__: dict[str, CustomProviderSettings] = Field(init=False)
+
+    claude_api: ClaudeApiSettings = ClaudeApiSettings()
+    codex: CodexSettings = CodexSettings()
+    claude_sdk: ClaudeSdkSettings = ClaudeSdkSettings()
+    mock: MockSettings = MockSettings()
+
+    @property
+    def custom(self) -> dict[str, CustomProviderSettings]:
+        return self.__pydantic_extra__ or {}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ProvidersSettings:
+        seen: dict[str, str] = {}
+        own = {"/health": "ccproxy", "/metrics": "ccproxy", "/usage": "ccproxy", "/permissions": "ccproxy"}
+        for name, provider in [*((n, getattr(self, n)) for n in type(self).model_fields), *self.custom.items()]:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f"provider name {name!r}: use lower-case letters, digits and '_'")
+            for taken in own:
+                if provider.prefix == taken or provider.prefix.startswith(taken + "/"):
+                    raise ValueError(f"providers.{name}.prefix {provider.prefix!r} is ccproxy's own: choose another")
+            if provider.enabled and (other := seen.setdefault(provider.prefix, name)) != name:
+                raise ValueError(f"providers.{name}.prefix {provider.prefix!r} belongs to providers.{other}: choose another")
+        return self
+
+
+class TranslateSettings(Section):
+    """Translation between formats."""
+
+    strict: bool = Field(False, description="Refuse what would be lost instead of listing it in x-ccproxy-loss.")
+    replay_cache_mb: int = Field(64, ge=0, description="Memory for thinking that clients do not send back; 0 is off.")
+    auto_cache_control: bool = Field(True, description="Ask Anthropic to cache prompts of OpenAI clients.")
+
+
+class PricingSettings(Section):
+    """Prices of your own, in USD per million tokens."""
+
+    overrides: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(_mapping)] = Field(
+        {}, description="Model name to prices: input, output, cache_read, cache_write."
+    )
+
+
+class LedgerSettings(Section):
+    """The record of exchanges: tokens, cost and times, never prompts."""
+
+    enabled: bool = Field(True, description="Whether exchanges are recorded.")
+    url: str = Field("", description="SQLAlchemy URL; empty is an SQLite file in ccproxy's data folder.")
+    retention_days: int = Field(365, ge=1, description="Days after which rows are deleted.")
+
+
+class RawLogSettings(Section):
+    """The raw HTTP log, for debugging. Prompts and answers are in it, secrets are not."""
+
+    enabled: bool = Field(False, description="Whether whole exchanges are written to files.")
+    dir: str = Field("", description="Folder; empty is `raw` in ccproxy's data folder.")
+    max_body_kb: int = Field(1024, ge=1, description="Most that is kept of each body.")
+    max_total_mb: int = Field(500, ge=1, description="Most that is kept in all; the oldest go first.")
+
+
+class PermissionRule(Section):
+    """One rule: `{tool="Bash(git *)", decision="allow"}`."""
+
+    tool: str = Field(min_length=1)
+    decision: Literal["allow", "deny", "ask"]
+
+
+class PermissionsSettings(Section):
+    """What tools of agent mode may do without being asked for."""
+
+    mode: Literal["ask", "allow", "deny"] = Field("ask", description="What happens where no rule matches.")
+    rules: Annotated[tuple[PermissionRule, ...], BeforeValidator(_sequence)] = Field((), description="First match wins.")
+    timeout: float = Field(300, gt=0, description="Seconds after which an unanswered question is a no.")
+
+
+class AuthSettings(Section):
+    """Where logins are stored."""
+
+    dir: str = Field("", description="Folder; empty is `auth` in ccproxy's data folder.")
+    store: Literal["file"] = Field("file", description="How they are stored.")
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Made by `ccproxy.settings.load`, which decides the precedence of its sources."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    server: ServerSettings = ServerSettings()
+    providers: ProvidersSettings = ProvidersSettings()
+    translate: TranslateSettings = TranslateSettings()
+    pricing: PricingSettings = PricingSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    raw_log: RawLogSettings = RawLogSettings()
+    permissions: PermissionsSettings = PermissionsSettings()
+    auth: AuthSettings = AuthSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` found counts: the library's own sources read names that are none of ccproxy's business."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return (init_settings, *(LayerSource(settings_cls, layer) for layer in LAYERS.get()))
+
+
+class LayerSource(PydanticBaseSettingsSource):
+    """One layer of the configuration, as pydantic-settings merges it: earlier layers win, key by key."""
+
+    def __init__(self, settings_cls: type[BaseSettings], layer: Mapping[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._layer = layer
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return self._layer.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self._layer)
+
+
+LAYERS: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar("LAYERS", default=())
+"""The layers that `load` found, the strongest first. Empty means defaults only."""
