@@ -29,6 +29,7 @@ def private(folder: Path) -> Path:
 
     Raises:
         OSError: the folder cannot be made.
+
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

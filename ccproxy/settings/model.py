@@ -76,15 +76,21 @@ class Section(BaseModel):
 class ServerSettings(Section):
     """Where ccproxy listens and what it accepts."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on. Another than loopback needs `auth_token`.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on. Another than loopback needs `auth_token`."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     auth_token: SecretStr = Field(SecretStr(""), description="Token that every client must send, if set.")
     allowed_hosts: Words = Field((), description="Further names accepted in the Host header.")
     allowed_origins: Words = Field((), description="Web origins that may call ccproxy from a browser.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
-    max_body_mb: int = Field(64, ge=1, le=4096, description="Largest request body, in MB; a larger one is answered 413.")
+    max_body_mb: int = Field(
+        64, ge=1, le=4096, description="Largest request body, in MB; a larger one is answered 413."
+    )
     connect_timeout: float = Field(10, gt=0, le=600, description="Seconds that a connection to an upstream may take.")
-    idle_timeout: int = Field(3600, ge=1, description="Seconds without any byte after which a client connection is closed.")
+    idle_timeout: int = Field(
+        3600, ge=1, description="Seconds without any byte after which a client connection is closed."
+    )
     shutdown_grace: float = Field(10, ge=0, description="Seconds that running answers get when ccproxy stops.")
     web: bool = Field(False, description="Show the raw traffic in mitmweb.")
     web_port: int = Field(8081, ge=1, le=65535, description="Port of mitmweb.")
@@ -136,7 +142,9 @@ class ClaudeApiSettings(HttpProviderSettings):
 
     prefix: Prefix = Field("/api", description="First part of the path.")
     base_url: HttpUrl = Field("https://api.anthropic.com", description="The upstream.")
-    identity: bool = Field(False, description="Put the Claude Code identity line first where a subscription login needs it.")
+    identity: bool = Field(
+        False, description="Put the Claude Code identity line first where a subscription login needs it."
+    )
     max_tokens: int = Field(32000, ge=1, description="max_tokens of translated requests that name none.")
     fast: bool = Field(False, description="Let `service_tier: priority` become `speed: fast`, which costs more.")
 
@@ -152,7 +160,9 @@ class ClaudeSdkSettings(ProviderSettings):
     """Claude through the local Claude Code SDK."""
 
     prefix: Prefix = Field("/claude", description="First part of the path.")
-    mode: Literal["plain", "agent"] = Field("plain", description="plain: a model. agent: the user's Claude Code with its tools.")
+    mode: Literal["plain", "agent"] = Field(
+        "plain", description="plain: a model. agent: the user's Claude Code with its tools."
+    )
     cli_path: str = Field("", description="The `claude` program; empty takes the one that the SDK brings.")
     cwd: str = Field("", description="Working folder of agent mode; empty is a private empty one.")
     setting_sources: Words = Field((), description="Claude Code settings that agent mode loads: user, project, local.")
@@ -167,7 +177,9 @@ class ClaudeSdkSettings(ProviderSettings):
     queue: int = Field(16, ge=0, description="Requests that may wait for a process.")
     prewarm: int = Field(0, ge=0, description="Spare processes kept ready.")
     session_ttl: int = Field(900, ge=1, description="Seconds that an idle session keeps its process.")
-    session_busy: Literal["wait", "reject"] = Field("wait", description="A second request of a session waits or gets 409.")
+    session_busy: Literal["wait", "reject"] = Field(
+        "wait", description="A second request of a session waits or gets 409."
+    )
 
 
 class MockSettings(ProviderSettings):
@@ -179,7 +191,9 @@ class MockSettings(ProviderSettings):
 class CustomProviderSettings(HttpProviderSettings):
     """A provider of your own: `[providers.NAME]`."""
 
-    format: Literal["anthropic", "openai_chat", "openai_responses"] = Field("anthropic", description="What the upstream speaks.")
+    format: Literal["anthropic", "openai_chat", "openai_responses"] = Field(
+        "anthropic", description="What the upstream speaks."
+    )
     header: str = Field("x-api-key", pattern=r"^[A-Za-z0-9-]+$", description="Header that the key goes into.")
 
     @field_validator("header")
@@ -214,7 +228,9 @@ class ProvidersSettings(BaseModel):
                 if provider.prefix == taken or provider.prefix.startswith(taken + "/"):
                     raise ValueError(f"providers.{name}.prefix {provider.prefix!r} is ccproxy's own: choose another")
             if provider.enabled and (other := seen.setdefault(provider.prefix, name)) != name:
-                raise ValueError(f"providers.{name}.prefix {provider.prefix!r} belongs to providers.{other}: choose another")
+                raise ValueError(
+                    f"providers.{name}.prefix {provider.prefix!r} belongs to providers.{other}: choose another"
+                )
         return self
 
 
@@ -262,7 +278,9 @@ class PermissionsSettings(Section):
     """What tools of agent mode may do without being asked for."""
 
     mode: Literal["ask", "allow", "deny"] = Field("ask", description="What happens where no rule matches.")
-    rules: Annotated[tuple[PermissionRule, ...], BeforeValidator(_sequence)] = Field((), description="First match wins.")
+    rules: Annotated[tuple[PermissionRule, ...], BeforeValidator(_sequence)] = Field(
+        (), description="First match wins."
+    )
     timeout: float = Field(300, gt=0, description="Seconds after which an unanswered question is a no.")
 
 

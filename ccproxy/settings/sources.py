@@ -70,6 +70,7 @@ def load(
 
     Raises:
         ConfigError: a file cannot be read or parsed, or a key or value is wrong.
+
     """
     environ = os.environ if environ is None else environ
     folder = Path.cwd() if folder is None else folder
@@ -129,7 +130,9 @@ def _variables(origin: str, variables: Mapping[str, str | None]) -> Layer:
         for part in path[:-1]:
             inner = table.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"{origin}: {name} sets a key inside {'.'.join(path[:-1])}, which is set to a plain value too")
+                raise ConfigError(
+                    f"{origin}: {name} sets a key inside {'.'.join(path[:-1])}, which is set to a plain value too"
+                )
             table = inner
         if isinstance(table.get(path[-1]), dict):
             raise ConfigError(f"{origin}: {name} and a longer name below it are both set: keep one")
@@ -152,7 +155,9 @@ def _dotenv(path: Path, warnings: list[str]) -> Layer | None:
 def _guard(layer: Layer, warnings: list[str], path: Path) -> Layer:
     kept, dropped = harmless(layer.values)
     if dropped:
-        warnings.append(f"{path} is not trusted, ignored: {', '.join(dropped)}. If the file is yours: ccproxy config trust {path.name}")
+        warnings.append(
+            f"{path} is not trusted, ignored: {', '.join(dropped)}. If the file is yours: ccproxy config trust {path.name}"
+        )
     return Layer(layer.origin, kept, layer.text, layer.variables)
 
 

@@ -30,6 +30,7 @@ def trust(path: Path) -> None:
 
     Raises:
         OSError: the file cannot be read or the list cannot be written.
+
     """
     entries = _read() | {str(path.resolve()): _digest(path.read_bytes())}
     folder = private(config_dir())

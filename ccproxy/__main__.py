@@ -1,0 +1,7 @@
+"""`python -m ccproxy`."""
+
+from __future__ import annotations
+
+from ccproxy.cli import main
+
+main()

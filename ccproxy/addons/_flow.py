@@ -1,0 +1,76 @@
+"""HTTPFlow and our values: what the gateway writes onto a flow, and how a hook of it fails.
+
+mitmproxy's addons fail open: a hook that raises is logged and the unmodified request goes on. `fail_closed` turns that round.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from mitmproxy import http
+
+from ccproxy.addons import exchange
+from ccproxy.addons.answers import error_response
+from ccproxy.errors import ExchangeError, InternalError
+from ccproxy.providers.spec import Upstream
+
+logger = logging.getLogger(__name__)
+
+Addon = TypeVar("Addon")
+Hook = Callable[[Addon, http.HTTPFlow], Any]
+
+
+def fail_closed(hook: Hook[Addon]) -> Hook[Addon]:
+    """A hook that raises answers the client with that error; nothing goes upstream."""
+
+    def refuse(flow: http.HTTPFlow, error: Exception) -> None:
+        if not isinstance(error, ExchangeError):
+            logger.error("the gateway failed in %s", hook.__name__, exc_info=error)
+            error = InternalError("ccproxy failed to handle this request; its log says more")
+        answer = error_response(exchange.begin(flow).format, error, flow.id)
+        if flow.response is not None and flow.response.stream:
+            answer.stream = False
+        flow.response = answer
+
+    if inspect.iscoroutinefunction(hook):
+
+        @functools.wraps(hook)
+        async def guarded(self: Addon, flow: http.HTTPFlow) -> None:
+            try:
+                await hook(self, flow)
+            except Exception as error:  # noqa: BLE001 - the one place where anything at all must become an answer
+                refuse(flow, error)
+
+        return guarded
+
+    @functools.wraps(hook)
+    def guarded_sync(self: Addon, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        try:
+            hook(self, flow)
+        except Exception as error:  # noqa: BLE001 - see above
+            refuse(flow, error)
+        return None
+
+    return guarded_sync
+
+
+def send_to(flow: http.HTTPFlow, upstream: Upstream, path: str) -> None:
+    """Point the flow at an upstream. The host comes from the configuration, whatever the client wrote."""
+    request = flow.request
+    request.data.scheme = upstream.scheme.encode()
+    request.data.host = upstream.host
+    request.data.port = upstream.port
+    request.data.authority = b""
+    request.data.path = (upstream.path + path).encode("utf-8", "surrogateescape")
+    request.headers["host"] = upstream.host_header
+
+
+def set_body(flow: http.HTTPFlow, body: bytes) -> None:
+    """Replace the request's body, its length told."""
+    flow.request.raw_content = body
+    flow.request.headers.pop("transfer-encoding", None)
+    flow.request.headers["content-length"] = str(len(body))

@@ -1,0 +1,38 @@
+"""Error answers as mitmproxy responses and as raw HTTP/1, in the client's format."""
+
+from __future__ import annotations
+
+import uuid
+
+from mitmproxy import http
+from mitmproxy.net.http import http1, status_codes
+
+from ccproxy.errors import ExchangeError
+from ccproxy.providers.routing import suggested_format
+from ccproxy.translate.errors import error_body, error_status
+from ccproxy.translate.formats import Format
+
+EXTRA_REASONS = {426: "Upgrade Required", 431: "Request Header Fields Too Large", 529: "Overloaded"}
+
+
+def response(status: int, body: bytes, headers: dict[str, str]) -> http.Response:
+    """A whole answer with `content-length`; header names as given."""
+    answer = http.Response.make(status, body, {**headers, "content-length": str(len(body))})
+    answer.reason = status_codes.RESPONSES.get(status) or EXTRA_REASONS.get(status, "")
+    return answer
+
+
+def error_response(fmt: Format, error: ExchangeError, flow_id: str) -> http.Response:
+    """An error in the client's format."""
+    body = error_body(fmt, error, f"req_{flow_id}")
+    headers = {"content-type": "application/json", "request-id": f"req_{flow_id}", **error.headers}
+    return response(error_status(fmt, error), body, headers)
+
+
+def last_words(error: ExchangeError, path: str = "") -> bytes:
+    """An error for a client whose request never became a flow; the connection is closed after it."""
+    flow_id = str(uuid.uuid4())
+    answer = error_response(suggested_format(path), error, flow_id)
+    answer.headers["connection"] = "close"
+    answer.headers["x-ccproxy-flow"] = flow_id
+    return bytes(http1.assemble_response(answer))

@@ -1,0 +1,147 @@
+"""HTTP/1 towards client and upstream: mitmproxy's own, with JSON errors, a limit for heads, and what real servers send.
+
+mitmproxy answers malformed requests, CONNECT and the like in HTML before any stream exists
+(https://github.com/mitmproxy/mitmproxy/blob/main/mitmproxy/proxy/layers/http/_http1.py); it takes a 1xx answer for the final one, and trailers
+stop it with NotImplementedError.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import h11
+from h11._receivebuffer import ReceiveBuffer
+from mitmproxy.connection import ConnectionState
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import RequestHeaders, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
+
+from ccproxy.addons.answers import last_words
+from ccproxy.errors import BadRequest, ExchangeError, HeadersTooLarge, RequestTooLarge, UpstreamBroken
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD = 64 * 1024
+"""Most bytes of a request's head; real ones have 2 to 8 KB."""
+
+
+class _WithoutTrailers:
+    """A body reader that ends a message where its trailers begin: nobody in this field sends any that matter."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def __call__(self, buffer: ReceiveBuffer) -> Any:
+        event = self._reader(buffer)
+        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
+
+    def read_eof(self) -> Any:
+        return self._reader.read_eof()
+
+
+class _TrailersDropped(Http1Connection):
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if not isinstance(self.body_reader, _WithoutTrailers):
+            self.body_reader = _WithoutTrailers(self.body_reader)  # type: ignore[assignment]  # same calls, no common class
+        yield from super().read_body(event)
+
+
+class ClientSide(_TrailersDropped, Http1Server):
+    """Reads requests, writes answers; whatever goes wrong here is told in JSON."""
+
+    def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        if not isinstance(event, ResponseProtocolError):
+            yield from super().send(event)
+            return
+        if not self.conn.state & ConnectionState.CAN_WRITE:
+            return
+        error = _as_error(event)
+        if not self.response and error is not None:
+            if self.request is not None and self.request.method == "CONNECT":
+                error = BadRequest(
+                    "ccproxy is no forward proxy: set the client's base URL to it, not HTTP_PROXY or HTTPS_PROXY"
+                )
+            yield commands.SendData(self.conn, last_words(error, self.request.path if self.request else ""))
+        yield commands.CloseConnection(self.conn)
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        if not isinstance(event, events.DataReceived):
+            yield commands.CloseConnection(self.conn)
+            return
+        lines = self.buf.maybe_extract_lines()
+        if not lines:
+            if len(self.buf) > MAX_HEAD:
+                yield from self._refuse(HeadersTooLarge(f"the request's head is larger than {MAX_HEAD // 1024} KB"))
+            elif bytes(self.buf).startswith(b"\x16\x03"):
+                logger.warning("a client speaks TLS to ccproxy: its base URL must begin with http://")
+                yield from self._refuse(BadRequest("this is plain HTTP: the base URL must begin with http://"))
+            return
+        if sum(map(len, lines)) > MAX_HEAD:
+            yield from self._refuse(HeadersTooLarge(f"the request's head is larger than {MAX_HEAD // 1024} KB"))
+            return
+        try:
+            self.request = http1.read_request_head([bytes(line) for line in lines])
+            size = http1.expected_http_body_size(self.request)
+        except ValueError as error:
+            # mitmproxy's message quotes the line, in which a key may stand
+            yield from self._refuse(
+                BadRequest("the request is no valid HTTP/1.1: its head cannot be read"), cause=error
+            )
+            return
+        if self.request.data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
+            yield from self._refuse(BadRequest("ccproxy speaks HTTP/1.1 to clients; HTTP/2 needs TLS"))
+            return
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, size == 0))
+        self.body_reader = make_body_reader(size)
+        self.state = self.read_body
+        yield from self.state(event)
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        # A chunk size that is none is told in JSON too, before the connection closes.
+        for command in super().read_body(event):
+            broken = isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError)
+            if broken and not self.response and isinstance(event, events.DataReceived):
+                yield commands.SendData(self.conn, last_words(BadRequest("the request's body is no valid HTTP/1.1")))
+            yield command
+
+    def _refuse(self, error: ExchangeError, cause: Exception | None = None) -> layer.CommandGenerator[None]:
+        logger.info("refused before it was a request: %s%s", error, f" ({type(cause).__name__})" if cause else "")
+        yield commands.SendData(self.conn, last_words(error))
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
+
+
+class UpstreamSide(_TrailersDropped, Http1Client):
+    """Writes requests, reads answers. Interim answers (100, 103) are passed over: the final one follows."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        while isinstance(event, events.DataReceived) and self.request and self._is_interim():
+            if not self.buf.maybe_extract_lines():
+                return
+        yield from super().read_headers(event)
+
+    def _is_interim(self) -> bool:
+        start = bytes(self.buf)[:13]
+        return start.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and start[9:12] != b"101"
+
+
+def upstream_side(context: Context) -> layer.Layer:
+    """What speaks to an upstream on a connection that is open."""
+    return UpstreamSide(context)
+
+
+def _as_error(event: ResponseProtocolError) -> ExchangeError | None:
+    """The error behind a protocol error, or None where mitmproxy wants the connection closed without a word."""
+    code: Any = event.code
+    status = code.http_status_code() if hasattr(code, "http_status_code") else code  # an int up to mitmproxy 11.0
+    if status is None or status in (204, 444, 499):
+        return None
+    if status == 413:
+        return RequestTooLarge(event.message)
+    if 400 <= status < 500:
+        return BadRequest(event.message)
+    return UpstreamBroken(event.message)

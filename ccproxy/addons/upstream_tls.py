@@ -1,0 +1,26 @@
+"""TLS towards upstreams, without the certificate authority that a forward proxy makes for its clients.
+
+ccproxy's clients speak plain HTTP to loopback, so no key is made, nothing is written at the start, and a read-only home is no trouble.
+"""
+
+from __future__ import annotations
+
+from mitmproxy import http
+from mitmproxy.addons.tlsconfig import TlsConfig
+
+_CERTIFICATES = frozenset({"confdir", "certs", "key_size", "cert_passphrase"})
+
+
+class UpstreamTls(TlsConfig):
+    """mitmproxy's TlsConfig without its certificate store."""
+
+    name = "tlsconfig"
+
+    def configure(self, updated: set[str]) -> None:
+        super().configure(updated - _CERTIFICATES)
+
+    def running(self) -> None:
+        """Mitmproxy's makes the certificate store here, if nothing has made it before."""
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Mitmproxy 12 serves its certificate authority's revocation list here; there is none."""

@@ -1,0 +1,14 @@
+"""`ccproxy addon-path`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def addon_path() -> None:
+    """Print the script that loads ccproxy into a stock mitmproxy: mitmdump -s "$(ccproxy addon-path)"."""
+    import ccproxy.addons
+
+    typer.echo(str(Path(ccproxy.addons.__file__).with_name("script.py")))

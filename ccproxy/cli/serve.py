@@ -1,0 +1,127 @@
+"""`ccproxy serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ccproxy.cli.console import fail, load_settings
+
+
+def serve(
+    host: str = typer.Option(
+        None, help="Address to listen on. Another than loopback needs --auth-token.", show_default="127.0.0.1"
+    ),
+    port: int = typer.Option(None, help="Port to listen on; 0 picks a free one.", show_default="8000"),
+    web: bool = typer.Option(None, "--web/--no-web", help="Show the raw traffic in mitmweb.", show_default="--no-web"),
+    web_port: int = typer.Option(None, help="Port of mitmweb.", show_default="8081"),
+    web_open: bool = typer.Option(False, "--web-open", help="Open mitmweb in the browser."),
+    log_level: str = typer.Option(None, help="debug, info, warning or error.", show_default="info"),
+    config: Path = typer.Option(None, help="Configuration file.", show_default="./ccproxy.toml or the user's own"),
+    auth_token: str = typer.Option(None, help="Token that every client must send.", show_default=False),
+    reload: bool = typer.Option(False, "--reload", help="Restart when the configuration or the code changes."),
+    set_: list[str] = typer.Option(
+        [], "--set", metavar="NAME=VALUE", help="An option of mitmproxy's own; may be repeated."
+    ),
+    script: list[Path] = typer.Option([], "-s", "--script", help="A mitmproxy script; may be repeated."),
+    record: Path = typer.Option(None, help="Keep whole exchanges in this file (.flow or .har).", show_default=False),
+) -> None:
+    """Start the proxy.
+
+    Example: ccproxy serve --port 8000 --web
+    """
+    flags: dict[str, Any] = {
+        key: value
+        for key, value in {
+            "host": host, "port": port, "web": web, "web_port": web_port, "log_level": log_level, "auth_token": auth_token,
+        }.items()
+        if value is not None
+    }  # fmt: skip
+    loaded = load_settings({"server": flags} if flags else {}, config)
+    from ccproxy.errors import StartError
+    from ccproxy.server import Extras, Host
+
+    _logging(loaded.settings.server.log_level)
+    for warning in loaded.warnings:
+        logging.getLogger("ccproxy").warning("%s", warning)
+    extras = Extras(options=set_, scripts=[str(path) for path in script], record=record, web_open=web_open)
+    watched = [loaded.file] if loaded.file else []
+    try:
+        restart = asyncio.run(_run(Host(loaded.settings, extras), watch=watched if reload else None))
+    except StartError as error:
+        fail(str(error))
+    if restart:
+        os.execv(sys.executable, [sys.executable, "-m", "ccproxy", *sys.argv[1:]])  # noqa: S606 - ourselves, with the same arguments
+
+
+async def _run(host: Any, watch: list[Path] | None) -> bool:
+    """Run until a signal, the first of which lets running answers end. True if a change asks for a restart."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[Any]] = set()
+    changed = False
+
+    def on_signal() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _on(loop, number, host.stop)  # the second one stops at once
+        tasks.add(loop.create_task(host.drain()))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _on(loop, number, on_signal)
+
+    async def announce() -> None:
+        await host.started.wait()
+        typer.echo(_banner(host))
+
+    async def reload_on_change() -> None:
+        nonlocal changed
+        from ccproxy.cli.reload import change
+
+        await change(watch or [])
+        changed = True
+        await host.drain()
+
+    tasks.add(loop.create_task(announce()))
+    if watch is not None:
+        tasks.add(loop.create_task(reload_on_change()))
+    try:
+        await host.run()
+    finally:
+        for task in tasks:
+            task.cancel()
+    return changed
+
+
+def _on(loop: asyncio.AbstractEventLoop, number: signal.Signals, callback: Any) -> None:
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # Windows' loop has no signal handlers
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
+
+
+def _banner(host: Any) -> str:
+    settings = host.settings
+    names = [f"[{name}]" if ":" in name else name for name in host.hosts]
+    lines = [f"ccproxy listens on {' and '.join(f'http://{name}:{host.port}' for name in names)}"]
+    if host.web_url:
+        lines.append(f"mitmweb: {host.web_url}")
+    sdk = settings.providers.claude_sdk
+    if sdk.enabled:
+        lines.append(f"{sdk.prefix} is in {sdk.mode} mode")
+    return "\n".join(lines)
+
+
+def _logging(level: str) -> None:
+    """One handler on stderr. mitmproxy's own records are for debugging, and only its warnings are for everybody."""
+    logging.basicConfig(
+        format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level.upper(), stream=sys.stderr, force=True
+    )
+    logging.getLogger("mitmproxy").setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    for noisy in ("asyncio", "tornado", "hpack", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

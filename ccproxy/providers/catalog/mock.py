@@ -1,0 +1,16 @@
+"""The built-in provider for trying things out: deterministic, without credentials or network."""
+
+from __future__ import annotations
+
+from ccproxy.providers.endpoints import table
+from ccproxy.providers.spec import Provider
+from ccproxy.settings import Settings
+from ccproxy.translate.formats import Format
+
+
+def providers(settings: Settings) -> list[Provider]:
+    """The provider, if it is enabled."""
+    own = settings.providers.mock
+    if not own.enabled:
+        return []
+    return [Provider(name="mock", prefix=own.prefix, format=Format.ANTHROPIC, endpoints=table(None))]

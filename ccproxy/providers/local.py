@@ -1,0 +1,51 @@
+"""What a provider inside this process offers: Anthropic Messages as parsed objects. The gateway does the HTTP and the other formats."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ccproxy.errors import CcproxyError
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRequest:
+    """An Anthropic Messages request."""
+
+    body: dict[str, Any]
+    session_id: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The client's `anthropic-*` and `x-claude-code-*` headers in lower case; never a credential."""
+
+
+class Dropped(CcproxyError):
+    """The answer breaks off without an end: the client's connection is cut, as a dying upstream would cut it."""
+
+
+class LocalProvider(Protocol):
+    """A provider that answers inside this process."""
+
+    def stream(self, request: LocalRequest) -> AsyncIterator[dict[str, Any]]:
+        """The events of a streamed answer: message_start … message_stop, and `ping` in long silences.
+
+        An `ExchangeError` before the first event becomes an HTTP error, one after it the stream's error event; `Dropped` cuts the connection.
+        Cancelling the iteration stops all work within 0.2 s.
+        """
+        ...
+
+    async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
+        """`{"input_tokens": n}`."""
+        ...
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Anthropic model objects."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """For `/health`; no secrets."""
+        ...
+
+    async def aclose(self) -> None:
+        """The proxy stops: nothing may stay behind."""
+        ...

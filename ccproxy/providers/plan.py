@@ -1,0 +1,118 @@
+"""What goes to an upstream: which header fields, whose credential. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+
+from ccproxy.errors import Unauthenticated
+from ccproxy.providers.spec import Provider, Upstream
+
+Field = tuple[bytes, bytes]
+
+CLIENT_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+"""Where clients put a key: the older Anthropic SDKs use x-api-key, the newer ones and OpenAI's a bearer token."""
+
+PRIVATE = CLIENT_CREDENTIALS | {b"x-ccproxy-token", b"proxy-authorization", b"cookie"}
+"""Taken off every flow at once. Cookies for 127.0.0.1 belong to whatever else runs there, never to an upstream."""
+
+# https://www.rfc-editor.org/rfc/rfc9110#name-connection; transfer-encoding stays: mitmproxy writes the body by it
+HOP_BY_HOP = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"http2-settings",
+                        b"proxy-authenticate", b"expect"})  # fmt: skip
+
+
+def public_fields(fields: Iterable[Field]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    """Split a client's header fields into those that a flow may keep and the private ones."""
+    public, private = [], []
+    for field in fields:
+        (private if field[0].lower() in PRIVATE else public).append(field)
+    return tuple(public), tuple(private)
+
+
+def request_fields(
+    fields: Iterable[Field], upstream: Upstream, credential: Iterable[Field], provider: Provider
+) -> tuple[Field, ...]:
+    """The header fields for the wire: the client's without hop-by-hop ones, the upstream's own Host, the credential.
+
+    Order and spelling of what the client sent are kept.
+    """
+    fields = tuple(fields)
+    dropped = HOP_BY_HOP | _named_by_connection(fields)
+    out: list[Field] = [(b"Host", upstream.host_header.encode())]
+    seen = set()
+    for field in fields:
+        name = field[0].lower()
+        if name == b"host" or name in dropped or name.startswith(b"x-ccproxy-"):
+            continue
+        seen.add(name)
+        out.append(field)
+    out += [(n.encode(), v.encode()) for n, v in provider.default_headers if n.encode() not in seen]
+    out += credential
+    return tuple(out)
+
+
+def response_fields(fields: Iterable[Field], flow_id: str) -> tuple[Field, ...]:
+    """The header fields for the client: the upstream's without hop-by-hop ones, and the flow's id."""
+    fields = tuple(fields)
+    dropped = HOP_BY_HOP | _named_by_connection(fields)
+    out = [field for field in fields if field[0].lower() not in dropped]
+    out.append((b"x-ccproxy-flow", flow_id.encode()))
+    return tuple(out)
+
+
+def _named_by_connection(fields: Iterable[Field]) -> frozenset[bytes]:
+    """Header names that a Connection header declares to be for this hop only."""
+    values = [value for name, value in fields if name.lower() == b"connection"]
+    if not values or values == [b"keep-alive"]:
+        return frozenset()
+    named = {word.strip().lower() for value in values for word in value.split(b",")}
+    return frozenset(named - {b"close", b"content-length", b"transfer-encoding", b"host"})
+
+
+def credential_fields(provider: Provider, client: Iterable[Field]) -> tuple[Field, ...]:
+    """The credential that goes upstream without a login: a configured key, or the client's own where that is allowed.
+
+    `client` are the credential fields that the client sent, without ccproxy's own token.
+
+    Raises:
+        Unauthenticated: there is none; the message names what to do.
+
+    """
+    rule = provider.credential
+    if rule is None:
+        return ()
+    if provider.auth in {"api_key", "auto"} and provider.api_key:
+        return (key_field(rule.header, provider.api_key),)
+    own = tuple(field for field in client if field[0].lower() in CLIENT_CREDENTIALS)
+    if provider.auth == "passthrough":
+        if own:
+            return own
+        raise Unauthenticated(f"{provider.name} passes the client's own key through, and the client sent none")
+    if provider.auth == "auto":
+        if rule.own_shape is None:
+            return ()  # a provider of the user's own without a key: many local servers want none
+        if shaped := tuple(field for field in own if rule.own_shape.fullmatch(key_of(field))):
+            return shaped
+    login = f"run `{rule.login}` or " if rule.login and provider.auth != "api_key" else ""
+    raise Unauthenticated(f"no credential for {provider.name}: {login}set {rule.setting}")
+
+
+def key_field(header: str, key: str) -> Field:
+    """A key as a header field; `authorization` takes it as a bearer token."""
+    return (header.encode(), b"Bearer " + key.encode() if header == "authorization" else key.encode())
+
+
+def key_of(field: Field) -> str:
+    """The key in a credential field, without `Bearer`. Empty where it is not text."""
+    value = field[1].decode("latin-1").strip()
+    scheme, _, token = value.partition(" ")
+    return token.strip() if field[0].lower() == b"authorization" and scheme.lower() == "bearer" else value
+
+
+def mapped_model(models: Mapping[str, str], model: str) -> str:
+    """The upstream's name for a model: an exact entry of the map, else the first glob that matches, else the name itself."""
+    if not models:
+        return model
+    if exact := models.get(model):
+        return exact
+    return next((target for glob, target in models.items() if fnmatch.fnmatchcase(model, glob)), model)

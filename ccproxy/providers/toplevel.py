@@ -1,0 +1,126 @@
+"""Changes to single top-level keys of a JSON object that leave every other byte as it was.
+
+Re-printing a body would change escapes, number spellings and white space, on which upstreams' caches and signatures hang.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from json.decoder import JSONDecoder, scanstring
+from typing import Any, Final
+
+from ccproxy.errors import BadRequest
+
+_DECODER: Final = JSONDecoder()
+_SPACE: Final = " \t\n\r"
+
+
+class _Remove:
+    """The type of `REMOVE`."""
+
+
+REMOVE: Final = _Remove()
+"""In `edited`: take the key out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One key of the object and where it stands in the text."""
+
+    key: str
+    value: Any
+    start: int
+    """Where the key's quote is."""
+    value_start: int
+    end: int
+    """Behind the value."""
+
+
+def loads(body: bytes) -> Any:
+    """Parse a body.
+
+    Raises:
+        BadRequest: it is no JSON; the message says where.
+
+    """
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        raise BadRequest(f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is no JSON: {type(error).__name__}") from None
+
+
+def members(text: str) -> Iterator[Member]:
+    """The top-level members of a JSON object that `loads` accepts, in order.
+
+    Raises:
+        BadRequest: the text is no JSON object.
+
+    """
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        raise BadRequest("the body must be a JSON object")
+    at = _skip(text, at + 1)
+    while text[at : at + 1] == '"':
+        start = at
+        key, at = scanstring(text, at + 1)
+        at = _skip(text, at)
+        if text[at : at + 1] != ":":
+            raise BadRequest(f"the body is no JSON: ':' expected at character {at}")
+        value_start = _skip(text, at + 1)
+        try:
+            value, at = _DECODER.raw_decode(text, value_start)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise BadRequest(f"the body is no JSON: {error} in {key!r}") from None
+        yield Member(key, value, start, value_start, at)
+        at = _skip(text, at)
+        if text[at : at + 1] == ",":
+            at = _skip(text, at + 1)
+
+
+def edited(text: str, found: list[Member], changes: Mapping[str, object]) -> str:
+    """`text` with the keys of `changes` set, added at the end, or removed (`REMOVE`); all else as it was."""
+    out: list[str] = []
+    position = 0
+    missing = {key: value for key, value in changes.items() if value is not REMOVE}
+    for index, member in enumerate(found):
+        if member.key not in changes:
+            continue
+        value = changes[member.key]
+        missing.pop(member.key, None)
+        if value is not REMOVE:
+            out += (text[position : member.value_start], _dumps(value))
+            position = member.end
+        elif index + 1 < len(found):
+            out.append(text[position : member.start])
+            position = found[index + 1].start
+        else:  # the last member goes together with the comma before it, if one of those before stays
+            out.append(text[position : member.start])
+            position = member.end
+    close = text.rindex("}")
+    head = "".join(out) + text[position:close]
+    tail = text[close:]
+    if REMOVE in changes.values():
+        head = _without_last_comma(head)
+    for key, value in missing.items():
+        stripped = head.rstrip(_SPACE)
+        head = head + ("" if stripped.endswith("{") else ",") + f"{_dumps(key)}:{_dumps(value)}"
+    return head + tail
+
+
+def _without_last_comma(head: str) -> str:
+    stripped = head.rstrip(_SPACE)
+    return stripped[:-1] if stripped.endswith(",") else head
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at : at + 1] and text[at] in _SPACE:
+        at += 1
+    return at
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

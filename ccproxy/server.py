@@ -1,0 +1,280 @@
+"""The composition root: settings in, a running proxy out. With `ccproxy.addons` the only room that knows mitmproxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import certifi
+from mitmproxy import exceptions, log, master, options
+from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.proxy import server as proxy_server
+
+from ccproxy.addons.chain import Parts, addons
+from ccproxy.addons.upstream_tls import UpstreamTls
+from ccproxy.errors import StartError
+from ccproxy.providers.local import LocalProvider
+from ccproxy.providers.mock import Mock
+from ccproxy.providers.registry import providers
+from ccproxy.providers.routing import Router
+from ccproxy.settings import Settings
+from ccproxy.settings.folders import data_dir, private
+
+logger = logging.getLogger(__name__)
+
+UNROUTED = "http://unrouted.invalid"
+"""Where mitmproxy would send what no route takes: a name that never resolves (RFC 6761). The gateway answers 404 before that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the command line adds for mitmproxy itself."""
+
+    options: Sequence[str] = ()
+    """`name=value`, as mitmproxy's `--set`."""
+    scripts: Sequence[str] = ()
+    record: Path | None = None
+    web_open: bool = False
+
+    @property
+    def need_all_addons(self) -> bool:
+        return bool(self.options or self.scripts or self.record)
+
+
+@dataclass(slots=True)
+class Host:
+    """A proxy in this process."""
+
+    settings: Settings
+    extras: Extras = field(default_factory=Extras)
+    hosts: tuple[str, ...] = ()
+    port: int = 0
+    """The port that it listens on, once it does."""
+    web_url: str = ""
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    _master: master.Master | None = None
+
+    async def run(self) -> None:
+        """Listen until `stop` or `drain` is called.
+
+        Raises:
+            StartError: the port is taken, the address cannot be bound, or an addon failed at the start.
+
+        """
+        self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
+        with _idle_timeout(self.settings.server.idle_timeout):
+            self._master = self._make_master()
+            check = StartCheck(self)
+            self._master.addons.add(check)
+            try:
+                await self._master.run()
+            except OSError as error:  # mitmweb's own listener
+                raise StartError(_bind_failure(error)) from error
+            finally:
+                check.close()
+
+    def stop(self) -> None:
+        """Stop at once."""
+        if self._master:
+            self._master.shutdown()
+
+    async def drain(self) -> None:
+        """Accept nothing new, give running answers their grace, then stop."""
+        if self._master is None:
+            return
+        self._master.options.update(server=False)
+        gateway = self._master.addons.get("gateway")
+        deadline = asyncio.get_running_loop().time() + self.settings.server.shutdown_grace
+        while gateway.live and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # what was written last leaves the process
+        self._master.shutdown()
+
+    def _make_master(self) -> master.Master:
+        opts = options.Options()
+        try:
+            made = (
+                self._web_master(opts) if self.settings.server.web else _plain_master(opts, self.extras.need_all_addons)
+            )
+            install(made, addons(parts(self.settings)))
+            opts.update(**gateway_options(self.settings))
+            opts.update(mode=[f"reverse:{UNROUTED}@{host}:{self.port}" for host in self.hosts])
+            if self.extras.scripts:
+                opts.update(scripts=[str(Path(script).expanduser()) for script in self.extras.scripts])
+            if self.extras.record:
+                name = "hardump" if self.extras.record.suffix == ".har" else "save_stream_file"
+                opts.update(**{name: str(self.extras.record)})
+            opts.set(*self.extras.options)
+        except exceptions.OptionsError as error:
+            raise StartError(f"mitmproxy does not take its options: {error}") from error
+        return made
+
+    def _web_master(self, opts: options.Options) -> master.Master:
+        from ccproxy.addons.web import web_master
+
+        server = self.settings.server
+        made, self.web_url = web_master(opts, port=server.web_port, open_browser=self.extras.web_open)
+        return made
+
+
+class StartCheck:
+    """Makes a failed start end the program: a trimmed Master would log the failure and run on without a listener."""
+
+    name = "errorcheck"  # mitmproxy's Master asks the addon of this name
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._errors = _Errors()
+        self._errors.install()
+
+    async def shutdown_if_errored(self) -> None:
+        """Raises StartError if anything has been logged as an error since the start."""
+        await asyncio.sleep(0)  # log records of other tasks
+        if self._errors.records:
+            raise StartError("; ".join(dict.fromkeys(record.getMessage() for record in self._errors.records)))
+
+    def finish(self) -> None:
+        """The start is over, and well."""
+        self._errors.uninstall()
+        self._host.started.set()
+
+    def close(self) -> None:
+        self._errors.uninstall()
+
+
+class _Errors(log.MitmLogHandler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def parts(settings: Settings) -> Parts:
+    """Everything that the addons are given."""
+    router = Router(providers(settings))
+    local: dict[str, LocalProvider] = {}
+    if settings.providers.mock.enabled:
+        local["mock"] = Mock()
+    return Parts(settings, router, local)
+
+
+def install(made: master.Master, ours: list[Any]) -> None:
+    """Put our addons before mitmproxy's own; see `ccproxy.addons.chain`."""
+    made.addons.add(*ours)
+    made.addons.chain[:] = [*ours, *(addon for addon in made.addons.chain if addon not in ours)]
+
+
+def gateway_options(settings: Settings) -> dict[str, Any]:
+    """Mitmproxy's options that the gateway depends on."""
+    wanted: dict[str, Any] = {
+        "connection_strategy": "lazy",  # the upstream is known only once the request is
+        "keep_host_header": True,  # else mitmproxy overwrites Host before it can be checked
+        "confdir": str(data_dir() / "mitmproxy"),
+        "tcp_timeout": settings.server.idle_timeout,
+    }
+    if bundle := ca_bundle():
+        wanted["ssl_verify_upstream_trusted_ca"] = str(bundle)
+    known = options.Options()
+    return {name: value for name, value in wanted.items() if name != "tcp_timeout" or name in known}
+
+
+def ca_bundle() -> Path | None:
+    """A company's CAs together with the usual ones, or None if the environment names none.
+
+    mitmproxy trusts certifi alone, and a file given to it replaces that.
+
+    Raises:
+        StartError: a file that the environment names cannot be read.
+
+    """
+    extra = next((path for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if (path := os.environ.get(name))), None)
+    if not extra:
+        return None
+    try:
+        certificates = Path(certifi.where()).read_bytes() + b"\n" + Path(extra).read_bytes()
+        bundle = private(data_dir()) / "ca-bundle.pem"
+        if not bundle.exists() or bundle.read_bytes() != certificates:
+            bundle.write_bytes(certificates)
+    except OSError as error:
+        raise StartError(f"the CAs of SSL_CERT_FILE or REQUESTS_CA_BUNDLE cannot be used: {error}") from error
+    return bundle
+
+
+def addresses(host: str, port: int) -> tuple[tuple[str, ...], int]:
+    """The addresses to listen on and the port, a free one for port 0; 127.0.0.1 and ::1 go together.
+
+    Raises:
+        StartError: another program listens there, or the address is none of this machine's.
+
+    """
+    hosts = ("127.0.0.1", "::1") if host in {"127.0.0.1", "localhost", "::1"} else (host,)
+    found = []
+    for name in hosts:
+        try:
+            bound = _bindable(name, port)
+        except OSError as error:
+            if len(hosts) > 1 and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} and name != host:
+                continue  # no IPv6, or no IPv4, on this machine
+            raise StartError(_bind_failure(error, name, port)) from error
+        port = port or bound
+        found.append(name)
+    return tuple(found), port
+
+
+def _bindable(host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen(1)
+        return int(probe.getsockname()[1])
+
+
+def _bind_failure(error: OSError, host: str = "", port: int = 0) -> str:
+    if not host:
+        return str(error)
+    where = f"{host} port {port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program: choose another port with --port (or SERVER__PORT)"
+    if error.errno == errno.EACCES:
+        return f"{where} needs more rights: choose a port from 1024 up with --port"
+    return f"cannot listen on {where}: {error.strerror or error} (see --host and --port)"
+
+
+def _plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # noqa: FBT001
+    """Mitmproxy with what a reverse proxy needs, or with all its addons where their options or scripts are asked for."""
+    made = master.Master(opts)
+    if all_addons:
+        from mitmproxy.addons import default_addons
+
+        made.addons.add(
+            *(addon for addon in default_addons() if addon.__class__.__name__ not in {"TlsConfig", "Onboarding"})
+        )
+        made.addons.add(UpstreamTls())
+    else:
+        made.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer(), UpstreamTls())
+    return made
+
+
+@contextlib.contextmanager
+def _idle_timeout(seconds: int) -> Iterator[None]:
+    """Mitmproxy 11.0 has its client time-out as a constant, 12 as the option `tcp_timeout`."""
+    before = getattr(proxy_server, "TCP_TIMEOUT", None)
+    if before is not None:
+        proxy_server.TCP_TIMEOUT = seconds  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if before is not None:
+            proxy_server.TCP_TIMEOUT = before  # type: ignore[attr-defined]
