@@ -19,6 +19,7 @@ from mitmproxy.addons import core, next_layer, proxyserver
 from mitmproxy.proxy import server as proxy_server
 
 from ccproxy.addons.chain import Parts, addons
+from ccproxy.addons.dispatch import FixedChain
 from ccproxy.addons.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
 from ccproxy.providers.local import LocalProvider
@@ -104,9 +105,9 @@ class Host:
             made = (
                 self._web_master(opts) if self.settings.server.web else _plain_master(opts, self.extras.need_all_addons)
             )
-            install(made, addons(parts(self.settings)))
+            install(made, addons_for(self.settings))
             opts.update(**gateway_options(self.settings))
-            opts.update(mode=[f"reverse:{UNROUTED}@{host}:{self.port}" for host in self.hosts])
+            opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:
                 opts.update(scripts=[str(Path(script).expanduser()) for script in self.extras.scripts])
             if self.extras.record:
@@ -121,8 +122,18 @@ class Host:
         from ccproxy.addons.web import web_master
 
         server = self.settings.server
-        made, self.web_url = web_master(opts, port=server.web_port, open_browser=self.extras.web_open)
+        made, self.web_url = web_master(
+            opts, port=server.web_port, max_flows=server.web_max_flows, open_browser=self.extras.web_open
+        )
         return made
+
+
+class TrimmedMaster(master.Master):
+    """A Master whose chain does not change while it runs."""
+
+    def __init__(self, opts: options.Options) -> None:
+        super().__init__(opts)
+        self.addons = FixedChain(self)
 
 
 class StartCheck:
@@ -152,7 +163,7 @@ class StartCheck:
 
 class _Errors(log.MitmLogHandler):
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__(logging.ERROR)  # type: ignore[no-untyped-call]
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -166,6 +177,26 @@ def parts(settings: Settings) -> Parts:
     if settings.providers.mock.enabled:
         local["mock"] = Mock()
     return Parts(settings, router, local)
+
+
+def addons_for(settings: Settings) -> list[Any]:
+    """ccproxy's addons, as configured."""
+    return addons(parts(settings))
+
+
+def listen_modes(settings: Settings) -> list[str]:
+    """mitmproxy's modes for where ccproxy listens.
+
+    Raises:
+        StartError: see `addresses`.
+
+    """
+    return modes(*addresses(settings.server.host, settings.server.port))
+
+
+def modes(hosts: Sequence[str], port: int) -> list[str]:
+    """mitmproxy's mode specs for these addresses."""
+    return [f"reverse:{UNROUTED}@{host}:{port}" for host in hosts]
 
 
 def install(made: master.Master, ours: list[Any]) -> None:
@@ -254,15 +285,16 @@ def _bind_failure(error: OSError, host: str = "", port: int = 0) -> str:
 
 def _plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # noqa: FBT001
     """Mitmproxy with what a reverse proxy needs, or with all its addons where their options or scripts are asked for."""
-    made = master.Master(opts)
     if all_addons:
         from mitmproxy.addons import default_addons
 
+        made = master.Master(opts)
         made.addons.add(
             *(addon for addon in default_addons() if addon.__class__.__name__ not in {"TlsConfig", "Onboarding"})
         )
         made.addons.add(UpstreamTls())
     else:
+        made = TrimmedMaster(opts)
         made.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer(), UpstreamTls())
     return made
 

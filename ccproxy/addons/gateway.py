@@ -97,14 +97,14 @@ class Gateway:
                 self.guard.check_token(private)
             flow.response = self.own.answer(request.method, path)
             return
+        if request.headers.get("upgrade", "").lower() == "websocket" and self.router.knows(path):
+            raise UpgradeRequired("ccproxy serves this route over HTTP: send a POST with stream=true")
         exchange.route = route = self.router.match(request.method, path)
         exchange.format = route.format
         if route.operation is Operation.PROBE:
             flow.response = response(200, b"", {})
             return
         exchange.client_credential = self.guard.check_token(private)
-        if request.headers.get("upgrade", "").lower() == "websocket":
-            raise UpgradeRequired("ccproxy serves this route over HTTP: send a POST with stream=true")
 
     @fail_closed
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -353,6 +353,8 @@ async def _fold(body: LocalBody) -> dict[str, Any]:
             case {"type": "message_delta", "delta": delta, "usage": usage}:
                 message |= delta
                 message["usage"] |= usage
+            case _:
+                pass
     return message
 
 

@@ -51,7 +51,7 @@ class Guard:
 
         """
         headers = request.headers
-        origin = headers.get("origin", "")
+        origin: str = headers.get("origin", "")
         if origin and origin.lower() in self.origins:
             return origin
         if origin and origin.lower() != f"http://{headers.get('host', '').lower()}":

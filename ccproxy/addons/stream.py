@@ -12,10 +12,11 @@ The states are those of mitmproxy's HttpStream (mitmproxy/proxy/layers/http/__in
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mitmproxy import flow as mflow, http
 from mitmproxy.connection import Connection, Server
@@ -55,8 +56,10 @@ from ccproxy.addons.answers import error_response
 from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.addons.http1 import ClientSide, UpstreamSide
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
-from ccproxy.providers.plan import response_fields
+from ccproxy.providers.plan import Field, response_fields
 from ccproxy.translate.errors import error_event
+
+Message = TypeVar("Message", http.Request, http.Response)
 
 ATTEMPTS = 3
 """Attempts at an upstream in all, before the first byte of the answer."""
@@ -69,7 +72,7 @@ try:
 
     _CUT: Any = ErrorCode.KILL
 except ImportError:
-    from mitmproxy.net.http.status_codes import NO_RESPONSE as _CUT  # type: ignore[no-redef]  # mitmproxy 11.0
+    from mitmproxy.net.http.status_codes import NO_RESPONSE as _CUT  # mitmproxy 11.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,20 +167,7 @@ class GatewayStream(HttpStream):
             return
         request = self.flow.request
         content = request.raw_content
-        head = http.Request(
-            host=request.host,
-            port=request.port,
-            method=request.data.method,
-            scheme=request.data.scheme,
-            authority=b"",
-            path=request.data.path,
-            http_version=b"HTTP/1.1",
-            headers=http.Headers(self.exchange.wire_fields),
-            content=None,
-            trailers=None,
-            timestamp_start=request.timestamp_start,
-            timestamp_end=request.timestamp_end,
-        )
+        head = _for_the_wire(request, self.exchange.wire_fields)
         yield SendHttp(RequestHeaders(self.stream_id, head, not content), self.context.server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), self.context.server)
@@ -279,16 +269,8 @@ class GatewayStream(HttpStream):
         assert response
         exchange = self.exchange
         exchange.sent(0)
-        wire = http.Response(
-            http_version=b"HTTP/1.1",
-            status_code=response.status_code,
-            reason=response.data.reason,
-            headers=http.Headers((*response_fields(response.headers.fields, self.flow.id), *exchange.answer_fields)),
-            content=None,
-            trailers=None,
-            timestamp_start=response.timestamp_start,
-            timestamp_end=response.timestamp_end,
-        )
+        fields = (*response_fields(response.headers.fields, self.flow.id), *exchange.answer_fields)
+        wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"
         return SendHttp(ResponseHeaders(self.stream_id, wire, end), self.context.client)
@@ -424,6 +406,18 @@ class GatewayStream(HttpStream):
         yield DropStream(self.stream_id)
 
 
+def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
+    """A shallow copy of a message with header fields of its own: what is added for the wire never shows on the flow.
+
+    Copying does not check the types of all fields anew, which making a message does, for 30 µs.
+    """
+    wire = copy.copy(message)
+    wire.data = copy.copy(message.data)
+    wire.data.http_version = b"HTTP/1.1"
+    wire.data.headers = http.Headers(fields)
+    return wire
+
+
 class GatewayLayer(HttpLayer):
     """Makes `GatewayStream`s for one client connection and keeps its upstream connections."""
 
@@ -489,7 +483,7 @@ class GatewayLayer(HttpLayer):
         if event.via:
             context.server.via = event.via
             tunnels = _upstream_proxy.HttpUpstreamProxy.make(context, True)  # noqa: FBT003 - always by CONNECT
-            transport = tunnels[-1].tunnel_connection
+            transport = tunnels[-1].tunnel_connection  # type: ignore[attr-defined]  # the last one is the HttpUpstreamProxy
             stack /= tunnels
         if event.tls:
             context.server.sni = event.address[0]
@@ -515,6 +509,6 @@ class UpstreamHttp(layer.Layer):
             err = yield commands.OpenConnection(self.context.server)
         if not err:
             child = UpstreamSide(self.context)
-            self._handle_event = child.handle_event  # type: ignore[method-assign]  # as mitmproxy's own HttpClient does
+            self._handle_event = child.handle_event  # as mitmproxy's own HttpClient does
             yield from child.handle_event(event)
         yield RegisterHttpConnection(self.context.server, err)

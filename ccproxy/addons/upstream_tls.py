@@ -17,7 +17,7 @@ class UpstreamTls(TlsConfig):
     name = "tlsconfig"
 
     def configure(self, updated: set[str]) -> None:
-        super().configure(updated - _CERTIFICATES)
+        super().configure(updated - _CERTIFICATES)  # type: ignore[no-untyped-call]
 
     def running(self) -> None:
         """Mitmproxy's makes the certificate store here, if nothing has made it before."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
 from mitmproxy import http
 from mitmproxy.connection import Client
@@ -44,7 +44,7 @@ class Upstreams:
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         if (handler := self.handlers(data.client)) and (io := handler.transports.get(data.server)) and io.writer:
-            found: Any = io.writer.get_extra_info("socket")
+            found: Any = io.writer.get_extra_info("socket", None)
             if found is not None:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 

@@ -9,6 +9,6 @@ import typer
 
 def addon_path() -> None:
     """Print the script that loads ccproxy into a stock mitmproxy: mitmdump -s "$(ccproxy addon-path)"."""
-    import ccproxy.addons
+    import ccproxy
 
-    typer.echo(str(Path(ccproxy.addons.__file__).with_name("script.py")))
+    typer.echo(str(Path(ccproxy.__file__).with_name("script.py")))

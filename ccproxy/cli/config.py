@@ -21,7 +21,9 @@ def path() -> None:
 
 @app.command()
 def trust(
-    file: Path = typer.Argument(None, help="The file; ./.ccproxy.toml, ./ccproxy.toml or ./.env if none is named."),
+    file: Path | None = typer.Argument(
+        None, help="The file; ./.ccproxy.toml, ./ccproxy.toml or ./.env if none is named."
+    ),
 ) -> None:
     """Let a configuration file of the current folder set everything, as it is now.
 

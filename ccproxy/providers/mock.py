@@ -208,7 +208,7 @@ def _value(schema: Json, said: str) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
     kind = schema.get("type")
-    plain = {"integer": 1, "number": 1.5, "boolean": True, "null": None, "array": []}
+    plain: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "null": None, "array": []}
     if kind == "object":
         return _arguments(schema, said)
     return plain[kind] if isinstance(kind, str) and kind in plain else _TOOL_MARK.sub("", said).strip()

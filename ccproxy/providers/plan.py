@@ -23,7 +23,8 @@ HOP_BY_HOP = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"te"
 
 def public_fields(fields: Iterable[Field]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
     """Split a client's header fields into those that a flow may keep and the private ones."""
-    public, private = [], []
+    public: list[Field] = []
+    private: list[Field] = []
     for field in fields:
         (private if field[0].lower() in PRIVATE else public).append(field)
     return tuple(public), tuple(private)

@@ -61,10 +61,19 @@ class Router:
         """
         if _UNSAFE.search(path) or ("%" in path and _UNSAFE.search(unquote(path))):
             raise BadRequest(f"the path has parts that an upstream may read differently: {path[:200]!r}")
+        if provider := self._provider(path):
+            return self._below(provider, method, path[len(provider.prefix) :] or "/", path)
+        raise RouteNotFound(f"no route {path!r}{self._nearest(path)}")
+
+    def knows(self, path: str) -> bool:
+        """Whether the path is below an enabled provider's prefix."""
+        return self._provider(path) is not None
+
+    def _provider(self, path: str) -> Provider | None:
         for provider in self._providers:
             if path.startswith(provider.prefix) and path[len(provider.prefix) : len(provider.prefix) + 1] in {"/", ""}:
-                return self._below(provider, method, path[len(provider.prefix) :] or "/", path)
-        raise RouteNotFound(f"no route {path!r}{self._nearest(path)}")
+                return provider
+        return None
 
     def _below(self, provider: Provider, method: str, rest: str, path: str) -> Route:
         if method == "HEAD":
