@@ -91,7 +91,7 @@ class Host:
         """Accept nothing new, give running answers their grace, then stop."""
         if self._master is None:
             return
-        self._master.options.update(server=False)
+        self._master.options.update(server=False)  # no new connections
         gateway = self._master.addons.get("gateway")
         deadline = asyncio.get_running_loop().time() + self.settings.server.shutdown_grace
         while gateway.live and asyncio.get_running_loop().time() < deadline:

@@ -257,6 +257,8 @@ class Gateway:
     def _finish(self, flow: http.HTTPFlow) -> None:
         """Leave a plain summary for watchers and dumps: JSON values only."""
         exchange = begin(flow)
+        if self.live.get(flow.client_conn.id) is exchange:
+            del self.live[flow.client_conn.id]
         route = exchange.route
         flow.metadata["ccproxy"] = {
             "provider": route.provider.name if route else "",
