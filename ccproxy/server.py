@@ -24,6 +24,7 @@ from ccproxy.addons.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
+from ccproxy.providers.network import extra_ca_file
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.settings import Settings
@@ -228,7 +229,7 @@ def ca_bundle() -> Path | None:
         StartError: a file that the environment names cannot be read.
 
     """
-    extra = next((path for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if (path := os.environ.get(name))), None)
+    extra = extra_ca_file()
     if not extra:
         return None
     try:

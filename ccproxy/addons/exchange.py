@@ -27,6 +27,11 @@ class Transform(Protocol):
 
     def fail(self, error: ExchangeError) -> bytes: ...
 
+    @property
+    def stopped(self) -> bool:
+        """The client has all that it asked for: the upstream need not go on."""
+        ...
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -46,8 +51,12 @@ class Exchange:
     """The header fields that go on the wire, credential included. Never on the flow."""
     attempts: int = 0
     """Upstream attempts that failed."""
+    retry_on: frozenset[int] = frozenset()
+    """Upstream statuses that the gateway wants to see before the client does: `upstream_answered`."""
     retry: bool = False
     """Set by the gateway in `upstream_answered`: send the request again."""
+    answered: bool = False
+    """The answer on the flow is the upstream's own, not one of ours."""
     transform: Transform | None = None
     taps: list[Callable[[bytes], None]] = field(default_factory=list)
     """See every chunk of the upstream's streamed body as it is. They must not raise."""

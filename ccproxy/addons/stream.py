@@ -186,8 +186,8 @@ class GatewayStream(HttpStream):
     @expect(ResponseHeaders)
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> layer.CommandGenerator[None]:
         exchange = self.exchange
-        route = exchange.route
-        if route and exchange.attempts < ATTEMPTS - 1 and event.response.status_code in route.provider.retries:
+        exchange.answered = True
+        if exchange.attempts < ATTEMPTS - 1 and event.response.status_code in exchange.retry_on:
             self.drained = event.response
             self.server_state = self.state_drain
             return
@@ -237,15 +237,28 @@ class GatewayStream(HttpStream):
                 self.tail = data[-4:] if len(data) >= 4 else (self.tail + data)[-4:]
                 exchange.sent(len(data))
                 yield SendHttp(event, self.context.client)
-            elif data := exchange.transform.feed(data):
-                exchange.sent(len(data))
-                yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+            else:
+                if data := exchange.transform.feed(data):
+                    exchange.sent(len(data))
+                    yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+                if exchange.transform.stopped:
+                    yield from self.enough()
         elif isinstance(event, ResponseEndOfMessage):
             self.parent.release(self.context.server)
             if exchange.transform and (data := exchange.transform.close()):
                 exchange.sent(len(data))
                 yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
             yield from self.send_response(already_streamed=True)
+
+    def enough(self) -> layer.CommandGenerator[None]:
+        """The client has what it asked for: end its answer and let the upstream go."""
+        assert self.exchange.transform
+        yield commands.CloseConnection(self.context.server)
+        if data := self.exchange.transform.close():
+            self.exchange.sent(len(data))
+            yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+        yield from self.send_response(already_streamed=True)
+        self.server_state = self.state_errored  # what the upstream said meanwhile is nobody's business
 
     @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage)
     def state_consume_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -319,6 +332,8 @@ class GatewayStream(HttpStream):
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> layer.CommandGenerator[None]:
         if isinstance(event, ResponseProtocolError) and self.client_state == self.state_done:
+            if self.server_state in (self.state_done, self.state_errored):
+                return  # the client has its answer already
             if self.server_state in (
                 self.state_wait_for_response_headers,
                 self.state_drain,
@@ -349,6 +364,7 @@ class GatewayStream(HttpStream):
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()
             return
+        exchange.answered = False
         self.flow.response = error_response(exchange.format, self.explain(event, never_connected), self.flow.id)
         yield from self.deliver()
 

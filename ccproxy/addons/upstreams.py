@@ -1,15 +1,12 @@
-"""Connections to upstreams: in time, kept alive, through a company's proxy, trusting its CAs."""
+"""Connections to upstreams: kept alive, and through a company's proxy where there is one."""
 
 from __future__ import annotations
 
 import base64
-import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
 from mitmproxy import http
 from mitmproxy.connection import Client
@@ -17,9 +14,7 @@ from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ccproxy.addons.exchange import begin
-from ccproxy.settings.model import LOOPBACK
-
-logger = logging.getLogger(__name__)
+from ccproxy.providers.network import CompanyProxy, company_proxy
 
 
 @dataclass(slots=True)
@@ -29,18 +24,17 @@ class Upstreams:
     handlers: Callable[[Client], ConnectionHandler | None]
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        route = begin(flow).route
-        if (
-            route
-            and (upstream := route.provider.upstream)
-            and (proxy := company_proxy(upstream.scheme, upstream.host, upstream.port))
-        ):
-            flow.server_conn.via = (proxy[0], (proxy[1], proxy[2]))
+        if proxy := _proxy(flow):
+            scheme: Any = proxy.scheme
+            flow.server_conn.via = (scheme, (proxy.host, proxy.port))
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """The CONNECT to a company's proxy; its login goes there and nowhere else."""
-        if (address := flow.server_conn.address) and (login := _proxy_login(address[0])):
-            flow.request.headers["Proxy-Authorization"] = login
+        target = flow.request
+        proxy = company_proxy("https", target.host, target.port) or company_proxy("http", target.host, target.port)
+        if proxy and proxy.user:
+            login = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+            flow.request.headers["Proxy-Authorization"] = f"Basic {login}"
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         if (handler := self.handlers(data.client)) and (io := handler.transports.get(data.server)) and io.writer:
@@ -49,25 +43,7 @@ class Upstreams:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def company_proxy(scheme: str, host: str, port: int) -> tuple[Any, str, int] | None:
-    """The proxy of `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` for an upstream: scheme, host, port. Never for this machine."""
-    if host in LOOPBACK or host.startswith("127."):
-        return None
-    proxies = getproxies_environment()
-    url = proxies.get(scheme) or proxies.get("all")
-    if not url or proxy_bypass_environment(f"{host}:{port}", proxies):
-        return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        logger.warning("a proxy of the environment is neither http:// nor https:// and is not used")
-        return None
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 8080)
-
-
-def _proxy_login(host: str) -> str:
-    for url in getproxies_environment().values():
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.hostname == host and parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            return "Basic " + base64.b64encode(login.encode()).decode()
-    return ""
+def _proxy(flow: http.HTTPFlow) -> CompanyProxy | None:
+    route = begin(flow).route
+    upstream = route.provider.upstream if route else None
+    return company_proxy(upstream.scheme, upstream.host, upstream.port) if upstream else None

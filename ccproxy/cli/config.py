@@ -34,7 +34,9 @@ def show(as_json: bool = typer.Option(False, "--json", help="As JSON.")) -> None
     loaded = load_settings()
     rows = [(".".join(keys), value, loaded.origin(*keys)) for keys, value in _leaves(loaded.settings)]
     if as_json:
-        typer.echo(json.dumps({key: {"value": value, "origin": origin} for key, value, origin in rows}, indent=2, default=str))
+        typer.echo(
+            json.dumps({key: {"value": value, "origin": origin} for key, value, origin in rows}, indent=2, default=str)
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -100,7 +102,9 @@ def schema() -> None:
 
 @app.command()
 def trust(
-    file: Path | None = typer.Argument(None, help="The file; ./.ccproxy.toml, ./ccproxy.toml or ./.env if none is named."),
+    file: Path | None = typer.Argument(
+        None, help="The file; ./.ccproxy.toml, ./ccproxy.toml or ./.env if none is named."
+    ),
 ) -> None:
     """Let a configuration file of the current folder set everything, as it is now.
 
@@ -108,7 +112,9 @@ def trust(
     """
     from ccproxy.settings.trust import trust as trust_file
 
-    found = file or next((Path(name) for name in (".ccproxy.toml", "ccproxy.toml", ".env") if Path(name).is_file()), None)
+    found = file or next(
+        (Path(name) for name in (".ccproxy.toml", "ccproxy.toml", ".env") if Path(name).is_file()), None
+    )
     if found is None:
         fail("there is no .ccproxy.toml, ccproxy.toml or .env in this folder", 2)
     try:

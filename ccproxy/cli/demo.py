@@ -31,8 +31,14 @@ class Asked:
 
 
 FORMATS = (
-    Asked("Anthropic Messages", "/mock/v1/messages", {"max_tokens": 100, "messages": [{"role": "user", "content": QUESTION}]}),
-    Asked("OpenAI Chat Completions", "/mock/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}),
+    Asked(
+        "Anthropic Messages",
+        "/mock/v1/messages",
+        {"max_tokens": 100, "messages": [{"role": "user", "content": QUESTION}]},
+    ),
+    Asked(
+        "OpenAI Chat Completions", "/mock/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}
+    ),
     Asked("OpenAI Responses", "/mock/v1/responses", {"input": QUESTION}),
 )
 
@@ -100,7 +106,9 @@ def _said(objects: list[dict[str, Any]], stream: bool) -> str:
     body = objects[0]
     if "choices" in body:
         return str(body["choices"][0]["message"]["content"])
-    parts = body["content"] if "content" in body else [part for item in body["output"] for part in item.get("content", [])]
+    parts = (
+        body["content"] if "content" in body else [part for item in body["output"] for part in item.get("content", [])]
+    )
     return "".join(part.get("text", "") for part in parts)
 
 
@@ -115,7 +123,9 @@ def _delta(event: dict[str, Any]) -> str:
 def _tokens(objects: list[dict[str, Any]]) -> tuple[str, str]:
     usages = [found for body in objects if (found := body.get("usage") or (body.get("response") or {}).get("usage"))]
     last = usages[-1] if usages else {}
-    return str(last.get("input_tokens", last.get("prompt_tokens", "-"))), str(last.get("output_tokens", last.get("completion_tokens", "-")))
+    return str(last.get("input_tokens", last.get("prompt_tokens", "-"))), str(
+        last.get("output_tokens", last.get("completion_tokens", "-"))
+    )
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

@@ -24,6 +24,7 @@ def set_value(file: Path, key: str, value: str) -> None:
     Raises:
         ConfigError: the file is no TOML, or the file would not load with the new value.
         OSError: it cannot be read or written.
+
     """
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     try:
@@ -63,7 +64,13 @@ def _table(name: str, model: BaseModel) -> list[str]:
         value = getattr(model, key)
         if isinstance(value, BaseModel):
             continue
-        plain = value.get_secret_value() if isinstance(value, SecretStr) else list(value) if isinstance(value, tuple) else value
+        plain = (
+            value.get_secret_value()
+            if isinstance(value, SecretStr)
+            else list(value)
+            if isinstance(value, tuple)
+            else value
+        )
         if field.description:
             lines.append(f"# {field.description}")
         shown = tomlkit.item(plain).as_string() if not isinstance(plain, dict) else "{}"
