@@ -71,7 +71,9 @@ def init(force: bool = typer.Option(False, "--force", help="Overwrite the file t
 def set_(
     key: str = typer.Argument(help="The setting, such as server.port or providers.codex.api_key."),
     value: str = typer.Argument(help="Its value; lists and tables as JSON."),
-    config: Path = typer.Option(None, help="The file to change.", show_default="the one in use, or the user's own"),
+    config: Path | None = typer.Option(
+        None, help="The file to change.", show_default="the one in use, or the user's own"
+    ),
 ) -> None:
     """Set one value in the configuration file; comments and order are kept.
 
