@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 Credential = tuple[tuple[bytes, bytes], ...]
-Fetch = Callable[[Provider, Credential], Awaitable[list[Json]]]
+Fetch = Callable[[Provider, Credential], Coroutine[Any, Any, list[Json]]]
 
 PATIENCE: Final = 1.0
 """Seconds that a request waits for a list at most."""
@@ -53,6 +53,7 @@ async def fetch(provider: Provider, credential: Credential) -> list[Json]:
 
     Raises:
         Exception: whatever went wrong; the caller falls back.
+
     """
     import ssl
 
@@ -117,10 +118,11 @@ class ModelLists:
         if stale and entry.task is None and now - entry.failed_at > RETRY:
             entry.task = asyncio.get_running_loop().create_task(self.fetch(provider, credential))
             entry.task.add_done_callback(lambda task: self._settle(provider.name, entry, task))
-        if entry.models is None and entry.task is not None:
-            await asyncio.wait({entry.task}, timeout=PATIENCE)  # it goes on and serves the next one
-            if entry.task is not None and entry.task.done():
-                self._settle(provider.name, entry, entry.task)
+        task = entry.task
+        if entry.models is None and task is not None:
+            await asyncio.wait({task}, timeout=PATIENCE)  # it goes on and serves the next one
+            if task.done():
+                self._settle(provider.name, entry, task)
         return entry.models
 
     def _settle(self, name: str, entry: _Entry, task: asyncio.Task[list[Json]]) -> None:
