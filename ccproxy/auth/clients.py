@@ -176,7 +176,7 @@ CODEX = OAuthClient(
     command="ccproxy auth login-openai",
     login=CodexLogin,
     terms=(
-        "OpenAI has welcomed ChatGPT plans in other open tools, but no term grants it; sharing an account is forbidden.",
+        "OpenAI has welcomed ChatGPT plans in other open tools, but no term grants it; sharing accounts is forbidden.",
         "Go on for yourself alone, at your own judgement. An API key is the clean way: see docs/explanation/terms.md.",
     ),
     client_id="app_EMoamEEZ73f0CkXaXp7hrann",

@@ -232,7 +232,7 @@ def _new(path: Path) -> Path:
 
 
 def _write(path: Path, content: bytes, *, flags: int = 0) -> None:
-    """Overwrite the beginning first and cut afterwards: in between, the file is `content` and zeros, never part of it."""
+    """Overwrite the beginning first, cut afterwards: in between, the file is `content` and zeros, never part of it."""
     descriptor = os.open(path, os.O_WRONLY | flags, 0o600)
     try:
         view = memoryview(content)
