@@ -15,7 +15,7 @@ from ccproxy.auth.credentials import CodexLogin, Login, same_secret
 from ccproxy.auth.store import Store
 from ccproxy.errors import LoginError
 
-_QUICK = {"connect_timeout": 5.0, "read_timeout": 5.0}
+_QUICK = 5.0  # seconds, for what is only a courtesy
 
 
 def keep(store: Store, client: OAuthClient, network: oauth.Network, login: Login) -> Login:
@@ -44,7 +44,7 @@ def end(client: OAuthClient, network: oauth.Network, login: Login) -> str | None
     if not client.revoke_url:
         return f"{client.title} offers no way to"
     try:
-        oauth.revoke(client, login, replace(network, **_QUICK))
+        oauth.revoke(client, login, replace(network, connect_timeout=_QUICK, read_timeout=_QUICK))
     except LoginError as error:
         return str(error)
     return None
@@ -74,7 +74,7 @@ def claude_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
 
 
 def codex_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
-    """`{"rate_limit": {"primary_window": {"used_percent", "limit_window_seconds", "reset_at"}, "secondary_window": …}}`."""
+    """`{"rate_limit": {"primary_window": {"used_percent", "limit_window_seconds", "reset_at"}, …}}`."""
     found = []
     for key in ("primary_window", "secondary_window"):
         window = mapping(mapping(body.get("rate_limit")).get(key))
@@ -86,11 +86,16 @@ def codex_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
 
 
 def _with_plan(store: Store, client: OAuthClient, network: oauth.Network, login: Login) -> Login:
-    """The plan, where the token answer does not tell it but a profile does. Only a nicety: any failure leaves it out."""
+    """The plan, where not the token answer but a profile tells it. Only a nicety: a failure leaves it out."""
     if login.plan or not client.profile_url or not client.limits_allowed or "user:profile" not in login.scopes:
         return login
     try:
-        body = oauth.query(client, client.profile_url, _headers(client, login), replace(network, **_QUICK))
+        body = oauth.query(
+            client,
+            client.profile_url,
+            _headers(client, login),
+            replace(network, connect_timeout=_QUICK, read_timeout=_QUICK),
+        )
         kind = mapping(body.get("organization")).get("organization_type")
         if not isinstance(kind, str):
             return login

@@ -2,8 +2,8 @@
 
 A token comes from memory. Five minutes before it ends it is renewed in the background, so no request waits; a request
 that finds it ended (a laptop slept) waits for one refresh that all share. The file is looked at for every request, so
-a login or logout in another terminal counts at once. What went wrong is remembered: a dead login until the file changes,
-a lack of network for some seconds. A token that lives is used until it ends, whatever went wrong.
+a login or logout in another terminal counts at once. What went wrong is remembered: a dead login until the file
+changes, a lack of network for some seconds. A token that lives is used until it ends, whatever went wrong.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What there is to say about a provider's credential, without the credential: for `auth status`, `routes` and `doctor`."""
+"""What there is to say about a provider's credential, without it: for `auth status`, `routes` and `doctor`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from ccproxy.auth import renewal
@@ -12,7 +12,7 @@ from ccproxy.auth.sources import SHAPES, ProviderAuth, Source, choose, is_claude
 from ccproxy.auth.store import Store
 from ccproxy.errors import LoginError, Unauthenticated
 
-Refresh = Literal["possible", "refused", "impossible", "unknown"]
+Refresh = Literal["possible", "refused", "impossible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Status:
 
     source      api_key, login, other_program (its access token is the configured key), client, or none
     refresh     of a login: would a refresh work, as far as one can tell without trying?
-    problem     what has to be mended before a request can be answered; `command` mends it
+    problem     what has to be mended, now or when the login ends; `command` mends it
     """
 
     provider: str
@@ -33,7 +33,7 @@ class Status:
     command: str | None = None
 
 
-def status(auth: ProviderAuth, store: Store, now: datetime) -> Status:
+def status(auth: ProviderAuth, store: Store) -> Status:
     """Reads the store; never raises for what it finds there."""
     command = auth.client.command if auth.client is not None else None
     try:
@@ -45,9 +45,8 @@ def status(auth: ProviderAuth, store: Store, now: datetime) -> Status:
     except Unauthenticated as error:
         return _without(auth, login, str(error), command)
     if choice.source is Source.LOGIN and login is not None:
-        dead = renewal.dead(auth.client, login) if auth.client is not None and login.expired(now) else None
         refresh = _refresh(login)
-        problem = dead if refresh in {"refused", "impossible"} else None
+        problem = renewal.dead(auth.client, login) if auth.client is not None and refresh != "possible" else None
         return Status(auth.provider, "login", choice.why, login, refresh, problem, command)
     if _is_other_programs(auth):
         return Status(auth.provider, "other_program", f"{choice.why}, to another program's access token", login)

@@ -44,13 +44,17 @@ class StoreError(LoginError):
     """A credential file cannot be read, written or trusted; the message names it and the command that mends it."""
 
 
+class StoreOpen(StoreError):
+    """Other users can read a credential file or its folder."""
+
+
 class StoreBusy(LoginError):
     """Another process holds the lock for longer than a refresh can take."""
 
 
 def default_dir() -> Path:
     """Not the configuration folder: people keep that one in a repository."""
-    return platformdirs.user_data_path("ccproxy") / "auth"
+    return platformdirs.user_data_path("ccproxy", appauthor=False) / "auth"
 
 
 def has_modes(folder: Path) -> bool:
@@ -176,7 +180,7 @@ class Store:
         if not found.st_mode & 0o077:
             return
         if self._modes(self.folder):
-            raise StoreError(
+            raise StoreOpen(
                 f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):o}): "
                 f"run `chmod {mode} {shlex.quote(str(path))}`"
             )
