@@ -4,7 +4,7 @@ Import this module late (it brings the HTTP stack) and call it in a thread. Adde
 - no redirect is followed and no `.netrc` read; only the addresses of the `OAuthClient` are asked;
 - company proxies (`HTTPS_PROXY`, `NO_PROXY`) and CAs are honoured, but never a proxy that is ccproxy itself;
 - an error keeps its real status, its code and `Retry-After`, and never the request, which holds secrets;
-- a changed scope is no error: the library raises after the single-use code is spent (`validate_token_parameters`);
+- a changed scope is no error: the library raises after the single-use code is spent;
 - its debug messages, which print tokens, stay off.
 """
 
@@ -241,10 +241,10 @@ class _Session(OAuth2Session):
         )
 
     def tokens(self, ask: Callable[[], None], *, need_access_token: bool) -> TokenAnswer:
-        """Run one of the library's token requests. `_take` has judged the answer before the library parses it."""
+        """Run one of the library's token requests up to its answer, which `_take` reads in the library's place."""
 
         def asked() -> None:
-            with suppress(OAuth2Error, Warning):  # its own view of an answer that `_take` has already judged
+            with suppress(_Taken):
                 ask()
 
         _reached(asked, self._token_url)
@@ -255,12 +255,20 @@ class _Session(OAuth2Session):
         return self._answer
 
     def _take(self, response: requests.Response) -> requests.Response:
-        """Keep the answer, or the failure: the library would lose the status, and an object-shaped `error`."""
+        """Keep the answer, or the failure, and leave the library.
+
+        Its own parser loses the status and an object-shaped `error`, raises on a changed scope, and stumbles over what
+        is no JSON object (`oauthlib.oauth2.rfc6749.parameters.parse_token_response`).
+        """
         try:
             self._answer = TokenAnswer.from_json(_judged(response, self._secrets))
         except (OAuthRefused, OAuthUnreachable) as failure:
             self._failure = failure
-        return response
+        raise _Taken
+
+
+class _Taken(Exception):
+    """The answer is read: the library need not go on."""
 
 
 class _JsonBody(AuthBase):
@@ -326,7 +334,7 @@ def _reached(ask: Callable[[], T], url: str) -> T:
         message = f"{host} did not answer in time: check the network and try again"
     except requests.exceptions.ConnectionError:
         message = f"{host} could not be reached: check the network, HTTPS_PROXY and NO_PROXY"
-    except (requests.exceptions.RequestException, OSError, ValueError) as error:
+    except (requests.exceptions.RequestException, OAuth2Error, OSError, ValueError) as error:
         message = f"the request to {host} failed ({type(error).__name__}): check HTTPS_PROXY and the addresses"
     raise OAuthUnreachable(message)
 

@@ -212,8 +212,8 @@ def _identity(settings: AuthSettings, wanted: bool | None) -> None:
         if not sys.stdin.isatty():
             return
         typer.echo(
-            "\nWith a subscription login, Anthropic serves most models only if the system prompt begins with Claude Code's\n"
-            "own line. ccproxy can put that line first where a request has none; the model then reads it too."
+            "\nWith a subscription login, Anthropic serves most models only if the system prompt begins with Claude\n"
+            "Code's own line. ccproxy can put that line first where a request has none; the model then reads it too."
         )
         try:
             wanted = typer.confirm("Do that?", default=settings.identity)

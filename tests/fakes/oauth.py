@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient
+from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient, is_loopback
 
 
 def jwt(**claims: object) -> str:
@@ -103,10 +103,9 @@ class FakeOAuth:
 
     @property
     def claude(self) -> OAuthClient:
-        client = CLAUDE.configured(
+        return CLAUDE.configured(
             authorize_url=f"{self.url}/oauth/authorize", token_url=f"{self.url}/v1/oauth/token", base_url=self.url
         )
-        return client.configured(redirect_uri=f"{self.url}/shown")
 
     @property
     def codex(self) -> OAuthClient:
@@ -182,7 +181,7 @@ class FakeOAuth:
             return Reply(302, headers={"Location": query["redirect_uri"] + "?" + urlencode(answer)})
         code = self.secret("code-" + secrets.token_hex(8))
         self.codes[code] = query
-        if query["redirect_uri"].startswith(self.url):
+        if not is_loopback(query["redirect_uri"]):
             return Reply(200, f"Paste: {code}#{state}".encode())
         return Reply(302, headers={"Location": query["redirect_uri"] + "?" + urlencode({"code": code, "state": state})})
 
