@@ -236,15 +236,15 @@ class _Session(OAuth2Session):
         """The response to a request that is no token request. Raises `OAuthUnreachable`."""
         if is_loopback(url) and url.startswith("http:"):
             self.mount(_told(url), _PlainLoopback())
-        return _reached(
-            lambda: self.request(method, _told(url), headers={**_JSON, **options.pop("headers", {})}, **options), url
-        )
+        headers = {**_JSON, **options.pop("headers", {})}
+        with self:
+            return _reached(lambda: self.request(method, _told(url), headers=headers, **options), url)
 
     def tokens(self, ask: Callable[[], None], *, need_access_token: bool) -> TokenAnswer:
         """Run one of the library's token requests up to its answer, which `_take` reads in the library's place."""
 
         def asked() -> None:
-            with suppress(_Taken):
+            with self, suppress(_Taken):
                 ask()
 
         _reached(asked, self._token_url)
