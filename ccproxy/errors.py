@@ -3,6 +3,7 @@
 CcproxyError
 ├── ConfigError             a wrong key, value or file: the start stops, exit code 2
 ├── StartError              a busy port, a refused bind, an addon that failed: the start stops, exit code 1
+├── LoginError              a login, its refresh or its file failed; the subclasses live in ccproxy.auth: exit code 1
 └── ExchangeError           an exchange ends in an error answer, written in the client's own format
     ├── BadRequest          400  malformed JSON, or content that the upstream cannot be told
     ├── Unauthenticated     401  the client's token is missing or wrong, or the route has no usable credential
@@ -37,6 +38,10 @@ class ConfigError(CcproxyError):
 
 class StartError(CcproxyError):
     """The proxy cannot start. The message names the cause and the option that mends it."""
+
+
+class LoginError(CcproxyError):
+    """A login could not be made, renewed, read or stored. The message says what to do about it."""
 
 
 class ExchangeError(CcproxyError):

@@ -1,0 +1,110 @@
+"""One refresh, whoever asks: under the store's lock, with a second look at what another process may have done by then.
+
+Blocking; `broker` calls it in a thread. What happens to the rotated refresh token:
+- the new file is open and has its space before the old token is spent;
+- the vendor's answer is written at once and put in place by a rename;
+- a process that ends in between leaves a complete new file, which the next one takes over (`Store.recover`);
+- if even the writing fails, the new login goes on in memory, and the error says so;
+- only an answer that never reached this machine is lost: the vendor knows a token then that nobody has, its next word
+  is `refresh_token_reused` or `invalid_grant`, and the person signs in again. No client can close that gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from ccproxy.auth.answers import OAuthRefused
+from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.credentials import Login, same_secret
+from ccproxy.auth.store import Stamp, Store, StoreError
+from ccproxy.errors import LoginError
+
+if TYPE_CHECKING:
+    from ccproxy.auth.oauth import Network
+
+log = logging.getLogger(__name__)
+
+
+class NoLogin(LoginError):
+    """There is no login, or no longer one; the message names the command that makes one."""
+
+
+class LoginDead(LoginError):
+    """The vendor has refused the refresh token for good; the message names the command that makes a new login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A login that was read or renewed, and the file's stamp at that moment."""
+
+    login: Login
+    stamp: Stamp | None
+
+
+def renew(
+    store: Store,
+    client: OAuthClient,
+    network: Network,
+    now: Callable[[], datetime],
+    *,
+    known: Login | None = None,
+    rejected: SecretStr | None = None,
+) -> Renewed:
+    """A login that is not due and whose access token is not `rejected`: from another process, or from the vendor.
+
+    `known` is what this process has in memory: newer than the file only if the file could not be written.
+    Raises `NoLogin`, `LoginDead`, `OAuthRefused`, `OAuthUnreachable`, `StoreError`, `StoreBusy`.
+    """
+    name = client.provider
+    with store.lock(name):
+        store.recover(name, client.login)
+        login = _newest(store.load(name, client.login), known)
+        if login is None:
+            raise NoLogin(f"No login for {client.title}: run `{client.command}`.")
+        if not login.due(now()) and not same_secret(login.access_token, rejected):
+            return Renewed(login, store.stamp(name))
+        return _spend(store, client, network, now, login)
+
+
+def _spend(store: Store, client: OAuthClient, network: Network, now: Callable[[], datetime], login: Login) -> Renewed:
+    from ccproxy.auth import oauth
+
+    name = client.provider
+    if login.refresh_token is None or login.refused:
+        raise LoginDead(dead(client, login))
+    with store.draft(name) as draft:
+        try:
+            answer = oauth.refresh(client, login, network)
+        except OAuthRefused as error:
+            if not error.permanent:
+                raise
+            refused = login.model_copy(update={"refused": error.code})
+            draft.commit(refused)
+            raise LoginDead(dead(client, refused)) from None
+        renewed = login.renewed(answer, now())
+        try:
+            draft.commit(renewed)
+        except StoreError as error:
+            log.error("%s: the new login is in memory only: %s", name, error)  # noqa: TRY400 - the sentence says it all
+    log.info("%s: login renewed, valid until %s", name, renewed.expires_at)
+    return Renewed(renewed, store.stamp(name))
+
+
+def dead(client: OAuthClient, login: Login) -> str:
+    """Why this login cannot be renewed, and what to run."""
+    if login.refused:
+        return f"The login for {client.title} has ended ({login.refused}): run `{client.command}`."
+    return f"The login for {client.title} cannot be renewed (no refresh token): run `{client.command}`."
+
+
+def _newest(stored: Login | None, known: Login | None) -> Login | None:
+    """A deleted file means a logout, whatever is in memory."""
+    if stored is None or known is None or known.last_refresh is None or stored.last_refresh is None:
+        return stored
+    return known if known.last_refresh > stored.last_refresh else stored

@@ -1,0 +1,120 @@
+"""A credential as headers: for the copy of a request that goes out, never for the flow, which others can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from ccproxy.auth.answers import mapping
+from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login, jwt_claims
+from ccproxy.auth.sources import CARRIERS, Choice, Fields, ProviderAuth, Source, is_claude_token, is_jwt
+
+OAUTH_BETA = ("anthropic-beta", "oauth-2025-04-20")
+"""Without it Anthropic's API takes no access token. It joins the client's own values, which are an open list."""
+VERSION = ("anthropic-version", "2023-06-01")
+
+_OURS = (*CARRIERS, b"x-ccproxy-token")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What makes a request authentic.
+
+    headers     set, in place of the client's: (name, value)
+    merge       values that join a comma-separated header of the client's
+    default     set only where the client sent none
+    token       the access token of a stored login, to recognise it after a 401; else None
+    """
+
+    provider: str
+    source: Source
+    headers: tuple[tuple[str, SecretStr], ...]
+    merge: tuple[tuple[str, str], ...] = ()
+    default: tuple[tuple[str, str], ...] = ()
+    account_id: str | None = field(default=None, repr=False)
+    token: SecretStr | None = None
+
+    def on_wire(self, fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+        """The header fields of the wire copy. Order and bytes of all others stay; the client's own keys go."""
+        replaced = {name.lower().encode() for name, _ in self.headers}.union(_OURS)
+        kept = [(name, value) for name, value in fields if name.lower() not in replaced]
+        for name, value in self.merge:
+            kept = _merged(kept, name.encode(), value.encode())
+        present = {name.lower() for name, _ in kept}
+        kept += [(name.encode(), value.encode()) for name, value in self.default if name.encode() not in present]
+        kept += [(name.encode(), value.get_secret_value().encode("latin-1")) for name, value in self.headers]
+        return tuple(kept)
+
+
+def credential(auth: ProviderAuth, choice: Choice, login: Login | None) -> Credential:
+    """The headers for what `sources.choose` chose."""
+    if choice.source is Source.CLIENT:
+        headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in choice.fields)
+        return Credential(auth.provider, Source.CLIENT, headers)
+    if choice.source is Source.LOGIN:
+        assert login is not None  # noqa: S101 - the choice says so
+        return of_login(auth.provider, login)
+    assert auth.api_key is not None  # noqa: S101 - the choice says so
+    return _of_key(auth, auth.api_key)
+
+
+def of_login(provider: str, login: Login) -> Credential:
+    """A stored login's headers."""
+    bearer = ("authorization", _bearer(login.access_token))
+    if isinstance(login, CodexLogin):
+        return Credential(
+            provider,
+            Source.LOGIN,
+            (bearer, *_account(login.account_id, fedramp=login.fedramp)),
+            account_id=login.account_id,
+            token=login.access_token,
+        )
+    claude = isinstance(login, ClaudeLogin)
+    return Credential(
+        provider,
+        Source.LOGIN,
+        (bearer,),
+        merge=(OAUTH_BETA,) if claude else (),
+        default=(VERSION,) if claude else (),
+        account_id=login.account_id,
+        token=login.access_token,
+    )
+
+
+def _of_key(auth: ProviderAuth, key: SecretStr) -> Credential:
+    """A configured key. An access token of the vendor's own program is one too: it works without being renewed here."""
+    plain = key.get_secret_value()
+    bearer = ("authorization", _bearer(key))
+    if auth.provider == "claude_api" and is_claude_token(plain):
+        return Credential(auth.provider, Source.API_KEY, (bearer,), merge=(OAUTH_BETA,), default=(VERSION,))
+    if auth.provider == "codex" and is_jwt(plain):
+        claims = mapping((jwt_claims(plain) or {}).get("https://api.openai.com/auth"))
+        account_id = claims.get("chatgpt_account_id")
+        account = _account(account_id if isinstance(account_id, str) else None, fedramp=False)
+        return Credential(auth.provider, Source.API_KEY, (bearer, *account))
+    header = bearer if auth.key_header == "authorization" else (auth.key_header.lower(), key)
+    default = (VERSION,) if auth.provider == "claude_api" else ()
+    return Credential(auth.provider, Source.API_KEY, (header,), default=default)
+
+
+def _account(account_id: str | None, *, fedramp: bool) -> tuple[tuple[str, SecretStr], ...]:
+    account = (("chatgpt-account-id", SecretStr(account_id)),) if account_id else ()
+    return (*account, ("x-openai-fedramp", SecretStr("true"))) if fedramp else account
+
+
+def _bearer(token: SecretStr) -> SecretStr:
+    return SecretStr(f"Bearer {token.get_secret_value()}")
+
+
+def _merged(fields: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
+    places = [place for place, (key, _) in enumerate(fields) if key.lower() == name]
+    if any(value == word.strip() for place in places for word in fields[place][1].split(b",")):
+        return fields
+    if not places:
+        return [*fields, (name, value)]
+    last = places[-1]
+    key, old = fields[last]
+    joined = old + b"," + value if old.strip() else value
+    return [*fields[:last], (key, joined), *fields[last + 1 :]]

@@ -1,0 +1,264 @@
+"""`ccproxy auth`: sign in, sign out, and see what there is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+
+from ccproxy.auth import setup
+from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.credentials import Login
+from ccproxy.auth.sources import ProviderAuth
+from ccproxy.auth.status import status as status_of
+from ccproxy.auth.store import Store, StoreError, StoreOpen
+from ccproxy.cli import auth_status, toml_edit
+from ccproxy.cli.terminal import Terminal
+from ccproxy.errors import CcproxyError, ConfigError, LoginError
+
+app = typer.Typer(no_args_is_help=True, help="Sign in at Claude and ChatGPT, sign out, see what is there.")
+
+IDENTITY_KEY = "providers.claude_api.identity"
+_NAMES = {"claude": "claude_api", "anthropic": "claude_api", "openai": "codex", "chatgpt": "codex"}
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """What these commands need of the settings. `file` is the user's own configuration file."""
+
+    store: Store
+    providers: Mapping[str, ProviderAuth]
+    identity: bool
+    file: Path
+
+    def client(self, provider: str) -> OAuthClient:
+        client = self.providers[provider].client
+        assert client is not None  # noqa: S101 - both providers with commands here have one
+        return client
+
+
+def auth_settings() -> AuthSettings:
+    """The one place that knows where settings come from. Raises `ConfigError`."""
+    from ccproxy.cli import stand_in_settings
+
+    settings = stand_in_settings.load()
+    return AuthSettings(
+        store=setup.store(settings.auth.dir),
+        providers={auth.provider: auth for auth in setup.providers(settings.providers)},
+        identity=settings.providers.claude_api.identity,
+        file=stand_in_settings.own_file(),
+    )
+
+
+@app.command()
+def login(
+    manual: Annotated[
+        bool,
+        typer.Option("--manual", "--no-browser", help="Print the address, paste the code that the page shows."),
+    ] = False,
+    identity: Annotated[
+        bool | None,
+        typer.Option("--identity/--no-identity", help=f"Set {IDENTITY_KEY} without being asked.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Sign in anew, even if there is a login.")] = False,
+) -> None:
+    """Sign in with a Claude subscription, for /api.
+
+    Example: ccproxy auth login --manual --no-identity
+    """
+    with _failures():
+        settings = auth_settings()
+        client = settings.client("claude_api")
+        if force or not _signed_in(settings, client):
+            _terms(client)
+            with _stoppable():
+                _sign_in(settings, client, manual=manual)
+        _identity(settings, identity)
+
+
+@app.command()
+def login_openai(
+    device: Annotated[
+        bool, typer.Option("--device", help="Type a code on another device: for machines without a browser.")
+    ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the page's address instead of opening a browser.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Sign in anew, even if there is a login.")] = False,
+) -> None:
+    """Sign in with a ChatGPT plan, for /api/codex.
+
+    Example: ccproxy auth login-openai --device
+    """
+    with _failures():
+        settings = auth_settings()
+        client = settings.client("codex")
+        if force or not _signed_in(settings, client):
+            _terms(client)
+            with _stoppable():
+                _sign_in(settings, client, device=device, open_browser=not no_browser)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    limits: Annotated[bool, typer.Option("--limits", help="Ask the vendors how much of the plan is used.")] = False,
+) -> None:
+    """Show each provider's credential: source, account, plan, expiry. Never a secret.
+
+    Example: ccproxy auth status --limits
+    """
+    with _failures():
+        settings = auth_settings()
+        now = datetime.now(UTC)
+        documents = []
+        for auth in settings.providers.values():
+            shown = status_of(auth, settings.store)
+            document = auth_status.document(shown, now)
+            if limits and shown.source == "login":
+                document |= _limits(settings, auth)
+            documents.append(document)
+        if as_json:
+            typer.echo(json.dumps(documents, indent=2))
+        else:
+            typer.echo("\n\n".join(auth_status.in_lines(document, now) for document in documents))
+
+
+@app.command()
+def logout(
+    provider: Annotated[
+        str | None, typer.Argument(help="claude_api or codex; without it: both.", show_default=False)
+    ] = None,
+) -> None:
+    """Delete a login here and end it at the vendor.
+
+    Example: ccproxy auth logout codex
+    """
+    with _failures():
+        settings = auth_settings()
+        names = [auth.provider for auth in settings.providers.values() if auth.client is not None]
+        if provider is not None:
+            provider = _NAMES.get(provider, provider)
+            if provider not in names:
+                _fail(f"No provider {provider!r} with a login: {' or '.join(names)}.", 2)
+            names = [provider]
+        from ccproxy.auth import account, oauth
+
+        for name in names:
+            client = settings.client(name)
+            deleted, not_ended = account.forget(settings.store, client, oauth.Network())
+            typer.echo(f"{client.title}: {'signed out' if deleted else 'there was no login'}.")
+            if not_ended:
+                typer.echo(f"{client.title}: it is deleted here, but not ended at the vendor: {not_ended}.", err=True)
+
+
+def _signed_in(settings: AuthSettings, client: OAuthClient) -> bool:
+    """Whether a login is there that still works or can be renewed; says so."""
+    try:
+        stored = settings.store.load(client.provider, client.login)
+    except StoreOpen:
+        raise
+    except StoreError:
+        return False  # a broken file: signing in replaces it
+    if stored is None or stored.refused or (stored.refresh_token is None and stored.expired(datetime.now(UTC))):
+        return False
+    typer.echo(f"Already signed in at {client.title}{_whose(stored)}. Anew: {client.command} --force")
+    return True
+
+
+def _sign_in(
+    settings: AuthSettings,
+    client: OAuthClient,
+    *,
+    manual: bool = False,
+    device: bool = False,
+    open_browser: bool = True,
+) -> None:
+    from ccproxy.auth import account, login as flows, oauth
+
+    network, person, pace = oauth.Network(), Terminal(), flows.Pace()
+    if manual:
+        made = flows.manual_login(client, network, person, pace)
+    elif device:
+        made = flows.device_login(client, network, person, pace)
+    else:
+        made = flows.browser_login(client, network, person, pace, open_browser=open_browser)
+    made = account.keep(settings.store, client, network, made)
+    typer.echo(f"Signed in at {client.title}{_whose(made)}. Stored in {settings.store.path(client.provider)}.")
+
+
+def _whose(made: Login) -> str:
+    plan = f" ({made.plan})" if made.plan else ""
+    return f" as {made.account}{plan}" if made.account else plan
+
+
+def _terms(client: OAuthClient) -> None:
+    for line in client.terms:
+        typer.echo(line)
+    typer.echo()
+
+
+def _identity(settings: AuthSettings, wanted: bool | None) -> None:
+    """Set `providers.claude_api.identity` as wanted, or ask a person who can answer."""
+    if wanted is None:
+        if not sys.stdin.isatty():
+            return
+        typer.echo(
+            "\nWith a subscription login, Anthropic serves most models only if the system prompt begins with Claude\n"
+            "Code's own line. ccproxy can put that line first where a request has none; the model then reads it too."
+        )
+        try:
+            wanted = typer.confirm("Do that?", default=settings.identity)
+        except click.Abort:
+            typer.echo("\nLeft as it is.")
+            return
+    if wanted == settings.identity:
+        return
+    toml_edit.set_key(settings.file, IDENTITY_KEY, wanted)
+    typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")
+
+
+def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
+    from ccproxy.auth import account, oauth
+    from ccproxy.auth.broker import Broker
+
+    client = settings.client(auth.provider)
+    try:
+        current = Broker(settings.store, [auth]).login_now(auth.provider)
+        return {"limits": [auth_status.window(each) for each in account.limits(client, oauth.Network(), current)]}
+    except LoginError as error:
+        return {"limits": None, "limits_problem": str(error)}
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What went wrong, as one message and an exit code."""
+    try:
+        yield
+    except ConfigError as error:
+        _fail(str(error), 2)
+    except CcproxyError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("Stopped.", 1)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("\nStopped. Nothing was stored.", 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code) from None
