@@ -330,6 +330,31 @@ def test_large_events_are_read_or_skipped_right(data: st.DataObject) -> None:
     assert answer.problem is None
 
 
+def test_events_of_several_lines_with_any_line_end_byte_by_byte() -> None:
+    event = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}
+    lines = [b"event: message_delta", *(b"data: " + line for line in json.dumps(event, indent=1).encode().split(b"\n"))]
+    for end in (b"\n", b"\r\n", b"\r"):
+        body = end.join([*lines, b"", b""])
+        assert watch(A, [bytes([byte]) for byte in body], "text/event-stream").usage == read_usage(A, event["usage"])
+
+
+def test_a_large_event_whose_type_comes_last_is_kept() -> None:
+    event = {"response": {"usage": {"input_tokens": 1, "output_tokens": 2}, "output": ["x" * 9000]}}
+    body = b'data: {"type":"response.output_text.delta"}\n\ndata: ' + compact({**event, "type": "response.completed"})
+    chunks = [body[at : at + 1000] for at in range(0, len(body), 1000)]
+    assert watch(R, [*chunks, b"\n\n"], "text/event-stream").usage is not None
+
+
+def test_a_null_beside_a_count_does_not_hide_it() -> None:
+    first = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    null = {"choices": [{"delta": {"usage": None}, "finish_reason": None}, {"finish_reason": "stop"}]}
+    for style in JSON_STYLES[:2]:
+        body = first + b"data: " + style({**null, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}) + b"\n\n"
+        answer = watch(C, [first, body], "text/event-stream")
+        assert answer.usage is not None
+        assert answer.stop_reason == "stop"
+
+
 def test_the_parts_of_a_skipped_event_are_not_kept() -> None:
     tap = UsageTap(R, "text/event-stream")
     tap.feed(b'data: {"type":"response.output_text.delta","delta":"a"}\n\n')
