@@ -107,7 +107,7 @@ def slices(data: bytes, size: int) -> list[bytes]:
 
 def main() -> None:
     print(
-        f"{'format':20} {'event a chunk':>14} {'half events':>12} {'16 KB chunks':>13} {'gzip 16 KB':>11}  (us per event)"
+        f"{'format':20} {'event a chunk':>14} {'half events':>12} {'16 KB chunks':>13} {'gzip 16 KB':>11}  (us/event)"
     )
     for fmt, events in (
         (Format.ANTHROPIC, messages()),

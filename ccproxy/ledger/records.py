@@ -153,6 +153,8 @@ class Record:
     status: int | None
     """HTTP status that the client got; `None` when it left before there was one."""
     outcome: Outcome
+    operation: str = "create"
+    """`create` asked a model for an answer: the only one that costs. Others: `count_tokens`, `models`, `other`."""
     streamed: bool = False
     model_asked: str | None = None
     model_answered: str | None = None
@@ -200,6 +202,11 @@ class Record:
     def model(self) -> str | None:
         """The model that answered, else the one asked for."""
         return self.model_answered or self.model_asked
+
+    @property
+    def cost_unknown(self) -> bool:
+        """A model answered, and nobody knows what that costs. Refused requests cost nothing."""
+        return self.price is None and self.operation == "create" and self.status is not None and self.status < 300
 
     @property
     def reported_cost(self) -> Decimal | None:

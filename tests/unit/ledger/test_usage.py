@@ -96,8 +96,11 @@ def test_no_usage_is_none(fmt: Format) -> None:
 
 
 NAMES = st.sampled_from(
-    "input_tokens output_tokens prompt_tokens completion_tokens cache_creation cache_creation_input_tokens iterations "
-    "prompt_tokens_details cached_tokens cost server_tool_use web_search_requests service_tier speed type output".split()
+    [
+        *("input_tokens", "output_tokens", "prompt_tokens", "completion_tokens", "prompt_tokens_details"),
+        *("cached_tokens", "cache_creation", "cache_creation_input_tokens", "iterations", "server_tool_use"),
+        *("web_search_requests", "cost", "service_tier", "speed", "type", "output"),
+    ]
 )
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
