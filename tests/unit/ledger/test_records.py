@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ccproxy.ledger.clients import Session, client_family, session_of
 from ccproxy.ledger.records import Outcome, Record, StopClass, stop_class
-from ccproxy.translate.formats import Format
 
-
-def record(**fields: Any) -> Record:
-    given: dict[str, Any] = {
-        "flow": "f",
-        "started": datetime(2026, 11, 22, tzinfo=UTC),
-        "provider": "mock",
-        "route": "/mock",
-        "client_format": Format.ANTHROPIC,
-        "upstream_format": Format.ANTHROPIC,
-        "method": "POST",
-        "path": "/mock/v1/messages",
-        "status": 200,
-        "outcome": Outcome.FINISHED,
-    }
-    return Record(**given | fields)
+Make = Callable[..., Record]
 
 
 @pytest.mark.parametrize(
@@ -46,20 +32,28 @@ def record(**fields: Any) -> Record:
         (None, None),
     ],
 )
-def test_stop_reasons_of_all_formats_have_one_class(reason: str | None, expected: StopClass | None) -> None:
+def test_stop_reasons_of_all_formats_have_one_class(record: Make, reason: str | None, expected: Any) -> None:
     assert stop_class(reason) is expected
     assert record(stop_reason=reason).stop is expected
 
 
-def test_an_exchange_that_failed_stopped_by_error() -> None:
+def test_an_exchange_that_failed_stopped_by_error(record: Make) -> None:
     assert record(stop_reason="end_turn", outcome=Outcome.ERROR).stop is StopClass.ERROR
     assert record(stop_reason="completed", stop=StopClass.TOOL_USE).stop is StopClass.TOOL_USE
 
 
-def test_the_model_is_the_one_that_answered_else_the_one_asked_for() -> None:
+def test_the_model_is_the_one_that_answered_else_the_one_asked_for(record: Make) -> None:
     assert record(model_asked="a", model_answered="b").model == "b"
     assert record(model_asked="a").model == "a"
     assert record().model is None
+
+
+def test_what_a_refused_request_cost_is_not_unknown(record: Make) -> None:
+    assert record().cost_unknown
+    assert not record(price=Decimal(0)).cost_unknown
+    assert not record(status=429).cost_unknown
+    assert not record(status=None).cost_unknown
+    assert not record(operation="count_tokens").cost_unknown
 
 
 @pytest.mark.parametrize(
