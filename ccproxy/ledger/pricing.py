@@ -287,20 +287,22 @@ def _rate(price: object) -> Rate | None:
 
 # The user's own prices
 
-_OVERRIDE_KEYS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "web_search", "long_context")
+_RATES = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+_OVERRIDE_KEYS = (*_RATES, "web_search", "long_context", *(f"long_{name}" for name in _RATES))
 
 
-def parse_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Rates], ...]:
+def parse_overrides(overrides: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, Rates], ...]:
     """`[pricing] overrides` as (pattern, Rates), the most exact pattern first. Raises ConfigError.
 
     [pricing.overrides."my-model-*"]     # a model's name, or provider/name; * and ? as in file names
     input = 3.0                          # dollars per million tokens
     output = 15.0
     cache_read = 0.3                     # these three: as input when left out
-    cache_write_5m = 3.75
-    cache_write_1h = 6.0
+    cache_write = 3.75
+    cache_write_1h = 6.0                 # or as cache_write
     web_search = 10.0                    # dollars per thousand
-    long_context = { above = 200000, input = 6.0, output = 22.5 }
+    long_context = 200000                # beyond so many prompt tokens these hold:
+    long_input = 6.0                     # and long_output, long_cache_read, …
     """
     parsed = [(name, _parse_override(f'pricing.overrides."{name}"', value)) for name, value in overrides.items()]
     return tuple(sorted(parsed, key=lambda entry: (_wild(entry[0]), -len(entry[0]))))
@@ -310,7 +312,7 @@ def _wild(pattern: str) -> bool:
     return any(sign in pattern for sign in "*?[")
 
 
-def _parse_override(where: str, value: Any) -> Rates:
+def _parse_override(where: str, value: object) -> Rates:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where}: a table of prices is wanted, with {', '.join(_OVERRIDE_KEYS)}")
     unknown = sorted(set(value) - set(_OVERRIDE_KEYS))
@@ -319,20 +321,24 @@ def _parse_override(where: str, value: Any) -> Rates:
     for name in ("input", "output"):
         if name not in value:
             raise ConfigError(f"{where}: {name} is missing (dollars per million tokens)")
-    long = value.get("long_context", {})
-    if long and not (isinstance(long, Mapping) and isinstance(long.get("above"), int)):
-        raise ConfigError(f"{where}.long_context: a table is wanted: above = a number of tokens, and dearer prices")
-    unknown = sorted(set(long) - (set(_OVERRIDE_KEYS[:5]) & set(value)) - {"above"})
-    if unknown:
-        raise ConfigError(f"{where}.long_context: no such key, or none beside it: {', '.join(unknown)}")
+    for name in _RATES:
+        if f"long_{name}" in value and not {"long_context", name} <= set(value):
+            raise ConfigError(f"{where}: long_{name} needs long_context and {name} beside it")
+    given = {name: _dollars(f"{where}.{name}", price) for name, price in value.items()}
 
     def rate(name: str) -> Rate:
-        tiers = ((long["above"], _dollars(f"{where}.long_context.{name}", long[name])),) if name in long else ()
-        return Rate(_dollars(f"{where}.{name}", value[name]), tiers)
+        dearer = given.get(f"long_{name}")
+        return Rate(given[name], ((int(given["long_context"]), dearer),) if dearer is not None else ())
 
-    rates = {name: rate(name) for name in _OVERRIDE_KEYS[:5] if name in value}
-    search = _dollars(f"{where}.web_search", value["web_search"]) if "web_search" in value else None
-    return Rates(**rates, web_search=search)
+    rates = {name: rate(name) for name in _RATES if name in given}
+    return Rates(
+        rates["input"],
+        rates["output"],
+        rates.get("cache_read"),
+        rates.get("cache_write"),
+        rates.get("cache_write_1h"),
+        given.get("web_search"),
+    )
 
 
 def _dollars(where: str, value: object) -> Decimal:

@@ -191,7 +191,7 @@ def test_overrides_come_first_and_the_most_exact_pattern_wins() -> None:
     book = PriceBook(
         {
             "llama-*": {"input": 1, "output": 2},
-            "llama-4": {"input": "0.5", "output": 2.5, "cache_read": 0.05, "cache_write_5m": 1, "cache_write_1h": 2},
+            "llama-4": {"input": "0.5", "output": 2.5, "cache_read": 0.05, "cache_write": 1, "cache_write_1h": 2},
             "mine/claude-*": {"input": 0, "output": 0},
         }
     )
@@ -208,8 +208,8 @@ def test_overrides_come_first_and_the_most_exact_pattern_wins() -> None:
 
 
 def test_an_override_with_long_context() -> None:
-    long = {"above": 1000, "input": 2, "output": 4}
-    book = PriceBook({"m": {"input": 1, "output": 2, "web_search": 10, "long_context": long}})
+    long = {"long_context": 1000, "long_input": 2, "long_output": 4}
+    book = PriceBook({"m": {"input": 1, "output": 2, "web_search": 10, **long}})
 
     def cost(tokens: Tokens) -> Decimal | None:
         return book.price(Usage(tokens), ["m"], vendor=None, at=NOVEMBER)
@@ -230,8 +230,11 @@ def test_an_override_with_long_context() -> None:
         ({"m": {"input": "NaN", "output": 2}}, "is no price"),
         ({"m": {"input": True, "output": 2}}, "is no price"),
         ({"m": {"input": "dear", "output": 2}}, "is no price"),
-        ({"m": {"input": 1, "output": 2, "long_context": {"input": 3}}}, "above"),
-        ({"m": {"input": 1, "output": 2, "long_context": {"above": 5, "cache_read": 3}}}, "none beside it: cache_read"),
+        ({"m": {"input": 1, "output": 2, "long_input": 3}}, "long_input needs long_context and input"),
+        (
+            {"m": {"input": 1, "output": 2, "long_context": 5, "long_cache_read": 3}},
+            "needs long_context and cache_read",
+        ),
     ],
 )
 def test_overrides_that_cannot_be_meant_are_refused(overrides: Any, message: str) -> None:
