@@ -220,10 +220,8 @@ def _identity(settings: AuthSettings, wanted: bool | None) -> None:
         except click.Abort:
             typer.echo("\nLeft as it is.")
             return
-    if wanted == settings.identity:
-        return
-    toml_edit.set_key(settings.file, IDENTITY_KEY, wanted)
-    typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")
+    if toml_edit.set_key(settings.file, IDENTITY_KEY, wanted):
+        typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")
 
 
 def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
