@@ -20,7 +20,7 @@ from ccproxy.auth.credentials import Login
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import status as status_of
 from ccproxy.auth.store import Store, StoreError, StoreOpen
-from ccproxy.cli import auth_status, toml_edit
+from ccproxy.cli import auth_status
 from ccproxy.cli.terminal import Terminal
 from ccproxy.errors import CcproxyError, ConfigError, LoginError
 
@@ -220,10 +220,10 @@ def _identity(settings: AuthSettings, wanted: bool | None) -> None:
         except click.Abort:
             typer.echo("\nLeft as it is.")
             return
-    if wanted == settings.identity:
-        return
-    toml_edit.set_key(settings.file, IDENTITY_KEY, wanted)
-    typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")
+    from ccproxy.cli import toml_edit
+
+    if toml_edit.set_key(settings.file, IDENTITY_KEY, wanted):
+        typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")
 
 
 def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:

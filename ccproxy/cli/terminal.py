@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-import webbrowser
 
 import typer
 
@@ -38,6 +37,8 @@ class Terminal:
         return line.strip() or None
 
     def open(self, url: str) -> bool:
+        import webbrowser
+
         try:
             return webbrowser.open(url)
         except (webbrowser.Error, OSError):

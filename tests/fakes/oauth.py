@@ -29,7 +29,9 @@ def jwt(**claims: object) -> str:
 
 def codex_jwt(*, account: str = "acct-1", plan: str = "plus", **claims: object) -> str:
     auth = {"chatgpt_account_id": account, "chatgpt_plan_type": plan}
-    return jwt(**{"https://api.openai.com/auth": auth, "email": "someone@example.invalid", "n": secrets.token_hex(4)}, **claims)
+    return jwt(
+        **{"https://api.openai.com/auth": auth, "email": "someone@example.invalid", "n": secrets.token_hex(4)}, **claims
+    )
 
 
 @dataclass
@@ -154,7 +156,14 @@ class FakeOAuth:
                 case "/oauth/token":
                     return self._codex_token(request)
                 case "/api/accounts/deviceauth/usercode":
-                    return Reply(200, {"device_auth_id": self.secret("dev-" + secrets.token_hex(8)), "user_code": "ABCD-12345", "interval": "5"})
+                    return Reply(
+                        200,
+                        {
+                            "device_auth_id": self.secret("dev-" + secrets.token_hex(8)),
+                            "user_code": "ABCD-12345",
+                            "interval": "5",
+                        },
+                    )
                 case "/api/accounts/deviceauth/token":
                     return self._device_token()
                 case "/oauth/revoke" | "/v1/oauth/revoke":
@@ -163,12 +172,33 @@ class FakeOAuth:
                 case "/api/oauth/profile":
                     return Reply(200, {"organization": {"organization_type": "claude_max"}})
                 case "/api/oauth/usage":
-                    return Reply(200, {"five_hour": {"utilization": 12.5, "resets_at": "2026-11-22T15:00:00+00:00"},
-                                       "seven_day": {"utilization": 40, "resets_at": None},
-                                       "seven_day_opus": {"utilization": 0, "resets_at": None}, "extra_usage": {"is_enabled": False}})
+                    return Reply(
+                        200,
+                        {
+                            "five_hour": {"utilization": 12.5, "resets_at": "2026-11-22T15:00:00+00:00"},
+                            "seven_day": {"utilization": 40, "resets_at": None},
+                            "seven_day_opus": {"utilization": 0, "resets_at": None},
+                            "extra_usage": {"is_enabled": False},
+                        },
+                    )
                 case "/backend-api/wham/usage":
-                    return Reply(200, {"rate_limit": {"primary_window": {"used_percent": 7, "limit_window_seconds": 18000, "reset_at": 1795000000},
-                                                      "secondary_window": {"used_percent": 61, "limit_window_seconds": 604800, "reset_at": 1795100000}}})
+                    return Reply(
+                        200,
+                        {
+                            "rate_limit": {
+                                "primary_window": {
+                                    "used_percent": 7,
+                                    "limit_window_seconds": 18000,
+                                    "reset_at": 1795000000,
+                                },
+                                "secondary_window": {
+                                    "used_percent": 61,
+                                    "limit_window_seconds": 604800,
+                                    "reset_at": 1795100000,
+                                },
+                            }
+                        },
+                    )
             return Reply(404, {"error": "not_found"})
 
     def _authorize(self, query: dict[str, str]) -> Reply:
@@ -210,10 +240,16 @@ class FakeOAuth:
         if body["grant_type"] == "authorization_code":
             asked = self.codes.pop(body["code"], None)
             if not is_form or asked is None or not _fits(asked, body):
-                return Reply(400, _openai_error("token_exchange_user_error", "Invalid request. Please try again later."))
+                return Reply(
+                    400, _openai_error("token_exchange_user_error", "Invalid request. Please try again later.")
+                )
         elif not self._spend(body):
             return Reply(401, _openai_error("refresh_token_reused", "Your refresh token has already been used."))
-        answer = {"token_type": "Bearer", "access_token": self.secret(codex_jwt()), "id_token": self.secret(codex_jwt(aud="x"))}
+        answer = {
+            "token_type": "Bearer",
+            "access_token": self.secret(codex_jwt()),
+            "id_token": self.secret(codex_jwt(aud="x")),
+        }
         return self._tokens(answer, "codex")
 
     def _tokens(self, answer: dict[str, Any], kind: str) -> Reply:
@@ -234,7 +270,11 @@ class FakeOAuth:
             self.pending_polls -= 1
             return Reply(403, {"error": {"code": "deviceauth_authorization_pending"}})
         code, verifier = self.secret("code-" + secrets.token_hex(8)), self.secret(secrets.token_urlsafe(40))
-        self.codes[code] = {"client_id": CODEX.client_id, "code_challenge": _s256(verifier), "redirect_uri": f"{self.url}/deviceauth/callback"}
+        self.codes[code] = {
+            "client_id": CODEX.client_id,
+            "code_challenge": _s256(verifier),
+            "redirect_uri": f"{self.url}/deviceauth/callback",
+        }
         return Reply(200, {"authorization_code": code, "code_verifier": verifier, "code_challenge": _s256(verifier)})
 
 
@@ -289,7 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = _any
+    do_GET = do_POST = _any  # noqa: N815 - the library's names
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Quiet."""

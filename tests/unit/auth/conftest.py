@@ -62,14 +62,16 @@ def stored(
 ) -> Login:
     """Put a login into the store whose access token ends in `left`."""
     kind = "claude" if client.login is ClaudeLogin else "codex"
-    login = client.login.model_validate({
-        "access_token": SecretStr(server.secret(f"{kind}-access-first")),
-        "refresh_token": SecretStr(server.issue(kind)),
-        "expires_at": now + left,
-        "last_refresh": now + left - timedelta(hours=8),
-        "account_id": "acct-1",
-        **fields,
-    })
+    login = client.login.model_validate(
+        {
+            "access_token": SecretStr(server.secret(f"{kind}-access-first")),
+            "refresh_token": SecretStr(server.issue(kind)),
+            "expires_at": now + left,
+            "last_refresh": now + left - timedelta(hours=8),
+            "account_id": "acct-1",
+            **fields,
+        }
+    )
     with store.lock(client.provider):
         store.save(client.provider, login)
     return login

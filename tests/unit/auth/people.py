@@ -80,7 +80,9 @@ class Watch:
         self.slept: list[float] = []
 
     def pace(self) -> Pace:
-        return Pace(now=lambda: datetime(2026, 11, 22, 12, tzinfo=UTC), monotonic=lambda: self.seconds, sleep=self.sleep)
+        return Pace(
+            now=lambda: datetime(2026, 11, 22, 12, tzinfo=UTC), monotonic=lambda: self.seconds, sleep=self.sleep
+        )
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -259,9 +259,7 @@ async def test_an_upstream_that_refuses_everything_does_not_cost_token_after_tok
     server: FakeOAuth, store: Store, clock: Clock, broker: Broker
 ) -> None:
     stored(store, server, server.codex, clock(), left=HOURS)
-    replays = []
-    for _ in range(6):
-        replays.append(await broker.refresh_after_401("codex", await broker.headers("codex")))
+    replays = [await broker.refresh_after_401("codex", await broker.headers("codex")) for _ in range(6)]
     assert [replay is not None for replay in replays] == [True, True, True, False, False, False]
     assert (await broker.headers("codex")).source is Source.LOGIN  # and it stays in use
     assert len(server.requests) == 3
@@ -306,9 +304,7 @@ async def test_only_a_login_can_be_renewed(broker: Broker) -> None:
     assert await broker.refresh_after_401("claude_api", passed) is None
 
 
-async def test_a_configured_key_comes_first_and_needs_no_file(
-    server: FakeOAuth, store: Store, clock: Clock
-) -> None:
+async def test_a_configured_key_comes_first_and_needs_no_file(server: FakeOAuth, store: Store, clock: Clock) -> None:
     stored(store, server, server.claude, clock(), left=HOURS)
     store.path("claude_api").chmod(0o644)
     broker = new_broker(server, store, clock, api_key=SecretStr("configured"))
@@ -347,7 +343,9 @@ async def test_a_wrong_clock_does_not_make_a_refresh_for_every_request(
     assert "clock" in caplog.text
 
 
-async def test_a_refresh_token_that_stays_is_kept(server: FakeOAuth, store: Store, clock: Clock, broker: Broker) -> None:
+async def test_a_refresh_token_that_stays_is_kept(
+    server: FakeOAuth, store: Store, clock: Clock, broker: Broker
+) -> None:
     server.rotate = False
     login = stored(store, server, server.claude, clock(), left=GONE, unknown={"kept": True})
     await broker.headers("claude_api")

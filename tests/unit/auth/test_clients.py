@@ -13,12 +13,16 @@ def test_empty_settings_change_nothing() -> None:
 
 
 def test_a_moved_token_endpoint_takes_everything_with_it_that_gets_tokens() -> None:
-    client = CODEX.configured(token_url="http://127.0.0.1:9/oauth/token", base_url="http://127.0.0.1:8/backend-api/codex")
+    client = CODEX.configured(
+        token_url="http://127.0.0.1:9/oauth/token", base_url="http://127.0.0.1:8/backend-api/codex"
+    )
     assert client.device is not None
     hosts = {client.revoke_url, client.device.code, client.device.poll, client.device.page, client.device.redirect_uri}
     assert all(url.startswith("http://127.0.0.1:9/") for url in hosts)
     assert client.limits_url == "http://127.0.0.1:8/backend-api/wham/usage"
-    assert CLAUDE.configured(token_url="https://login.example/token").revoke_url == "https://login.example/v1/oauth/revoke"
+    assert (
+        CLAUDE.configured(token_url="https://login.example/token").revoke_url == "https://login.example/v1/oauth/revoke"
+    )
 
 
 def test_a_tests_login_is_never_shown_to_a_real_host() -> None:
@@ -37,7 +41,9 @@ def test_redirects() -> None:
         CODEX.configured(redirect_uri="https://127.0.0.1/callback")
 
 
-@pytest.mark.parametrize("url", ["http://login.example/token", "ftp://x/token", "login.example", "https://", "https://h:x/", "//h/t"])
+@pytest.mark.parametrize(
+    "url", ["http://login.example/token", "ftp://x/token", "login.example", "https://", "https://h:x/", "//h/t"]
+)
 @pytest.mark.parametrize("key", ["authorize_url", "token_url"])
 def test_a_secret_goes_nowhere_unsafe(key: str, url: str) -> None:
     with pytest.raises(ConfigError, match=rf"providers\.claude_api\.oauth\.{key}"):

@@ -4,7 +4,7 @@ import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from ccproxy.auth.answers import TokenAnswer
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, jwt_claims
@@ -18,12 +18,14 @@ def claude(**fields: object) -> ClaudeLogin:
 
 
 def test_nothing_shows_a_secret() -> None:
-    login = CodexLogin.model_validate({
-        "access_token": "access-one",
-        "refresh_token": "refresh-one",
-        "id_token": "id-one",
-        "later_secret": "unknown-one",
-    })
+    login = CodexLogin.model_validate(
+        {
+            "access_token": "access-one",
+            "refresh_token": "refresh-one",
+            "id_token": "id-one",
+            "later_secret": "unknown-one",
+        }
+    )
     answer = TokenAnswer.from_json({"access_token": "access-one", "refresh_token": "refresh-one"})
     for shown in (repr(login), str(login), f"{login!r}", repr(answer), login.model_dump_json(exclude={"later_secret"})):
         assert "-one" not in shown
@@ -38,14 +40,16 @@ def test_a_broken_value_is_not_quoted() -> None:
 
 
 def test_a_claude_login_says_whose_it_is() -> None:
-    answer = TokenAnswer.from_json({
-        "access_token": "access-one",
-        "refresh_token": "refresh-one",
-        "expires_in": 28800,
-        "scope": "user:profile user:inference",
-        "account": {"uuid": "a", "email_address": "someone@example.invalid"},
-        "organization": {"uuid": "o", "name": "Somebody's"},
-    })
+    answer = TokenAnswer.from_json(
+        {
+            "access_token": "access-one",
+            "refresh_token": "refresh-one",
+            "expires_in": 28800,
+            "scope": "user:profile user:inference",
+            "account": {"uuid": "a", "email_address": "someone@example.invalid"},
+            "organization": {"uuid": "o", "name": "Somebody's"},
+        }
+    )
     login = ClaudeLogin.from_answer(answer, NOW)
     assert login.account == "someone@example.invalid"
     assert (login.account_id, login.organization, login.organization_id) == ("a", "Somebody's", "o")
@@ -54,13 +58,21 @@ def test_a_claude_login_says_whose_it_is() -> None:
 
 
 def test_a_codex_login_reads_the_claims_of_its_tokens() -> None:
-    answer = TokenAnswer.from_json({
-        "access_token": codex_jwt(exp=NOW.timestamp() + 600),
-        "id_token": jwt(**{
-            "https://api.openai.com/profile": {"email": "other@example.invalid"},
-            "https://api.openai.com/auth": {"chatgpt_account_id": "acct-2", "chatgpt_plan_type": "pro", "chatgpt_account_is_fedramp": True},
-        }),
-    })
+    answer = TokenAnswer.from_json(
+        {
+            "access_token": codex_jwt(exp=NOW.timestamp() + 600),
+            "id_token": jwt(
+                **{
+                    "https://api.openai.com/profile": {"email": "other@example.invalid"},
+                    "https://api.openai.com/auth": {
+                        "chatgpt_account_id": "acct-2",
+                        "chatgpt_plan_type": "pro",
+                        "chatgpt_account_is_fedramp": True,
+                    },
+                }
+            ),
+        }
+    )
     login = CodexLogin.from_answer(answer, NOW, scopes=("openid",))
     assert (login.account, login.account_id, login.plan) == ("other@example.invalid", "acct-2", "pro")
     assert login.fedramp
@@ -69,14 +81,22 @@ def test_a_codex_login_reads_the_claims_of_its_tokens() -> None:
 
 
 def test_a_refresh_keeps_what_the_answer_leaves_out() -> None:
-    old = CodexLogin.model_validate({
-        "access_token": "access-one", "refresh_token": "refresh-one", "id_token": "id-one", "account_id": "acct-1",
-        "plan": "plus", "refused": "invalid_grant", "unknown": {"kept": [1]},
-    })
+    old = CodexLogin.model_validate(
+        {
+            "access_token": "access-one",
+            "refresh_token": "refresh-one",
+            "id_token": "id-one",
+            "account_id": "acct-1",
+            "plan": "plus",
+            "refused": "invalid_grant",
+            "unknown": {"kept": [1]},
+        }
+    )
     new = old.renewed(TokenAnswer.from_json({"access_token": "access-two"}), NOW)
     assert new.document() == {
         "access_token": "access-two", "refresh_token": "refresh-one", "id_token": "id-one", "account_id": "acct-1",
-        "plan": "plus", "fedramp": False, "scopes": [], "unknown": {"kept": [1]}, "last_refresh": "2026-11-22T12:00:00Z",
+        "plan": "plus", "fedramp": False, "scopes": [], "unknown": {"kept": [1]},
+        "last_refresh": "2026-11-22T12:00:00Z",
     }  # fmt: skip
 
 
@@ -115,7 +135,19 @@ def test_a_senseless_exp_is_none(exp: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a.b", "a.b.c", "..", "sk-ant-dummy", "e30.e30.c2ln", "a.b.c.d", "W10.e30.c2ln", "é.é.é", jwt().rpartition(".")[0]]
+    "text",
+    [
+        "",
+        "a.b",
+        "a.b.c",
+        "..",
+        "sk-ant-dummy",
+        "e30.e30.c2ln",
+        "a.b.c.d",
+        "W10.e30.c2ln",
+        "é.é.é",
+        jwt().rpartition(".")[0],
+    ],
 )
 def test_what_is_no_jwt(text: str) -> None:
     assert jwt_claims(text) is None

@@ -104,7 +104,7 @@ def test_nobody_comes_back(server: FakeOAuth) -> None:
 
 def test_no_network_at_the_end(server: FakeOAuth) -> None:
     server.answers["/oauth/token"] = [Reply(503)]
-    with pytest.raises(LoginRefused, match="could not be finished.*no capacity"):
+    with pytest.raises(LoginRefused, match=r"could not be finished.*no capacity"):
         browser_login(server.codex, QUICK, Person(Browser()), Watch().pace())
 
 
@@ -222,7 +222,9 @@ def two_ports() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_a_busy_port_has_a_second_one(server: FakeOAuth, two_ports: tuple[socket.socket, socket.socket]) -> None:
     first, second = two_ports
     ports = [each.getsockname()[1] for each in two_ports]
-    client = replace(server.codex, redirect_uri=f"http://127.0.0.1:{ports[0]}/auth/callback", fallback_ports=(ports[1],))
+    client = replace(
+        server.codex, redirect_uri=f"http://127.0.0.1:{ports[0]}/auth/callback", fallback_ports=(ports[1],)
+    )
     with pytest.raises(PortBusy, match=f"port {ports[0]} and {ports[1]}"):
         browser_login(client, QUICK, Person(Browser()), Watch().pace())
     assert not server.requests

@@ -38,7 +38,9 @@ def begun(server: FakeOAuth, client: OAuthClient, redirect_uri: str) -> tuple[oa
 
 def login_of(server: FakeOAuth, client: OAuthClient, **fields: object) -> Login:
     token = server.issue("test")
-    return client.login.model_validate({"access_token": server.secret("access-of-test"), "refresh_token": token, **fields})
+    return client.login.model_validate(
+        {"access_token": server.secret("access-of-test"), "refresh_token": token, **fields}
+    )
 
 
 def test_claude_sends_json_that_repeats_the_state(server: FakeOAuth) -> None:
@@ -129,7 +131,9 @@ def test_a_scope_that_the_server_forgot_is_left_out_once(server: FakeOAuth) -> N
 
 
 def test_another_scope_than_asked_for_is_no_failure(server: FakeOAuth) -> None:
-    server.answers["/v1/oauth/token"] = [Reply(200, {"access_token": server.secret("t-1"), "scope": "less", "token_type": "Bearer"})]
+    server.answers["/v1/oauth/token"] = [
+        Reply(200, {"access_token": server.secret("t-1"), "scope": "less", "token_type": "Bearer"})
+    ]
     answer = oauth.refresh(server.claude, login_of(server, server.claude, scopes=["much", "more"]), QUICK)
     assert answer.scopes == ("less",)
 
@@ -149,8 +153,16 @@ def test_an_answer_without_any_token_is_a_failure_only_after_a_code(server: Fake
         (Reply(200, {"error": "invalid_grant"}), "invalid_grant", True),
         (Reply(401, {"error": {"message": "no", "code": "refresh_token_reused"}}), "refresh_token_reused", True),
         (Reply(401, {"error": {"message": "no", "code": "refresh_token_expired"}}), "refresh_token_expired", True),
-        (Reply(401, {"error": {"message": "no", "code": "refresh_token_invalidated"}}), "refresh_token_invalidated", True),
-        (Reply(400, {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}), "invalid_request_error", False),
+        (
+            Reply(401, {"error": {"message": "no", "code": "refresh_token_invalidated"}}),
+            "refresh_token_invalidated",
+            True,
+        ),
+        (
+            Reply(400, {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}),
+            "invalid_request_error",
+            False,
+        ),
         (Reply(403, b"<html>blocked</html>"), "", False),
         (Reply(400, b"[]"), "", False),
         (Reply(400, {"error": ["?"]}), "", False),
@@ -257,7 +269,7 @@ def test_a_company_proxy_is_used_with_its_login_which_is_not_told(
     port, asked = proxy
     monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:pass-word@127.0.0.1:{port}")
     client, login = elsewhere(CodexLogin)
-    with pytest.raises(OAuthUnreachable, match="the proxy on the way to login.invalid") as caught:
+    with pytest.raises(OAuthUnreachable, match=r"the proxy on the way to login\.invalid") as caught:
         oauth.refresh(client, login, QUICK)
     assert asked[0].startswith(b"CONNECT login.invalid:443 ")
     assert b"Proxy-Authorization: Basic c29tZWJvZHk6cGFzcy13b3Jk" in asked[0]
@@ -269,7 +281,7 @@ def test_no_proxy_is_honoured(proxy: tuple[int, list[bytes]], monkeypatch: pytes
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("NO_PROXY", "login.invalid")
     client, login = elsewhere(CodexLogin)
-    with pytest.raises(OAuthUnreachable, match="login.invalid could not be reached"):
+    with pytest.raises(OAuthUnreachable, match=r"login\.invalid could not be reached"):
         oauth.refresh(client, login, QUICK)
     assert not asked
 
@@ -279,7 +291,7 @@ def test_ccproxy_itself_is_no_proxy(proxy: tuple[int, list[bytes]], monkeypatch:
     client, login = elsewhere(ClaudeLogin)
     for value in (f"http://127.0.0.1:{port}", f"localhost:{port}"):
         monkeypatch.setenv("https_proxy", value)
-        with pytest.raises(OAuthUnreachable, match="login.invalid could not be reached"):
+        with pytest.raises(OAuthUnreachable, match=r"login\.invalid could not be reached"):
             oauth.refresh(client, login, Network(connect_timeout=2, read_timeout=2, own_ports=frozenset({port})))
     assert not asked
 
@@ -295,7 +307,7 @@ def test_loopback_goes_through_no_proxy(
 
 def test_a_ca_file_that_is_not_there_is_named(server: FakeOAuth, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-    with pytest.raises(OAuthUnreachable, match="SSL_CERT_FILE names /nowhere/ca.pem"):
+    with pytest.raises(OAuthUnreachable, match=r"SSL_CERT_FILE names /nowhere/ca\.pem"):
         oauth.refresh(server.codex, login_of(server, server.codex), QUICK)
 
 
@@ -338,5 +350,5 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     client = CODEX.configured(token_url=f"http://127.0.0.1:{port}/oauth/token")
-    with pytest.raises(OAuthUnreachable, match="127.0.0.1 could not be reached"):
+    with pytest.raises(OAuthUnreachable, match=r"127\.0\.0\.1 could not be reached"):
         oauth.refresh(client, CodexLogin.model_validate({"access_token": "a", "refresh_token": "r"}), QUICK)

@@ -99,13 +99,17 @@ def test_ccproxys_own_token_goes_nowhere(mode: str, name: bytes, value: bytes) -
     st.lists(
         st.tuples(
             st.sampled_from([b"authorization", b"X-API-Key", b"cookie", b"x-ccproxy-token"]),
-            st.sampled_from([b"Bearer the-token-for-ccproxy", b"the-token-for-ccproxy", b"Bearer sk-ant-x", b"sk-ant-x", b"sk-x"])
+            st.sampled_from(
+                [b"Bearer the-token-for-ccproxy", b"the-token-for-ccproxy", b"Bearer sk-ant-x", b"sk-ant-x", b"sk-x"]
+            )
             | st.binary(max_size=20),
         ),
         max_size=4,
     ),
 )
-def test_only_fitting_fields_ever_pass(mode: str, has_key: bool, has_login: bool, sent: list[tuple[bytes, bytes]]) -> None:
+def test_only_fitting_fields_ever_pass(
+    mode: str, has_key: bool, has_login: bool, sent: list[tuple[bytes, bytes]]
+) -> None:
     auth = claude(mode=mode, api_key=KEY if has_key else None)
     try:
         choice = choose(auth, has_login=has_login, sent=tuple(sent), own_token=OWN)

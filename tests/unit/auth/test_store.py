@@ -38,12 +38,16 @@ known_values = st.fixed_dictionaries(
     },
 )
 unknown_values = st.dictionaries(
-    st.text().filter(lambda name: name not in {*ClaudeLogin.model_fields, *CodexLogin.model_fields}), json_values, max_size=5
+    st.text().filter(lambda name: name not in {*ClaudeLogin.model_fields, *CodexLogin.model_fields}),
+    json_values,
+    max_size=5,
 )
 
 
 def claude(access: str = "access-one", *, at: datetime | None = NOW, **fields: object) -> ClaudeLogin:
-    return ClaudeLogin.model_validate({"access_token": access, "refresh_token": "refresh-one", "last_refresh": at, **fields})
+    return ClaudeLogin.model_validate(
+        {"access_token": access, "refresh_token": "refresh-one", "last_refresh": at, **fields}
+    )
 
 
 def put(store: Store, login: Login, name: str = "claude_api") -> None:
@@ -119,7 +123,9 @@ def test_this_file_system_has_modes(tmp_path: Path) -> None:
     assert has_modes(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"{}", b'{"access_token": 1}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'"text"', b"{}", b'{"access_token": 1}', b"\xff", b"[" * 100_000]
+)
 def test_what_is_no_login_is_refused_without_quoting_it(store: Store, content: bytes) -> None:
     put(store, claude())
     store.path("claude_api").write_bytes(content)

@@ -10,7 +10,9 @@ from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source
 from ccproxy.auth.wire import Credential, credential, of_login
 from tests.fakes.oauth import codex_jwt
 
-CLAUDE_LOGIN = ClaudeLogin.model_validate({"access_token": "claude-one", "refresh_token": "refresh-one", "account_id": "a"})
+CLAUDE_LOGIN = ClaudeLogin.model_validate(
+    {"access_token": "claude-one", "refresh_token": "refresh-one", "account_id": "a"}
+)
 CODEX_LOGIN = CodexLogin.model_validate({"access_token": "codex-one", "account_id": "acct-1"})
 
 
@@ -68,7 +70,9 @@ def test_keys() -> None:
         (b"anthropic-version", b"2023-06-01"),
         (b"x-api-key", b"sk-ant-dummy"),
     )
-    assert with_key("codex", "sk-dummy", key_header="authorization").on_wire(()) == ((b"authorization", b"Bearer sk-dummy"),)
+    assert with_key("codex", "sk-dummy", key_header="authorization").on_wire(()) == (
+        (b"authorization", b"Bearer sk-dummy"),
+    )
     assert with_key("mine", "dummy", key_header="X-Key").on_wire(((b"X-KEY", b"client's"),)) == ((b"x-key", b"dummy"),)
 
 
@@ -89,12 +93,17 @@ def test_pass_through_changes_nothing_but_the_place() -> None:
     auth = ProviderAuth("claude_api", client=CLAUDE)
     own = ((b"X-Api-Key", b"sk-ant-\xe9"),)
     passed = credential(auth, Choice(Source.CLIENT, "", own), None)
-    assert passed.on_wire(((b"anthropic-beta", b"a"), (b"x-ccproxy-token", b"t"), *own)) == ((b"anthropic-beta", b"a"), *own)
+    assert passed.on_wire(((b"anthropic-beta", b"a"), (b"x-ccproxy-token", b"t"), *own)) == (
+        (b"anthropic-beta", b"a"),
+        *own,
+    )
     assert passed.token is None
     assert "sk-ant" not in repr(passed)
 
 
-names = st.sampled_from([b"Authorization", b"x-api-key", b"X-CCProxy-Token", b"anthropic-beta", b"ANTHROPIC-VERSION", b"Cookie", b"x-a"])
+names = st.sampled_from(
+    [b"Authorization", b"x-api-key", b"X-CCProxy-Token", b"anthropic-beta", b"ANTHROPIC-VERSION", b"Cookie", b"x-a"]
+)
 
 
 @given(st.lists(st.tuples(names, st.binary(max_size=12)), max_size=8), st.sampled_from(["claude", "codex"]))
