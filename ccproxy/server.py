@@ -21,14 +21,20 @@ from mitmproxy.proxy import server as proxy_server
 from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.dispatch import FixedChain
 from ccproxy.addons.upstream_tls import UpstreamTls
+from ccproxy.auth import setup
+from ccproxy.auth.broker import Broker
 from ccproxy.errors import StartError
+from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.ledger.pricing import PriceBook
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
+from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.network import extra_ca_file
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.settings import Settings
 from ccproxy.settings.folders import data_dir, private
+from ccproxy.translate.replay import ReplayCache
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +183,29 @@ def parts(settings: Settings) -> Parts:
     local: dict[str, LocalProvider] = {}
     if settings.providers.mock.enabled:
         local["mock"] = Mock()
-    return Parts(settings, router, local)
+    broker = Broker(
+        setup.store(settings.auth.dir), setup.providers(settings.providers), own_token=settings.server.auth_token
+    )
+    broker.check()
+    size = settings.translate.replay_cache_mb * 2**20
+    return Parts(
+        settings=settings,
+        router=router,
+        locals=local,
+        credentials=broker,
+        lists=ModelLists(),
+        replay=ReplayCache(size) if size else None,
+        ledger=_ledger(settings),
+        prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
+    )
+
+
+def _ledger(settings: Settings) -> Ledger | None:
+    if not settings.ledger.enabled:
+        return None
+    if not settings.ledger.url.startswith("sqlite:///"):  # SQLite is in Python; checking others imports SQLAlchemy
+        check_url(settings.ledger.url)
+    return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
 
 
 def addons_for(settings: Settings) -> list[Any]:

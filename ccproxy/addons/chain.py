@@ -15,14 +15,20 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.server import ConnectionHandler
 
 from ccproxy.addons.access_log import AccessLog
-from ccproxy.addons.gateway import Gateway
+from ccproxy.addons.accounting import Accounting
+from ccproxy.addons.gateway import Credentials, Gateway
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.own import OwnEndpoints
 from ccproxy.addons.stream import Limits
+from ccproxy.addons.translation import Translation
 from ccproxy.addons.upstreams import Upstreams
+from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.pricing import PriceBook
 from ccproxy.providers.local import LocalProvider
+from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.routing import Router
 from ccproxy.settings import Settings
+from ccproxy.translate.replay import ReplayCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,11 @@ class Parts:
     settings: Settings
     router: Router
     locals: dict[str, LocalProvider]
+    credentials: Credentials
+    lists: ModelLists
+    replay: ReplayCache | None
+    ledger: Ledger | None
+    prices: PriceBook
 
 
 def addons(parts: Parts) -> list[Any]:
@@ -51,11 +62,27 @@ def addons(parts: Parts) -> list[Any]:
             status={name: provider.status for name, provider in parts.locals.items()},
         ),
         limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
+        credentials=parts.credentials,
+        translation=Translation(
+            lists=parts.lists,
+            replay=parts.replay,
+            strict=settings.translate.strict,
+            max_tokens=settings.providers.claude_api.max_tokens,
+            fast=settings.providers.claude_api.fast,
+            auto_cache_control=settings.translate.auto_cache_control,
+        ),
         locals=parts.locals,
         drained=_drained,
     )
     return [
         gateway,
+        Accounting(
+            ledger=parts.ledger,
+            prices=parts.prices,
+            subscriptions=frozenset()
+            if settings.providers.claude_sdk.api_key.get_secret_value()
+            else frozenset({"claude_sdk"}),
+        ),
         Upstreams(connection_handler),
         AccessLog(),
     ]

@@ -10,9 +10,12 @@ from typing import Protocol
 from mitmproxy import http
 
 from ccproxy.addons.body import LocalBody
+from ccproxy.auth.wire import Credential
 from ccproxy.errors import ExchangeError
+from ccproxy.ledger.tap import UsageTap
 from ccproxy.providers.plan import Field
 from ccproxy.providers.routing import Route
+from ccproxy.translate.exchange import Translated
 from ccproxy.translate.formats import Format
 
 _ATTRIBUTE = "_ccproxy_exchange"
@@ -47,6 +50,7 @@ class Exchange:
     origin: str = ""
     """An allowed web origin, to be told in the answer."""
     model: str = ""
+    credential: Credential | None = field(default=None, repr=False)
     wire_fields: tuple[Field, ...] = field(default=(), repr=False)
     """The header fields that go on the wire, credential included. Never on the flow."""
     attempts: int = 0
@@ -55,8 +59,22 @@ class Exchange:
     """Upstream statuses that the gateway wants to see before the client does: `upstream_answered`."""
     retry: bool = False
     """Set by the gateway in `upstream_answered`: send the request again."""
+    client_path: str = ""
+    """As the client wrote it, without the query."""
+    bytes_in: int = 0
+    losses: int = 0
+    """How many things translation could not carry over."""
+    upstream_answer: http.Response | None = None
+    """The upstream's answer as it came, where it is translated: a copy of the head, and the body once it is there."""
+    tap: UsageTap | None = None
+    sent_upstream: float | None = None
+    """When the request began to go out, on the monotonic clock."""
+    answer_came: float | None = None
+    """When the upstream's head had come."""
     answered: bool = False
     """The answer on the flow is the upstream's own, not one of ours."""
+    translated: Translated | None = None
+    """How the answer becomes the client's; None where bytes pass as they are."""
     transform: Transform | None = None
     taps: list[Callable[[bytes], None]] = field(default_factory=list)
     """See every chunk of the upstream's streamed body as it is. They must not raise."""

@@ -10,30 +10,36 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.modes import ReverseProxy
 
+from ccproxy.addons import here, translation
 from ccproxy.addons._flow import fail_closed, send_to, set_body
 from ccproxy.addons.answers import response
-from ccproxy.addons.body import LocalBody
 from ccproxy.addons.exchange import Exchange, begin, of
 from ccproxy.addons.guard import Guard
+from ccproxy.addons.models import model_answer
 from ccproxy.addons.own import OPEN_PATHS, PATHS, OwnEndpoints
-from ccproxy.addons.stream import GatewayLayer, Limits
-from ccproxy.errors import BadRequest, ExchangeError, NotImplementedYet, UpgradeRequired
+from ccproxy.addons.stream import ATTEMPTS, GatewayLayer, Limits
+from ccproxy.addons.translation import Translation
+from ccproxy.auth.sources import Source
+from ccproxy.auth.wire import Credential
+from ccproxy.errors import BadRequest, UpgradeRequired
 from ccproxy.providers import toplevel
 from ccproxy.providers.codex import native_changes
-from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest
-from ccproxy.providers.plan import Field, credential_fields, mapped_model, public_fields, request_fields
+from ccproxy.providers.local import LocalProvider
+from ccproxy.providers.model_lists import both_shapes
+from ccproxy.providers.plan import Field, mapped_model, public_fields, request_fields
 from ccproxy.providers.routing import Route, Router, suggested_format
-from ccproxy.providers.spec import Operation, Provider
-from ccproxy.translate.errors import error_event
+from ccproxy.providers.spec import Operation
+from ccproxy.translate.estimate import estimate
+from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
 
 logger = logging.getLogger(__name__)
@@ -41,14 +47,19 @@ logger = logging.getLogger(__name__)
 CHECKED_JSON: Final = 32 * 1024
 """Bodies up to this size are checked to be JSON before they go out; checking larger ones would cost more than it is worth."""
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
-
-Credentials = Callable[[Provider, tuple[Field, ...]], Awaitable[tuple[Field, ...]]]
-"""The credential fields for a provider, given those that the client sent."""
+_UNSUPPORTED: Final = re.compile(r"Unsupported parameter:\s*'?([A-Za-z_.]+)")
 
 
-async def configured_credentials(provider: Provider, client: tuple[Field, ...]) -> tuple[Field, ...]:
-    """Keys of the configuration, and the client's own where that is allowed."""
-    return credential_fields(provider, client)
+class Credentials(Protocol):
+    """Who knows the credentials: `auth.broker.Broker`."""
+
+    async def headers(self, provider: str, sent: tuple[Field, ...] = ()) -> Credential: ...
+
+    async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None: ...
+
+    async def run(self) -> None: ...
+
+    async def aclose(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -59,15 +70,21 @@ class Gateway:
     guard: Guard
     own: OwnEndpoints
     limits: Limits
+    credentials: Credentials
+    translation: Translation
     locals: Mapping[str, LocalProvider] = field(default_factory=dict)
     """Providers that answer inside this process, by name."""
-    credentials: Credentials = configured_credentials
     drained: Callable[[Client], Awaitable[None]] | None = None
     """Waits until the client has read what was written to it."""
     live: dict[str, Exchange] = field(default_factory=dict)
     """What each client connection is busy with: HTTP/1.1 does one thing at a time."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     # ---- mitmproxy's hooks
+
+    def running(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.credentials.run(), name="renewing logins ahead of their end")
+        self._tasks.add(task)
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Our own HTTP layer right below the reverse proxy."""
@@ -82,6 +99,7 @@ class Gateway:
         request = flow.request
         request.headers.fields, private = public_fields(request.headers.fields)
         path, _, _ = request.path.partition("?")
+        exchange.client_path = path
         exchange.format = suggested_format(path)
         if flow.error:
             return  # mitmproxy refuses it itself and shows it to addons
@@ -110,25 +128,54 @@ class Gateway:
     async def request(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         route = exchange.route
+        exchange.bytes_in = len(flow.request.raw_content or b"")
         if flow.response or route is None:
             return
-        if route.provider.upstream is None:
-            await self._answer_here(flow, exchange, route)
-        elif route.is_native:
-            await self._forward(flow, exchange, route)
+        provider = route.provider
+        if provider.upstream is None:
+            await here.answer(flow, exchange, route, self.locals.get(provider.name), self.translation)
+            return
+        if route.operation is Operation.COUNT_TOKENS and not route.is_native:
+            counted = {"input_tokens": estimate(route.format, translation.parsed_body(flow))}
+            flow.response = _json(counted, {"x-ccproxy-estimate": "1"})
+            return
+        if provider.wants_credential:
+            exchange.credential = await self.credentials.headers(provider.name, exchange.client_credential)
+        if route.operation in {Operation.MODELS, Operation.MODEL} and not _lists_natively(route, flow.request):
+            flow.response = await self._models(flow, exchange, route)
+            return
+        exchange.retry_on = provider.retries
+        if exchange.credential and exchange.credential.source is Source.LOGIN:
+            exchange.retry_on |= {401}
+        if route.is_native:
+            self._look_at(flow, exchange, route)
         else:
-            raise NotImplementedYet(f"{route.provider.name} cannot be asked in {route.format.value} yet")
+            credential = exchange.credential.on_wire(()) if exchange.credential else ()
+            translated = await self.translation.request(flow, exchange, route, credential)
+            translation.put_on(flow, exchange, translated)
+        if provider.profile == "codex":
+            exchange.retry_on |= {400} if exchange.translated else frozenset()
+            if route.session_id and "session-id" not in flow.request.headers:
+                flow.request.headers["session-id"] = route.session_id
+        query = flow.request.path.partition("?")[2] if route.is_native else ""
+        path = route.upstream_path if route.upstream_path is not None else _create_path(route)
+        send_to(flow, provider.upstream, path + (f"?{query}" if query else ""))
+        self._wire(flow, exchange, route)
 
     @fail_closed
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         answer = flow.response
         assert answer
         exchange = begin(flow)
-        if exchange.body is not None or exchange.route is None or answer.raw_content is not None:
+        if exchange.body is not None or not exchange.answered or answer.raw_content is not None:
+            return
+        exchange.upstream_answer = answer
+        if exchange.translated is not None:
+            exchange.upstream_answer = translation.kept(answer)
+            translation.begin_answer(answer, exchange)
             return
         # Whole JSON is held until it is whole, so that an upstream that dies can still be told of in a proper error.
-        kind = answer.headers.get("content-type", "")
-        answer.stream = not kind.startswith("application/json")
+        answer.stream = not answer.headers.get("content-type", "").startswith("application/json")
 
     async def local_chunk(self, flow: http.HTTPFlow) -> None:
         """The next piece of an answer made here, once the client has read what came before."""
@@ -138,15 +185,36 @@ class Gateway:
             await self.drained(flow.client_conn)
         exchange.chunk = await exchange.body.next()
 
+    @fail_closed
     async def upstream_answered(self, flow: http.HTTPFlow) -> None:
-        """An upstream status that the configuration says to try again."""
+        """An upstream status that may be tried again: a login renewed, a parameter left out, or after a pause."""
         exchange = of(flow)
         assert flow.response
-        wait = flow.response.headers.get("retry-after", "")
-        await asyncio.sleep(min(float(wait), 10.0) if wait.replace(".", "", 1).isdigit() else 0.5 * exchange.attempts)
-        exchange.retry = True
+        assert exchange.route
+        status = flow.response.status_code
+        if status == 401 and exchange.credential and exchange.credential.source is Source.LOGIN:
+            renewed = await self.credentials.refresh_after_401(exchange.route.provider.name, exchange.credential)
+            exchange.retry_on -= {401}
+            if renewed is not None:
+                exchange.credential = renewed
+                self._wire(flow, exchange, exchange.route)
+                exchange.retry = True
+        elif status == 400 and exchange.translated:
+            exchange.retry_on -= {400}
+            exchange.retry = self._leave_out(flow, exchange, exchange.route)
+        elif status in exchange.route.provider.retries:
+            wait = flow.response.headers.get("retry-after", "")
+            await asyncio.sleep(
+                min(float(wait), 10.0) if wait.replace(".", "", 1).isdigit() else 0.5 * exchange.attempts
+            )
+            exchange.retry = exchange.attempts < ATTEMPTS
 
+    @fail_closed
     def response(self, flow: http.HTTPFlow) -> None:
+        exchange = begin(flow)
+        if exchange.translated and exchange.answered and exchange.transform is None:
+            assert flow.response
+            translation.finish_answer(flow.response, exchange)
         self._finish(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -159,44 +227,38 @@ class Gateway:
             exchange.body.cancel()
 
     async def done(self) -> None:
+        for task in self._tasks:
+            task.cancel()
         for exchange in self.live.values():
             if exchange.body:
                 exchange.body.cancel()
         for provider in self.locals.values():
             await provider.aclose()
+        self.translation.lists.forget()
+        await self.credentials.aclose()
 
     # ---- what they do
 
-    async def _forward(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
-        """The client speaks the upstream's own format: bytes go through as they are."""
-        provider, request = route.provider, flow.request
-        assert provider.upstream is not None
-        assert route.upstream_path is not None
-        body = request.raw_content or b""
-        if route.operation in {Operation.CREATE, Operation.COUNT_TOKENS}:
-            self._look_at(flow, exchange, route, body)
-        credential = await self.credentials(provider, exchange.client_credential)
-        query = request.path.partition("?")[2]
-        send_to(flow, provider.upstream, route.upstream_path + (f"?{query}" if query else ""))
-        extra: tuple[Field, ...] = ()
-        if route.session_id and provider.profile == "codex" and "session-id" not in request.headers:
-            extra = ((b"session-id", route.session_id.encode()),)
-        exchange.wire_fields = (
-            *request_fields(request.headers.fields, provider.upstream, credential, provider),
-            *extra,
-        )
+    @staticmethod
+    def _wire(flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
+        """The header fields for the wire, credential included; the flow itself never holds it."""
+        assert route.provider.upstream
+        fields = request_fields(flow.request.headers.fields, route.provider.upstream, route.provider)
+        exchange.wire_fields = exchange.credential.on_wire(fields) if exchange.credential else fields
 
-    def _look_at(self, flow: http.HTTPFlow, exchange: Exchange, route: Route, body: bytes) -> None:
-        """Note the model; change the few top-level keys that have to be changed; refuse small bodies that are no JSON."""
-        provider = route.provider
-        encoded = flow.request.headers.get("content-encoding", "identity").lower() != "identity"
+    def _look_at(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
+        """A native request: note the model; change the few top-level keys that have to be changed; refuse small bodies that are no JSON."""
+        provider, request = route.provider, flow.request
+        if route.operation not in {Operation.CREATE, Operation.COUNT_TOKENS}:
+            return
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            return
+        body = request.raw_content or b""
         codex = provider.profile == "codex" and route.operation is Operation.CREATE
-        if encoded:
-            return
-        if not (codex or provider.models) and len(body) > CHECKED_JSON:
-            exchange.model = _peek_model(body)
-            return
         if not (codex or provider.models):
+            if len(body) > CHECKED_JSON:
+                exchange.model = _peek_model(body)
+                return
             parsed = toplevel.loads(body)
             exchange.model = str(parsed.get("model", "")) if isinstance(parsed, dict) else ""
             return
@@ -204,55 +266,41 @@ class Gateway:
         found = list(toplevel.members(text))
         values = {member.key: member.value for member in found}
         exchange.model = str(values.get("model", ""))
-        changes: dict[str, object] = native_changes(values, flow.request.headers) if codex else {}
-        if codex and values.get("stream") is not True:
-            raise NotImplementedYet("whole answers of the Codex backend are not served yet: send stream=true")
+        changes: dict[str, object] = native_changes(values, request.headers) if codex else {}
         if (mapped := mapped_model(provider.models, exchange.model)) != exchange.model:
             changes["model"] = mapped
+        if codex and values.get("stream") is not True:  # the backend streams only: its stream is folded
+            exchange.translated = translate_request(Format.OPENAI_RESPONSES, Format.OPENAI_RESPONSES, values)
+            request.headers["accept-encoding"] = "identity"
+            request.headers["accept"] = "text/event-stream"
         if changes:
             set_body(flow, toplevel.edited(text, found, changes).encode())
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
 
-    async def _answer_here(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
-        """The provider lives in this process."""
-        provider = self.locals.get(route.provider.name)
-        if provider is None:
-            raise NotImplementedYet(f"{route.provider.prefix} is not served yet")
-        if route.operation in {Operation.MODELS, Operation.MODEL}:
-            flow.response = _models(await provider.models(), flow.request.path.partition("?")[0], route)
-            return
-        if route.format is not Format.ANTHROPIC:
-            raise NotImplementedYet(f"{route.provider.name} cannot be asked in {route.format.value} yet")
-        body = toplevel.loads(flow.request.content or b"")
-        if not isinstance(body, dict):
-            raise BadRequest("the body must be a JSON object")
-        exchange.model = str(body.get("model", ""))
-        asked = LocalRequest(body, route.session_id, _client_headers(flow.request))
-        if route.operation is Operation.COUNT_TOKENS:
-            counted = json.dumps(await provider.count_tokens(asked)).encode()
-            flow.response = response(200, counted, {"content-type": "application/json", "x-ccproxy-estimate": "1"})
-            return
-        fmt, request_id = exchange.format, f"req_{flow.id}"
-        exchange.body = LocalBody(_framed(provider.stream(asked)), lambda error: error_event(fmt, error, request_id))
-        try:
-            await exchange.body.first()
-            if body.get("stream") is True:
-                flow.response = http.Response.make(200, b"", {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache",
-                                                              "request-id": request_id, "transfer-encoding": "chunked"})  # fmt: skip
-                flow.response.headers.pop("content-length", None)
-                return
-            whole = await _fold(exchange.body)
-        except Dropped:
-            flow.response = http.Response.make(200, b"", {"content-type": "application/json"})
-            exchange.body.dropped = True
-            return
-        except ExchangeError:
-            exchange.body = None
-            raise
-        exchange.body = None
-        flow.response = response(
-            200, json.dumps(whole).encode(), {"content-type": "application/json", "request-id": request_id}
+    def _leave_out(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> bool:
+        """The backend refuses a parameter by name: leave it out, now and from now on. False if it was none of that."""
+        assert exchange.translated
+        assert flow.response
+        refused = _UNSUPPORTED.search(flow.response.text or "")
+        body = exchange.translated.body
+        if not refused or refused[1] not in body:
+            return False
+        self.translation.refused.setdefault((route.provider.name, str(body.get("model", ""))), set()).add(refused[1])
+        del body[refused[1]]
+        set_body(flow, exchange.translated.encode())
+        self._wire(flow, exchange, route)
+        logger.warning("%s refuses the parameter %s: it is left out from now on", route.provider.name, refused[1])
+        return True
+
+    async def _models(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> http.Response:
+        """The upstream's models, and the names that the configuration maps to them, for clients of either vendor."""
+        credential = exchange.credential.on_wire(()) if exchange.credential else ()
+        models = await self.translation.lists.listing(route.provider, credential)
+        known = {model["id"] for model in models}
+        models += both_shapes(
+            name for name in route.provider.models if not set(name) & set("*?[") and name not in known
         )
+        return model_answer(models, flow.request.path.partition("?")[0], route)
 
     def _finish(self, flow: http.HTTPFlow) -> None:
         """Leave a plain summary for watchers and dumps: JSON values only."""
@@ -270,6 +318,29 @@ class Gateway:
         }
 
 
+def _json(body: object, headers: dict[str, str]) -> http.Response:
+    return response(200, json.dumps(body, ensure_ascii=False).encode(), {"content-type": "application/json", **headers})
+
+
+def _lists_natively(route: Route, request: http.Request) -> bool:
+    """Whether the client that asks for models reads the upstream's own list."""
+    if route.provider.profile == "codex":
+        return "client_version" in request.query
+    if route.provider.format is Format.ANTHROPIC:
+        return "anthropic-version" in request.headers or not request.headers.get("user-agent", "").startswith(
+            ("OpenAI/", "AsyncOpenAI/")
+        )
+    return "anthropic-version" not in request.headers
+
+
+def _create_path(route: Route) -> str:
+    """Where the upstream takes what a translated request has become."""
+    own = (
+        e for e in route.provider.endpoints.values() if e.operation is Operation.CREATE and e.upstream_path is not None
+    )
+    return next(e.upstream_path for e in own if e.upstream_path is not None)
+
+
 def _text(body: bytes) -> str:
     try:
         return body.decode()
@@ -283,81 +354,6 @@ def _peek_model(body: bytes) -> str:
     at = head if head >= 0 else body.rfind(b'"model"')
     found = _MODEL.match(body, at) if at >= 0 else None
     return found[1].decode("utf-8", "replace") if found else ""
-
-
-def _client_headers(request: http.Request) -> dict[str, str]:
-    return {
-        name.lower(): value
-        for name, value in request.headers.items()
-        if name.lower().startswith(("anthropic-", "x-claude-code-"))
-    }
-
-
-def _models(models: list[dict[str, Any]], path: str, route: Route) -> http.Response:
-    if route.operation is Operation.MODEL:
-        wanted = path.rstrip("/").rpartition("/")[2]
-        body = next((model for model in models if model["id"] == wanted), None)
-        if body is None:
-            raise BadRequest(f"model: {wanted} is unknown", param="model")
-    else:
-        ids = [model["id"] for model in models]
-        body = {
-            "data": models,
-            "has_more": False,
-            "first_id": ids[0] if ids else None,
-            "last_id": ids[-1] if ids else None,
-        }
-    return response(200, json.dumps(body).encode(), {"content-type": "application/json"})
-
-
-async def _framed(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    """Messages events as SSE."""
-    async for event in events:
-        yield b"event: %s\ndata: %s\n\n" % (
-            event["type"].encode(),
-            json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(),
-        )
-
-
-async def _fold(body: LocalBody) -> dict[str, Any]:
-    """A whole message from the events of its stream.
-
-    Raises:
-        ExchangeError: the stream failed.
-        Dropped: it broke off.
-
-    """
-    data = b"".join([piece async for piece in body.whole()])
-    if body.error:
-        raise body.error
-    if body.dropped:
-        raise Dropped("the answer broke off")
-    message: dict[str, Any] = {}
-    partial = ""
-    for line in data.split(b"\n"):
-        event = json.loads(line[6:]) if line.startswith(b"data: ") else {}
-        match event:
-            case {"type": "message_start", "message": start}:
-                message = start
-            case {"type": "content_block_start", "content_block": block}:
-                message["content"].append(block)
-                partial = ""
-            case {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": more}}:
-                partial += more
-            case {"type": "content_block_delta", "delta": {"type": kind, **rest}}:
-                block = message["content"][-1]
-                for key, more in rest.items():
-                    block[key] = block.get(key, "") + more
-                del kind
-            case {"type": "content_block_stop"} if partial:
-                message["content"][-1]["input"] = json.loads(partial)
-                partial = ""
-            case {"type": "message_delta", "delta": delta, "usage": usage}:
-                message |= delta
-                message["usage"] |= usage
-            case _:
-                pass
-    return message
 
 
 def _cors(origin: str) -> tuple[Field, ...]:

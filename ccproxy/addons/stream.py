@@ -167,6 +167,7 @@ class GatewayStream(HttpStream):
             return
         request = self.flow.request
         content = request.raw_content
+        self.exchange.sent_upstream = self.exchange.sent_upstream or time.monotonic()
         head = _for_the_wire(request, self.exchange.wire_fields)
         yield SendHttp(RequestHeaders(self.stream_id, head, not content), self.context.server)
         if content:
@@ -187,6 +188,7 @@ class GatewayStream(HttpStream):
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> layer.CommandGenerator[None]:
         exchange = self.exchange
         exchange.answered = True
+        exchange.answer_came = time.monotonic()
         if exchange.attempts < ATTEMPTS - 1 and event.response.status_code in exchange.retry_on:
             self.drained = event.response
             self.server_state = self.state_drain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ccproxy import __version__
-from ccproxy.cli import addon_path, config, demo, serve
+from ccproxy.cli import addon_path, auth, config, demo, serve
 
 app = typer.Typer(
     name="ccproxy",
@@ -16,6 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="serve", help=serve.serve.__doc__)(serve.serve)
+app.add_typer(auth.app, name="auth")
 app.add_typer(config.app, name="config")
 app.command(name="demo")(demo.demo)
 app.command(name="addon-path")(addon_path.addon_path)

@@ -47,14 +47,15 @@ class AuthSettings:
 
 def auth_settings() -> AuthSettings:
     """The one place that knows where settings come from. Raises `ConfigError`."""
-    from ccproxy.cli import stand_in_settings
+    from ccproxy.settings import load
+    from ccproxy.settings.folders import config_dir
 
-    settings = stand_in_settings.load()
+    settings = load().settings
     return AuthSettings(
         store=setup.store(settings.auth.dir),
         providers={auth.provider: auth for auth in setup.providers(settings.providers)},
         identity=settings.providers.claude_api.identity,
-        file=stand_in_settings.own_file(),
+        file=config_dir() / "config.toml",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping
 
-from ccproxy.errors import Unauthenticated
 from ccproxy.providers.spec import Provider, Upstream
 
 Field = tuple[bytes, bytes]
@@ -30,10 +29,8 @@ def public_fields(fields: Iterable[Field]) -> tuple[tuple[Field, ...], tuple[Fie
     return tuple(public), tuple(private)
 
 
-def request_fields(
-    fields: Iterable[Field], upstream: Upstream, credential: Iterable[Field], provider: Provider
-) -> tuple[Field, ...]:
-    """The header fields for the wire: the client's without hop-by-hop ones, the upstream's own Host, the credential.
+def request_fields(fields: Iterable[Field], upstream: Upstream, provider: Provider) -> tuple[Field, ...]:
+    """The header fields for the wire, without a credential: the client's without hop-by-hop ones, the upstream's own Host.
 
     Order and spelling of what the client sent are kept.
     """
@@ -48,7 +45,6 @@ def request_fields(
         seen.add(name)
         out.append(field)
     out += [(n.encode(), v.encode()) for n, v in provider.default_headers if n.encode() not in seen]
-    out += credential
     return tuple(out)
 
 
@@ -68,39 +64,6 @@ def _named_by_connection(fields: Iterable[Field]) -> frozenset[bytes]:
         return frozenset()
     named = {word.strip().lower() for value in values for word in value.split(b",")}
     return frozenset(named - {b"close", b"content-length", b"transfer-encoding", b"host"})
-
-
-def credential_fields(provider: Provider, client: Iterable[Field]) -> tuple[Field, ...]:
-    """The credential that goes upstream without a login: a configured key, or the client's own where that is allowed.
-
-    `client` are the credential fields that the client sent, without ccproxy's own token.
-
-    Raises:
-        Unauthenticated: there is none; the message names what to do.
-
-    """
-    rule = provider.credential
-    if rule is None:
-        return ()
-    if provider.auth in {"api_key", "auto"} and provider.api_key:
-        return (key_field(rule.header, provider.api_key),)
-    own = tuple(field for field in client if field[0].lower() in CLIENT_CREDENTIALS)
-    if provider.auth == "passthrough":
-        if own:
-            return own
-        raise Unauthenticated(f"{provider.name} passes the client's own key through, and the client sent none")
-    if provider.auth == "auto":
-        if rule.own_shape is None:
-            return ()  # a provider of the user's own without a key: many local servers want none
-        if shaped := tuple(field for field in own if rule.own_shape.fullmatch(key_of(field))):
-            return shaped
-    login = f"run `{rule.login}` or " if rule.login and provider.auth != "api_key" else ""
-    raise Unauthenticated(f"no credential for {provider.name}: {login}set {rule.setting}")
-
-
-def key_field(header: str, key: str) -> Field:
-    """A key as a header field; `authorization` takes it as a bearer token."""
-    return (header.encode(), b"Bearer " + key.encode() if header == "authorization" else key.encode())
 
 
 def key_of(field: Field) -> str:

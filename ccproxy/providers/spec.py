@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,20 +59,6 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialRule:
-    """How a provider is told who asks, and whose key a client's own may be."""
-
-    header: str
-    """`x-api-key`, or `authorization`, which takes `Bearer KEY`."""
-    own_shape: re.Pattern[str] | None = None
-    """What this provider's own keys look like. Only such a client key may pass through with `auth = "auto"`."""
-    setting: str
-    """The setting that holds a key, for messages."""
-    login: str | None = None
-    """The command that makes a login, for messages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One upstream and everything that the gateway has to know of it."""
 
@@ -85,9 +70,8 @@ class Provider:
     """Paths below the prefix, exactly."""
     upstream: Upstream | None = None
     """None: answered inside this process."""
-    credential: CredentialRule | None = None
-    auth: str = "passthrough"
-    api_key: str = field(default="", repr=False)
+    wants_credential: bool = True
+    """False for a server of the user's own that is given none."""
     native_root: str | None = None
     """Any other path below the prefix that starts so is forwarded natively."""
     strips_version: bool = False

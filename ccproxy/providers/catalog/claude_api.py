@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ccproxy.providers.endpoints import table
-from ccproxy.providers.spec import CredentialRule, Provider, Upstream
+from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
 
@@ -22,14 +20,6 @@ def providers(settings: Settings) -> list[Provider]:
         upstream=Upstream.parse(own.base_url),
         endpoints=table(Format.ANTHROPIC),
         native_root="/v1/",
-        credential=CredentialRule(
-            header="x-api-key",
-            own_shape=re.compile(r"sk-ant-\S+"),
-            setting="providers.claude_api.api_key",
-            login="ccproxy auth login",
-        ),
-        auth=own.auth,
-        api_key=own.api_key.get_secret_value(),
         models=own.models,
         retries=frozenset(own.retries),
         profile="anthropic",

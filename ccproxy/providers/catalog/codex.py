@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
+from ccproxy import __version__
 from ccproxy.providers.endpoints import table
-from ccproxy.providers.spec import CredentialRule, Provider, Upstream
+from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
 
@@ -24,18 +23,9 @@ def providers(settings: Settings) -> list[Provider]:
         native_root="/",
         strips_version=True,
         sessions=True,
-        credential=CredentialRule(
-            header="authorization",
-            own_shape=re.compile(
-                r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
-            ),  # a JWT, as a ChatGPT login has it
-            setting="providers.codex.api_key",
-            login="ccproxy auth login-openai",
-        ),
-        auth=own.auth,
-        api_key=own.api_key.get_secret_value(),
         models=own.models,
         retries=frozenset(own.retries),
         profile="codex",
+        default_headers=(("originator", "ccproxy"), ("user-agent", f"ccproxy/{__version__}")),
     )
     return [provider]

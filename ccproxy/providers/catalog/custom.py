@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccproxy.providers.endpoints import table
-from ccproxy.providers.spec import CredentialRule, Provider, Upstream
+from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Settings
 from ccproxy.settings.model import CustomProviderSettings
 from ccproxy.translate.formats import Format
@@ -29,9 +29,7 @@ def _provider(name: str, own: CustomProviderSettings) -> Provider:
         endpoints=table(fmt, upstream_root="" if has_version else "/v1"),
         native_root="/v1/",
         strips_version=has_version,
-        credential=CredentialRule(header=own.header, setting=f"providers.{name}.api_key"),
-        auth=own.auth,
-        api_key=own.api_key.get_secret_value(),
+        wants_credential=own.auth != "auto" or bool(own.api_key.get_secret_value()),
         models=own.models,
         retries=frozenset(own.retries),
         profile=_PROFILES[fmt],

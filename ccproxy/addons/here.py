@@ -1,0 +1,134 @@
+"""Answers of providers that live in this process: Messages events become SSE, a whole message, or another format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from mitmproxy import http
+
+from ccproxy.addons import translation
+from ccproxy.addons.answers import response
+from ccproxy.addons.body import LocalBody
+from ccproxy.addons.exchange import Exchange
+from ccproxy.addons.models import model_answer
+from ccproxy.addons.translation import Translation
+from ccproxy.errors import ExchangeError, Unavailable
+from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest
+from ccproxy.providers.routing import Route
+from ccproxy.providers.spec import Operation
+from ccproxy.translate.errors import error_event
+from ccproxy.translate.exchange import StreamTranslator, Translated, translate_request
+from ccproxy.translate.formats import Format
+
+
+async def answer(
+    flow: http.HTTPFlow, exchange: Exchange, route: Route, provider: LocalProvider | None, needs: Translation
+) -> None:
+    """Put the provider's answer on the flow: whole, or as `exchange.body` for the stream layer to pull.
+
+    Raises:
+        ExchangeError: it refused before it began.
+    """
+    if provider is None:
+        raise Unavailable(f"{route.provider.prefix} is not there in this installation")
+    if route.operation in {Operation.MODELS, Operation.MODEL}:
+        flow.response = model_answer(await provider.models(), flow.request.path.partition("?")[0], route)
+        return
+    if route.operation is Operation.COUNT_TOKENS:
+        asked = LocalRequest(translation.parsed_body(flow), route.session_id, _client_headers(flow.request))
+        counted = json.dumps(await provider.count_tokens(asked)).encode()
+        flow.response = response(200, counted, {"content-type": "application/json", "x-ccproxy-estimate": "1"})
+        return
+    translated = await _translated(flow, exchange, route, needs)
+    asked = LocalRequest(translated.body, route.session_id, _client_headers(flow.request))
+    await (_stream if translated.stream else _whole)(flow, exchange, provider, asked, translated)
+
+
+async def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, needs: Translation) -> Translated:
+    """The request as Messages. A client of that format is taken at its word: nothing of its body changes."""
+    if route.format is Format.ANTHROPIC:
+        body = translation.parsed_body(flow)
+        exchange.model = str(body.get("model", ""))
+        same = translate_request(Format.ANTHROPIC, Format.ANTHROPIC, dict(body))
+        same.body = body
+        return same
+    translated = await needs.request(flow, exchange, route, ())
+    exchange.losses = len(translated.losses)
+    if loss := translated.loss_header():
+        exchange.answer_fields = (*exchange.answer_fields, (b"x-ccproxy-loss", loss.encode("ascii", "replace")))
+    return translated
+
+
+async def _stream(
+    flow: http.HTTPFlow, exchange: Exchange, provider: LocalProvider, asked: LocalRequest, translated: Translated
+) -> None:
+    request_id = f"req_{flow.id}"
+    if translated.client is Format.ANTHROPIC:
+        chunks = _framed(provider.stream(asked), exchange.taps)
+        body = LocalBody(chunks, lambda error: error_event(Format.ANTHROPIC, error, request_id))
+    else:
+        translator = translated.stream_translator()
+        body = LocalBody(_through(translator, _framed(provider.stream(asked), exchange.taps)), translator.fail)
+    await _begun(exchange, body)
+    headers = {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-cache",
+        "request-id": request_id,
+    }
+    flow.response = http.Response.make(200, b"", {**headers, "transfer-encoding": "chunked"})
+    flow.response.headers.pop("content-length", None)
+
+
+async def _whole(
+    flow: http.HTTPFlow, exchange: Exchange, provider: LocalProvider, asked: LocalRequest, translated: Translated
+) -> None:
+    folder = translated.folder()
+    body = LocalBody(_framed(provider.stream(asked), exchange.taps), lambda error: error_event(Format.ANTHROPIC, error))
+    await _begun(exchange, body)
+    async for piece in body.whole():
+        folder.feed(piece)
+    if body.dropped:
+        flow.response = http.Response.make(200, b"", {"content-type": "application/json"})
+        return
+    exchange.body = None
+    if body.error:
+        raise body.error
+    status, headers, content = folder.result()
+    flow.response = response(
+        status, content, {"content-type": "application/json", "request-id": f"req_{flow.id}", **headers}
+    )
+
+
+async def _begun(exchange: Exchange, body: LocalBody) -> None:
+    """Wait for the first piece; what fails before it is an ordinary error answer."""
+    exchange.body = body
+    try:
+        await body.first()
+    except Dropped:
+        body.dropped = True
+    except ExchangeError:
+        exchange.body = None
+        raise
+
+
+async def _framed(events: AsyncIterator[dict[str, Any]], taps: list[Callable[[bytes], None]]) -> AsyncIterator[bytes]:
+    """Messages events as SSE."""
+    async for event in events:
+        data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        frame = b"event: %s\ndata: %s\n\n" % (event["type"].encode(), data)
+        for tap in taps:
+            tap(frame)
+        yield frame
+
+
+async def _through(translator: StreamTranslator, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        yield translator.feed(chunk)
+    yield translator.close()
+
+
+def _client_headers(request: http.Request) -> dict[str, str]:
+    told = ("anthropic-", "x-claude-code-")
+    return {name.lower(): value for name, value in request.headers.items(multi=True) if name.lower().startswith(told)}

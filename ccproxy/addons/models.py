@@ -1,0 +1,34 @@
+"""Lists of models as answers that clients of either vendor read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mitmproxy import http
+
+from ccproxy.addons.answers import response
+from ccproxy.errors import RouteNotFound
+from ccproxy.providers.routing import Route
+from ccproxy.providers.spec import Operation
+
+
+def model_answer(models: list[dict[str, Any]], path: str, route: Route) -> http.Response:
+    """A list of models, or the one that the path names, for clients of either vendor.
+
+    Raises:
+        RouteNotFound: there is no such model.
+    """
+    if route.operation is Operation.MODEL:
+        wanted = path.rstrip("/").rpartition("/")[2]
+        found = next((model for model in models if model["id"] == wanted), None)
+        if found is None:
+            raise RouteNotFound(f"model: {wanted}", code="model_not_found")
+        return _json(found)
+    ids = [model["id"] for model in models]
+    ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+    return _json({"object": "list", "data": models, "has_more": False, **ends})
+
+
+def _json(body: object) -> http.Response:
+    return response(200, json.dumps(body, ensure_ascii=False).encode(), {"content-type": "application/json"})
