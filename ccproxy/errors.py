@@ -20,9 +20,11 @@ CcproxyError
     ├── UpstreamBroken      502  the upstream closed early or sent no HTTP
     ├── Unavailable         503  a part that is not installed or switched off
     ├── Overloaded          529
+    ├── UpstreamError       the upstream's own error: any status and kind, retold in the client's format
     └── InternalError       500  a defect of ccproxy
 
-`kind` is the Anthropic error type (https://docs.claude.com/en/api/errors); `translate.errors` maps it to OpenAI's names.
+`kind` is the Anthropic error type (https://docs.claude.com/en/api/errors); `translate.errors` maps it to OpenAI's
+names.
 """
 
 from __future__ import annotations
@@ -175,6 +177,24 @@ class Overloaded(ExchangeError):
 
     status = 529
     kind = "overloaded_error"
+
+
+class UpstreamError(ExchangeError):
+    """The upstream answered with an error of its own."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        kind: str,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, headers=headers)
+        self.status = status
+        self.kind = kind
 
 
 class InternalError(ExchangeError):

@@ -1,77 +1,43 @@
 """The one door of the translator: everything a gateway needs to serve a client of one format from an upstream of another.
 
-exchange = translate_request(Format.OPENAI_CHAT, Format.ANTHROPIC, body, profile)
-send(exchange.encode(), exchange.headers)
-answer is SSE:   t = exchange.stream_translator(); out = t.feed(chunk) …; out = t.close()
-answer is JSON:  out = exchange.whole(status, body)
-SSE in, JSON out: f = exchange.folder(); f.feed(chunk) …; status, out = f.result()
-answer is an error: status, headers, out = exchange.error(status, headers, body)
+    exchange = translate_request(Format.OPENAI_CHAT, Format.ANTHROPIC, body, AnthropicProfile.of_model(body["model"]))
+    send(exchange.encode(), exchange.headers)
+    SSE to a client that streams:     t = exchange.stream_translator(); out = t.feed(chunk); …; out = t.close()
+    SSE to a client that does not:    f = exchange.folder(); f.feed(chunk); …; status, headers, out = f.result()
+    JSON:                             status, headers, out = exchange.whole(status, body)
+    JSON to a client that streams:    out = exchange.whole_as_stream(body)
+    an error answer:                  status, headers, out = exchange.error(status, headers, body)
+
+Where client and upstream speak the same format, nothing is translated: see `native`. A gateway that holds the bytes forwards them as they came unless
+`exchange.changed` says otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ccproxy.errors import ExchangeError
+from ccproxy.errors import BadRequest
+from ccproxy.translate import errors, jsontext, native, policy, replay
+from ccproxy.translate.anthropic.render import render as render_anthropic
+from ccproxy.translate.answer import AnswerContext
+from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
-from ccproxy.translate.neutral import StopReason, Usage
+from ccproxy.translate.losses import Loss, Losses
+from ccproxy.translate.names import Names
+from ccproxy.translate.native_answers import NativeResponsesFolder, NativeStream
+from ccproxy.translate.neutral import Request
+from ccproxy.translate.openai_chat.render import render as render_chat
+from ccproxy.translate.openai_responses.render import render as render_responses, without
+from ccproxy.translate.profiles import AnthropicProfile, ChatProfile, Profile, ResponsesProfile, default_profile
+from ccproxy.translate.replay import Recorder, ReplayCache
+from ccproxy.translate.stops import StopFilter
+from ccproxy.translate.streaming import Folder, Pipeline, StreamTranslator
 
 Json = dict[str, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Something the request asked for that the upstream is not told. `path` is a JSON path such as `tools[0].strict`."""
-
-    path: str
-    reason: str
-
-
-class StreamTranslator:
-    """Turns the upstream's SSE bytes into the client's. Never raises, whatever the upstream sends."""
-
-    usage: Usage
-    stop_reason: StopReason | None
-    model: str
-    finished: bool
-    """The client has its proper end; further input is ignored."""
-    failed: ExchangeError | None
-    """Why the stream ended in an error, told to the client already."""
-    stopped: bool
-    """A stop sequence was found that the upstream does not know of: abort the upstream, then call `close()`; or go on feeding for exact usage."""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Bytes for the client, possibly none."""
-        raise NotImplementedError
-
-    def close(self) -> bytes:
-        """The upstream has ended: the rest. An upstream that ended early gives the client format's error, never a proper end."""
-        raise NotImplementedError
-
-    def ping(self) -> bytes:
-        """A sign of life in the client's format."""
-        raise NotImplementedError
-
-    def fail(self, error: ExchangeError) -> bytes:
-        """The exchange failed mid-stream: the client format's error event. Nothing, if the stream has ended already."""
-        raise NotImplementedError
-
-
-class Folder:
-    """Folds an upstream's SSE bytes into one whole answer in the client's format. Never raises."""
-
-    usage: Usage
-    stop_reason: StopReason | None
-    model: str
-
-    def feed(self, chunk: bytes) -> None:
-        raise NotImplementedError
-
-    def result(self) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers to add, body. A failed or truncated stream gives the client format's error body and a fitting status."""
-        raise NotImplementedError
+__all__ = ["Folder", "Loss", "ReplayCache", "StreamTranslator", "Translated", "translate_request"]
 
 
 @dataclass(slots=True)
@@ -81,51 +47,161 @@ class Translated:
     client: Format
     upstream: Format
     body: Json
+    """The body for the upstream."""
     stream: bool
     """Did the client ask for a stream?"""
-    losses: list[Loss] = field(default_factory=list)
+    changed: bool
+    """False when the body is the client's own, untouched."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers that the body needs beside it, lower case: `anthropic-beta` (to be merged), `session-id`, …"""
+    """Headers that the body needs beside it, in lower case: `session-id`, the Lite header of Codex."""
+    _losses: Losses = field(default_factory=Losses)
+    _context: AnswerContext | None = None
+    _stops: tuple[str, ...] = ()
+    _recorder: Recorder | None = None
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What the request lost."""
+        return list(self._losses)
 
     def encode(self) -> bytes:
-        """The body for the upstream, as JSON."""
-        raise NotImplementedError
+        """The body for the upstream, as JSON. Raises `BadRequest` when it is nested too deeply to be written."""
+        try:
+            return jsontext.dump_bytes(self.body)
+        except RecursionError as error:
+            raise BadRequest("The request body is nested too deeply") from error
 
     def loss_header(self) -> str:
         """The value of `x-ccproxy-loss`: JSON paths, comma-separated, ASCII, at most 4 KB. Empty when nothing was lost."""
-        raise NotImplementedError
+        return self._losses.header()
+
+    def without(self, parameter: str) -> Translated:
+        """The same request without a parameter that the upstream refused (`errors.unsupported_parameter`), noted as a loss."""
+        losses = self._losses.merged(Losses())
+        losses.add(parameter, "refused by the upstream")
+        return replace(self, body=without(self.body, parameter), changed=True, _losses=losses)
 
     def stream_translator(self) -> StreamTranslator:
         """For an upstream that streams to a client that asked for a stream."""
-        raise NotImplementedError
+        if self._context is None:
+            return NativeStream(self.client, DIALECTS[self.upstream].decoder())
+        return StreamTranslator(self._pipeline(Losses()))
 
     def folder(self) -> Folder:
         """For an upstream that streams to a client that did not ask for a stream."""
-        raise NotImplementedError
+        if self._context is None and self.client is Format.OPENAI_RESPONSES:
+            return NativeResponsesFolder(DIALECTS[self.upstream].decoder(), self._losses)
+        losses = Losses()
+        return Folder(self.client, self._pipeline(losses), self._losses, losses)
 
     def whole(self, status: int, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """A whole answer in the client's format: status, headers to add, body."""
-        raise NotImplementedError
+        """A whole answer in the client's format: status, headers to add, body. Never raises."""
+        if status >= 400:
+            return self.error(status, {}, body)
+        found = _answer_object(body)
+        if self._context is None and found is not None:
+            return status, {"content-type": "application/json"}, body
+        folder = self.folder()
+        if found is not None:
+            folder.feed_whole(found)
+        else:  # a stream after all, or nothing that can be read
+            folder.feed(body)
+        return folder.result(status)
+
+    def whole_as_stream(self, body: bytes) -> bytes:
+        """A whole answer of an upstream that would not stream, as the stream that the client asked for. Never raises."""
+        found = _answer_object(body)
+        stream = StreamTranslator(self._pipeline(Losses()))
+        if found is not None:
+            return stream.feed_whole(found)
+        return stream.feed(body) + stream.close()
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """An upstream's error answer in the client's format: status, headers to add (rate limits, retry-after), body."""
-        raise NotImplementedError
+        """An upstream's error answer in the client's format: status, headers to add (rate limits, retry-after), body. Never raises."""
+        return errors.translate_error(self.client, self.upstream, status, headers, body)
+
+    def _pipeline(self, losses: Losses) -> Pipeline:
+        context = self._context or AnswerContext(self.body, Names(128), str(self.body.get("model") or ""), include_usage=True)
+        context = replace(context, losses=losses)
+        stops = StopFilter(self._stops) if self._stops else None
+        return Pipeline(DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder)
+
+
+def _answer_object(body: bytes) -> Json | None:
+    try:
+        found = jsontext.parse_bytes(body)
+    except jsontext.Garbled:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def translate_request(
     client: Format,
     upstream: Format,
     body: Json,
-    profile: object = None,
+    profile: Profile | None = None,
     *,
-    replay: object = None,
+    replay_cache: ReplayCache | None = None,
     principal: str = "",
+    provider: str = "",
     strict: bool = False,
     session_id: str | None = None,
+    created: int = 0,
 ) -> Translated:
     """Translate a request.
 
+    `profile` says what the upstream accepts (guessed from the model's name when left out). `principal` and `provider` keep the replay cache's entries
+    apart. `created` is the Unix time that answers bear when the upstream tells none.
+
     Raises `BadRequest` with `param` = the JSON path when the request says something that the upstream cannot be told, or (with `strict`) when anything
-    at all would be lost. Pure: the same arguments and cache state give the same result.
+    at all would be lost. Pure: the same arguments and cache state give the same result, and the body that is given is never changed.
     """
-    raise NotImplementedError
+    profile = profile or default_profile(upstream, str(body.get("model") or ""))
+    losses = Losses(strict=strict)
+    try:
+        if client is upstream:
+            return _native(client, body, profile, losses, session_id)
+        return _translated(client, upstream, body, profile, losses, replay_cache, (principal, provider), session_id, created)
+    except RecursionError as error:
+        raise BadRequest("The request body is nested too deeply") from error
+
+
+def _native(fmt: Format, body: Json, profile: Profile, losses: Losses, session_id: str | None) -> Translated:
+    adapted = native.adapt(fmt, body, profile, losses)
+    codex = isinstance(profile, ResponsesProfile) and profile.codex
+    headers = {"session-id": session_id} if codex and session_id else {}
+    return Translated(fmt, fmt, adapted, body.get("stream") is True, adapted is not body, headers, losses)
+
+
+def _translated(
+    client: Format,
+    upstream: Format,
+    body: Json,
+    profile: Profile,
+    losses: Losses,
+    cache: ReplayCache | None,
+    owner: tuple[str, str],
+    session_id: str | None,
+    created: int,
+) -> Translated:
+    policy.screen_fields(client, profile.target, body, losses)
+    request = DIALECTS[client].parse(body, losses)
+    turns = request.turns
+    scope = replay.scope_of(*owner, request.model)
+    if cache is not None:
+        replay.restore(request, cache, scope, upstream)
+    rendered, names, headers = _render(request, profile, losses, session_id)
+    recorder = Recorder(request, turns, cache, scope, upstream, names) if cache is not None else None
+    context = AnswerContext(body, names, request.model, request.include_usage, request.include, created)
+    stops = tuple(stop for stop in request.stops if stop) if isinstance(profile, ResponsesProfile) else ()
+    return Translated(client, upstream, rendered, request.stream, True, headers, losses, context, stops, recorder)
+
+
+def _render(request: Request, profile: Profile, losses: Losses, session_id: str | None) -> tuple[Json, Names, dict[str, str]]:
+    match profile:
+        case AnthropicProfile():
+            return *render_anthropic(request, profile, losses), {}
+        case ChatProfile():
+            return *render_chat(request, profile, losses), {}
+        case ResponsesProfile():
+            return render_responses(request, profile, losses, session_id)

@@ -1,0 +1,44 @@
+"""Errors of the Anthropic API, read and written. https://docs.claude.com/en/api/errors"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.errors import ExchangeError, UpstreamError
+from ccproxy.translate import failure
+from ccproxy.translate.jsontext import dump_bytes
+from ccproxy.translate.sse import frame
+
+Json = dict[str, Any]
+
+_STATUS_OF_KIND = {kind: name.status for kind, name in failure.OPENAI_NAMES.items()} | {"overloaded_error": 529}
+
+
+def read_error(body: Json, status: int) -> UpstreamError:
+    """An error answer or event. `status` is 0 for an event: its kind tells the status."""
+    inner = body.get("error")
+    error: Json = inner if isinstance(inner, dict) else {}
+    kind = error.get("type")
+    if not isinstance(kind, str) or kind not in failure.OPENAI_NAMES:
+        kind = failure.kind_of_status(status) if status else "api_error"
+    message = error.get("message")
+    message = message if isinstance(message, str) and message else "The upstream gave no reason"
+    return UpstreamError(message, status=status or _STATUS_OF_KIND[kind], kind=kind, param=failure.path_in(message))
+
+
+def status(error: ExchangeError) -> int:
+    """The HTTP status of an error for Anthropic's clients: OpenAI says 503 for 529, and 429 for what is no rate limit."""
+    if error.kind in ("overloaded_error", "billing_error", "permission_error"):
+        return _STATUS_OF_KIND[error.kind]
+    return error.status
+
+
+def body(error: ExchangeError, request_id: str | None) -> bytes:
+    """An error answer."""
+    inner = {"type": error.kind, "message": failure.anthropic_message(error)}
+    return dump_bytes({"type": "error", "error": inner, "request_id": request_id})
+
+
+def event(error: ExchangeError, request_id: str | None) -> bytes:
+    """The event that ends a failed stream."""
+    return frame("error", body(error, request_id))

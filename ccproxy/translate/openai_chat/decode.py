@@ -1,0 +1,259 @@
+"""A Chat Completions answer, streamed or whole, read into neutral events. https://platform.openai.com/docs/api-reference/chat-streaming
+
+The format has no parts: text ends where a call or another thought begins. Of several choices the first is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.errors import UpstreamBroken
+from ccproxy.translate import usage as accounting
+from ccproxy.translate.formats import Format
+from ccproxy.translate.jsontext import dump
+from ccproxy.translate.neutral import (
+    Annotate,
+    Annotation,
+    Delta,
+    Error,
+    Event,
+    Finish,
+    Part,
+    PartEnd,
+    PartKind,
+    PartStart,
+    Start,
+    StopReason,
+    UsageUpdate,
+)
+from ccproxy.translate.openai_chat.errors import read_error
+from ccproxy.translate.openai_chat.reasoning import merge_detail
+
+Json = dict[str, Any]
+
+_FINISH: dict[str, StopReason] = {
+    "stop": "end",
+    "length": "length",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+
+
+class _Open:
+    __slots__ = ("chunks", "index", "part")
+
+    def __init__(self, index: int, part: Part) -> None:
+        self.index = index
+        self.part = part
+        self.chunks: list[str] = []
+
+
+class Decoder:
+    """See `answer.Decoder`."""
+
+    def __init__(self) -> None:
+        self.output: list[Json] = []
+        self._count = 0
+        self._flow: _Open | None = None  # the open text, refusal or reasoning: one at a time
+        self._calls: dict[int, _Open] = {}  # by the call's index
+        self._details: list[Json] = []  # reasoning_details of the open reasoning
+        self._message: Json = {"role": "assistant", "content": None}
+        self._started = False
+        self._ended = False
+        self._reason: str | None = None
+
+    def decode(self, event: Json, name: str = "") -> list[Event]:
+        if self._ended:
+            return []
+        if event.get("error"):
+            self._ended = True
+            return [Error(read_error(event, 0))]
+        events = self._start(event)
+        for choice in event.get("choices") or ():
+            if choice.get("index") in (0, None):
+                events += self._delta(choice.get("delta") or {})
+                if choice.get("finish_reason"):
+                    self._reason = choice["finish_reason"]
+                    events += self._close_all()
+        if isinstance(event.get("usage"), dict):
+            events.append(self._usage(event))
+        return events
+
+    def done(self) -> list[Event]:
+        """`[DONE]`: the end, if a finish reason came before it."""
+        return self.flush()
+
+    def flush(self) -> list[Event]:
+        if self._ended:
+            return []
+        self._ended = True
+        if self._reason is None:
+            return [Error(UpstreamBroken("The upstream closed its stream before the answer was whole"))]
+        return [*self._close_all(), self._finish()]
+
+    def whole(self, body: Json) -> list[Event]:
+        if body.get("error"):
+            self._ended = True
+            return [Error(read_error(body, 0))]
+        events = self._start(body)
+        choices = body.get("choices")
+        choice: Json = choices[0] if choices else {}
+        message = choice.get("message") or {}
+        events += self._delta(message)
+        events += self._close_all()
+        if isinstance(body.get("usage"), dict):
+            events.append(self._usage(body))
+        self._reason = str(choice.get("finish_reason") or "stop")
+        self._ended = True
+        return [*events, self._finish()]
+
+    def _start(self, event: Json) -> list[Event]:
+        if self._started:
+            return []
+        self._started = True
+        created = event.get("created")
+        return [
+            Start(
+                str(event.get("id") or ""),
+                str(event.get("model") or ""),
+                created=int(created) if isinstance(created, int | float) else 0,
+            )
+        ]
+
+    def _usage(self, event: Json) -> UsageUpdate:
+        usage = accounting.from_openai(event["usage"])
+        usage.service_tier = str(event.get("service_tier") or "")
+        return UsageUpdate(usage)
+
+    def _finish(self) -> Finish:
+        reason = _FINISH.get(self._reason or "", "other")
+        if reason == "end" and self._message.get("tool_calls"):
+            reason = "tool_use"  # many servers say "stop" beside a call
+        self.output.append(self._message)
+        return Finish(reason, raw=self._reason or "")
+
+    # --- parts ---
+
+    def _delta(self, delta: Json) -> list[Event]:
+        content = delta.get("content")
+        if isinstance(content, str) and content and len(delta) == 1:
+            return self._text("text", content)
+        events = self._thoughts(delta)
+        if isinstance(content, list):  # some servers answer in parts
+            content = "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+        if content:
+            events += self._text("text", content)
+        if delta.get("refusal"):
+            events += self._text("refusal", delta["refusal"])
+        for annotation in delta.get("annotations") or ():
+            events += self._cite(annotation)
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            events += self._call(call.get("index", place), call)
+        legacy = delta.get("function_call")
+        if legacy:
+            events += self._call(0, {"id": f"call_{legacy.get('name') or ''}", "function": legacy})
+        return events
+
+    def _text(self, kind: PartKind, text: str) -> list[Event]:
+        events: list[Event] = []
+        flow = self._flow
+        if flow is None or flow.part.kind != kind:
+            events = self._close_flow()
+            flow = self._begin(Part(kind))
+            self._flow = flow
+            events.append(PartStart(flow.index, flow.part))
+        flow.chunks.append(text)
+        events.append(Delta(flow.index, text))
+        return events
+
+    def _begin(self, part: Part) -> _Open:
+        part.fmt = Format.OPENAI_CHAT
+        opened = _Open(self._count, part)
+        self._count += 1
+        return opened
+
+    def _thoughts(self, delta: Json) -> list[Event]:
+        text = delta.get("reasoning_content") or delta.get("reasoning")
+        details = delta.get("reasoning_details") or ()
+        if not isinstance(text, str):
+            text = ""
+        if not text and details:
+            text = "".join(str(entry.get("text") or entry.get("summary") or "") for entry in details)
+        events: list[Event] = []
+        if text:
+            events = self._text("reasoning", text)
+        elif details and (self._flow is None or self._flow.part.kind != "reasoning"):
+            events = self._close_flow()
+            self._flow = self._begin(Part("reasoning"))
+            events.append(PartStart(self._flow.index, self._flow.part))
+        for entry in details:
+            merge_detail(self._details, entry)
+        return events
+
+    def _cite(self, annotation: Json) -> list[Event]:
+        flow = self._flow
+        if flow is None or flow.part.kind != "text":
+            return []
+        inner = annotation.get("url_citation") or annotation
+        start, end = inner.get("start_index"), inner.get("end_index")
+        text = "".join(flow.chunks)
+        placed = isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)
+        found = Annotation(
+            str(inner.get("url") or ""),
+            str(inner.get("title") or ""),
+            text[start:end] if placed else str(inner.get("content") or ""),
+            start if placed and start is not None else -1,
+            end if placed and end is not None else -1,
+            annotation,
+            Format.OPENAI_CHAT,
+        )
+        flow.part.annotations.append(found)
+        return [Annotate(flow.index, found)]
+
+    def _call(self, place: int, call: Json) -> list[Event]:
+        events: list[Event] = []
+        custom = call.get("custom")
+        inner = custom or call.get("function") or {}
+        opened = self._calls.get(place)
+        if opened is None:
+            events = self._close_flow()
+            part = Part("tool_call", variety="custom" if custom else "function")
+            part.id, part.name = str(call.get("id") or f"call_{place}"), str(inner.get("name") or "")
+            opened = self._begin(part)
+            self._calls[place] = opened
+            events.append(PartStart(opened.index, part))
+        text = inner.get("input" if custom else "arguments")
+        if isinstance(text, dict):  # some servers send the object
+            text = dump(text)
+        if text:
+            opened.chunks.append(text)
+            events.append(Delta(opened.index, text))
+        return events
+
+    def _close_flow(self) -> list[Event]:
+        flow, self._flow = self._flow, None
+        if flow is None:
+            return []
+        part = flow.part
+        part.text = "".join(flow.chunks)
+        if part.kind == "reasoning":
+            part.raw = {"reasoning_details": self._details} if self._details else {"reasoning_content": part.text}
+            self._details = []
+            self._message.update(part.raw)
+        else:
+            key = "content" if part.kind == "text" else "refusal"
+            self._message[key] = (self._message.get(key) or "") + part.text
+        return [PartEnd(flow.index, part)]
+
+    def _close_all(self) -> list[Event]:
+        events = self._close_flow()
+        for opened in self._calls.values():
+            part = opened.part
+            part.text = "".join(opened.chunks)
+            kind = "custom" if part.variety == "custom" else "function"
+            inner = {"name": part.name, "input" if kind == "custom" else "arguments": part.text}
+            self._message.setdefault("tool_calls", []).append({"id": part.id, "type": kind, kind: inner})
+            events.append(PartEnd(opened.index, part))
+        self._calls = {}
+        return events

@@ -1,0 +1,39 @@
+"""Errors of Chat Completions, read and written. https://platform.openai.com/docs/guides/error-codes"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.errors import ExchangeError, UpstreamError
+from ccproxy.translate import failure
+from ccproxy.translate.jsontext import dump_bytes
+from ccproxy.translate.sse import frame
+
+Json = dict[str, Any]
+
+
+def read_error(body: Json, status: int) -> UpstreamError:
+    """An error answer or chunk. `status` is 0 for a chunk: its code tells the status."""
+    return failure.read_openai(body, status)
+
+
+def status(error: ExchangeError) -> int:
+    """The HTTP status of an error for OpenAI's clients, which do not know Anthropic's 529."""
+    return 503 if error.status == 529 else error.status
+
+
+def error_object(error: ExchangeError, *, streamed: bool = False) -> Json:
+    """`error` of an answer or a chunk."""
+    name = failure.OPENAI_NAMES.get(error.kind, failure.OPENAI_NAMES["api_error"])
+    message = failure.stream_message(error) if streamed else error.message
+    return {"message": message, "type": name.type, "param": error.param, "code": failure.openai_code(error)}
+
+
+def body(error: ExchangeError, _request_id: str | None) -> bytes:
+    """An error answer."""
+    return dump_bytes({"error": error_object(error)})
+
+
+def event(error: ExchangeError, _request_id: str | None) -> bytes:
+    """The chunk that ends a failed stream; no `[DONE]` follows."""
+    return frame("", dump_bytes({"error": error_object(error, streamed=True)}))

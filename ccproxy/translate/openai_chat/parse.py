@@ -1,0 +1,421 @@
+"""A Chat Completions request, read into the neutral form. https://platform.openai.com/docs/api-reference/chat/create"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ccproxy.translate import attachments
+from ccproxy.translate.formats import Format
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.neutral import (
+    Content,
+    Document,
+    Image,
+    Opaque,
+    OutputFormat,
+    Request,
+    RequestPart,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Turn,
+)
+from ccproxy.translate.openai_chat.reasoning import parse_reasoning
+from ccproxy.translate.reading import (
+    a_list,
+    an_object,
+    bad,
+    note_unknown,
+    optional_bool,
+    optional_int,
+    optional_list,
+    optional_number,
+    optional_object,
+    optional_text,
+    pick,
+    text,
+)
+
+Json = dict[str, Any]
+
+_PLAIN = frozenset(("role", "content"))
+_ASSISTANT = frozenset(
+    (
+        "role",
+        "content",
+        "refusal",
+        "tool_calls",
+        "function_call",
+        "reasoning_details",
+        "reasoning_content",
+        "reasoning",
+        "thinking_blocks",
+        "audio",
+    )
+)
+_TOOL = frozenset(("role", "content", "tool_call_id", "name"))
+_PART_CACHE = frozenset(("cache_control", "prompt_cache_breakpoint"))
+_TEXT_PART = frozenset(("type", "text")) | _PART_CACHE
+_IMAGE_PART = frozenset(("type", "image_url")) | _PART_CACHE
+_FILE_PART = frozenset(("type", "file")) | _PART_CACHE
+
+
+def parse(body: Json, losses: Losses) -> Request:
+    """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
+    request = Request(Format.OPENAI_CHAT, body, text(body.get("model"), "model"))
+    messages = a_list(body.get("messages"), "messages")
+    if not messages:
+        raise bad("messages", "at least one message is required")
+    for i, message in enumerate(messages):
+        path = f"messages[{i}]"
+        role = an_object(message, path).get("role")
+        request.turns.append(pick(_MESSAGES, role, f"{path}.role", "role")(message, path, losses))
+    _tools(request, losses)
+    _settings(request, losses)
+    return request
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def _system(message: Json, path: str, losses: Losses) -> Turn:
+    if len(message) > 2:
+        note_unknown(message, _PLAIN, path, losses)
+    return Turn("system", _content(message.get("content"), f"{path}.content", losses), path)
+
+
+def _user(message: Json, path: str, losses: Losses) -> Turn:
+    if len(message) > 2:
+        note_unknown(message, _PLAIN, path, losses)
+    return Turn("user", _content(message.get("content"), f"{path}.content", losses), path)
+
+
+def _assistant(message: Json, path: str, losses: Losses) -> Turn:
+    parts: list[RequestPart] = []
+    content = message.get("content")
+    if content is not None:
+        parts.extend(_content(content, f"{path}.content", losses))
+    refusal = message.get("refusal")
+    if refusal:
+        parts.append(Text(text(refusal, f"{path}.refusal"), f"{path}.refusal"))
+    for i, call in enumerate(optional_list(message.get("tool_calls"), f"{path}.tool_calls")):
+        parts.append(_tool_call(an_object(call, f"{path}.tool_calls[{i}]"), f"{path}.tool_calls[{i}]", losses))
+    if len(message) > 2:
+        legacy = optional_object(message.get("function_call"), f"{path}.function_call")
+        if legacy:
+            parts.append(_legacy_call(legacy, f"{path}.function_call"))
+        if message.get("audio") is not None:
+            raise bad(f"{path}.audio", "audio of an earlier answer cannot be told to this upstream", "unsupported_content")
+        parts = parse_reasoning(message, path, parts, losses)
+        if message.get("annotations"):
+            losses.add(f"{path}.annotations", "citations of an earlier answer")
+        note_unknown(message, _ASSISTANT | {"annotations"}, path, losses)
+    return Turn("assistant", parts, path)
+
+
+def _tool(message: Json, path: str, losses: Losses) -> Turn:
+    note_unknown(message, _TOOL, path, losses)
+    identity = text(message.get("tool_call_id"), f"{path}.tool_call_id")
+    return Turn("user", [ToolResult(path, identity, _result(message, path, losses))], path)
+
+
+def _function(message: Json, path: str, losses: Losses) -> Turn:
+    name = text(message.get("name"), f"{path}.name")
+    return Turn("user", [ToolResult(path, _legacy_id(name), _result(message, path, losses))], path)
+
+
+def _result(message: Json, path: str, losses: Losses) -> str | list[Content]:
+    content = message.get("content")
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return [part for part in _content(content, f"{path}.content", losses) if isinstance(part, Text | Image | Document | Opaque)]
+
+
+_MESSAGES: dict[str, Callable[[Json, str, Losses], Turn]] = {
+    "system": _system,
+    "developer": _system,
+    "user": _user,
+    "assistant": _assistant,
+    "tool": _tool,
+    "function": _function,
+}
+
+
+def _tool_call(call: Json, path: str, losses: Losses) -> ToolCall:
+    kind = call.get("type", "function")
+    if kind not in ("function", "custom"):
+        raise bad(f"{path}.type", f"unknown tool call {kind!r}")
+    inner = an_object(call.get(kind), f"{path}.{kind}")
+    field = "arguments" if kind == "function" else "input"
+    if len(call) > 3:
+        note_unknown(call, frozenset(("id", "type", kind, "index")), path, losses)
+    return ToolCall(
+        path,
+        text(call.get("id"), f"{path}.id"),
+        text(inner.get("name"), f"{path}.{kind}.name"),
+        optional_text(inner.get(field), f"{path}.{kind}.{field}"),
+        variety="function" if kind == "function" else "custom",
+    )
+
+
+def _legacy_id(name: str) -> str:
+    """`function_call` has no ids: a call and the result of that name belong together."""
+    return f"call_{name}"
+
+
+def _legacy_call(call: Json, path: str) -> ToolCall:
+    name = text(call.get("name"), f"{path}.name")
+    return ToolCall(path, _legacy_id(name), name, optional_text(call.get("arguments"), f"{path}.arguments"))
+
+
+# --- content parts ---------------------------------------------------------------------------------------------------
+
+
+def _content(content: object, path: str, losses: Losses) -> list[RequestPart]:
+    if isinstance(content, str):
+        return [Text(content, path)]
+    if content is None:
+        raise bad(path, "must be a string or an array")
+    parts: list[RequestPart] = []
+    for i, part in enumerate(a_list(content, path)):
+        where = f"{path}[{i}]"
+        kind = an_object(part, where).get("type")
+        parts.append(pick(_PARTS, kind, f"{where}.type", "content part")(part, where, losses))
+    return parts
+
+
+def _cache(part: Json, path: str) -> Json | None:
+    """A cache breakpoint: OpenAI's own, or Anthropic's as OpenRouter's clients send it."""
+    theirs = optional_object(part.get("cache_control"), f"{path}.cache_control")
+    if theirs:
+        return theirs
+    ours = optional_object(part.get("prompt_cache_breakpoint"), f"{path}.prompt_cache_breakpoint")
+    if not ours:
+        return None
+    return {"type": "ephemeral", "ttl": "1h"} if ours.get("ttl") else {"type": "ephemeral"}
+
+
+def _text_part(part: Json, path: str, losses: Losses) -> Text:
+    if len(part) > 2:
+        note_unknown(part, _TEXT_PART, path, losses)
+    return Text(text(part.get("text"), f"{path}.text"), path, _cache(part, path))
+
+
+def _refusal_part(part: Json, path: str, _losses: Losses) -> Text:
+    return Text(text(part.get("refusal"), f"{path}.refusal"), path)
+
+
+def _image_part(part: Json, path: str, losses: Losses) -> Image:
+    note_unknown(part, _IMAGE_PART, path, losses)
+    given = an_object(part.get("image_url"), f"{path}.image_url")
+    image = attachments.image(text(given.get("url"), f"{path}.image_url.url"), path)
+    image.detail, image.detail_path = optional_text(given.get("detail"), f"{path}.image_url.detail"), f"{path}.image_url.detail"
+    image.cache = _cache(part, path)
+    return image
+
+
+def _file_part(part: Json, path: str, losses: Losses) -> Document | Image:
+    note_unknown(part, _FILE_PART, path, losses)
+    given = an_object(part.get("file"), f"{path}.file")
+    if given.get("file_id") is not None and given.get("file_data") is None:
+        raise bad(f"{path}.file.file_id", "a file id is known to the provider that stores the file only: send the data", "unsupported_content")
+    name = optional_text(given.get("filename"), f"{path}.file.filename")
+    found = attachments.file(text(given.get("file_data"), f"{path}.file.file_data"), name, path)
+    found.cache = _cache(part, path)
+    return found
+
+
+def _audio_part(_part: Json, path: str, _losses: Losses) -> Text:
+    raise bad(path, "audio input cannot be told to this upstream", "unsupported_content")
+
+
+_PARTS: dict[str, Callable[[Json, str, Losses], Text | Image | Document]] = {
+    "text": _text_part,
+    "refusal": _refusal_part,
+    "image_url": _image_part,
+    "file": _file_part,
+    "input_audio": _audio_part,
+}
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+
+def _tools(request: Request, losses: Losses) -> None:
+    body = request.raw
+    for i, tool in enumerate(optional_list(body.get("tools"), "tools")):
+        path = f"tools[{i}]"
+        kind = an_object(tool, path).get("type", "function")
+        request.tools.append(pick(_TOOLS, kind, f"{path}.type", "tool type")(tool, path, losses))
+    for i, function in enumerate(optional_list(body.get("functions"), "functions")):
+        request.tools.append(_function_tool(an_object(function, f"functions[{i}]"), f"functions[{i}]", losses))
+    options = body.get("web_search_options")
+    if options is not None:
+        request.tools.append(_web_search(optional_object(options, "web_search_options"), losses))
+    request.tool_choice = _choice(body, losses)
+    request.parallel = optional_bool(body.get("parallel_tool_calls"), "parallel_tool_calls")
+
+
+def _function_tool(function: Json, path: str, losses: Losses, cache: Json | None = None) -> Tool:
+    note_unknown(function, frozenset(("name", "description", "parameters", "strict")), path, losses)
+    return Tool(
+        "function",
+        text(function.get("name"), f"{path}.name"),
+        path,
+        optional_text(function.get("description"), f"{path}.description"),
+        optional_object(function.get("parameters"), f"{path}.parameters") or None,
+        optional_bool(function.get("strict"), f"{path}.strict"),
+        cache=cache,
+    )
+
+
+def _function_type(tool: Json, path: str, losses: Losses) -> Tool:
+    note_unknown(tool, frozenset(("type", "function", "cache_control")), path, losses)
+    return _function_tool(an_object(tool.get("function"), f"{path}.function"), f"{path}.function", losses, _cache(tool, path))
+
+
+def _custom_type(tool: Json, path: str, losses: Losses) -> Tool:
+    note_unknown(tool, frozenset(("type", "custom")), path, losses)
+    path = f"{path}.custom"
+    custom = an_object(tool.get("custom"), path)
+    grammar = optional_object(custom.get("format"), f"{path}.format")
+    inner = grammar.get("grammar")
+    if grammar.get("type") == "grammar" and isinstance(inner, dict):  # Chat nests it, Responses does not
+        grammar = {"type": "grammar", **inner}
+    description = optional_text(custom.get("description"), f"{path}.description")
+    return Tool("custom", text(custom.get("name"), f"{path}.name"), path, description, variety="custom", grammar=grammar or None)
+
+
+_TOOLS: dict[str, Callable[[Json, str, Losses], Tool]] = {"function": _function_type, "custom": _custom_type}
+
+
+def _web_search(options: Json, losses: Losses) -> Tool:
+    path = "web_search_options"
+    found: Json = {}
+    location = optional_object(options.get("user_location"), f"{path}.user_location")
+    if location:
+        found["user_location"] = {"type": "approximate", **optional_object(location.get("approximate"), f"{path}.user_location.approximate")}
+    if options.get("search_context_size") is not None:
+        found["search_context_size"] = options["search_context_size"]
+    note_unknown(options, frozenset(("user_location", "search_context_size")), path, losses)
+    return Tool("web_search", "web_search", path, options=found)
+
+
+def _choice(body: Json, losses: Losses) -> ToolChoice | None:
+    given, path = body.get("tool_choice"), "tool_choice"
+    if given is None:
+        given, path = body.get("function_call"), "function_call"
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return pick(_PLAIN_CHOICES, given, path, "tool choice")(path)
+    choice = an_object(given, path)
+    if path == "function_call":
+        return ToolChoice("tool", [text(choice.get("name"), "function_call.name")], path=path)
+    kind = choice.get("type", "function")
+    if kind == "allowed_tools":
+        return _allowed(choice, losses)
+    if kind in ("function", "custom"):
+        inner = an_object(choice.get(kind), f"{path}.{kind}")
+        return ToolChoice("tool", [text(inner.get("name"), f"{path}.{kind}.name")])
+    return pick(_PLAIN_CHOICES, kind, f"{path}.type", "tool choice")(path)
+
+
+def _allowed(choice: Json, _losses: Losses) -> ToolChoice:
+    path = "tool_choice.allowed_tools"
+    allowed = an_object(choice.get("allowed_tools"), path)
+    names = []
+    for i, tool in enumerate(a_list(allowed.get("tools"), f"{path}.tools")):
+        where = f"{path}.tools[{i}]"
+        kind = an_object(tool, where).get("type", "function")
+        inner = tool.get(kind) if isinstance(kind, str) else None
+        names.append(text(an_object(inner, where).get("name"), f"{where}.name"))
+    return ToolChoice("allowed", names, allowed.get("mode") == "required")
+
+
+_PLAIN_CHOICES: dict[str, Callable[[str], ToolChoice]] = {
+    "auto": lambda path: ToolChoice("auto", path=path),
+    "none": lambda path: ToolChoice("none", path=path),
+    "required": lambda path: ToolChoice("required", path=path),
+    "any": lambda path: ToolChoice("required", path=path),
+}
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def _settings(request: Request, losses: Losses) -> None:
+    body = request.raw
+    request.max_tokens = optional_int(body.get("max_completion_tokens"), "max_completion_tokens")
+    request.max_tokens_path = "max_completion_tokens"
+    if request.max_tokens is None:
+        request.max_tokens = optional_int(body.get("max_tokens"), "max_tokens")
+        request.max_tokens_path = "max_tokens"
+    stop = body.get("stop")
+    given = [stop] if isinstance(stop, str) else optional_list(stop, "stop")
+    request.stops = [text(item, f"stop[{i}]") for i, item in enumerate(given)]
+    request.stops_path = "stop"
+    request.temperature = optional_number(body.get("temperature"), "temperature")
+    request.top_p = optional_number(body.get("top_p"), "top_p")
+    request.top_k = optional_int(body.get("top_k"), "top_k")
+    request.stream = optional_bool(body.get("stream"), "stream") or False
+    options = optional_object(body.get("stream_options"), "stream_options")
+    request.include_usage = bool(options.get("include_usage"))
+    note_unknown(options, frozenset(("include_usage", "include_obfuscation")), "stream_options", losses)
+    request.verbosity = optional_text(body.get("verbosity"), "verbosity")
+    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
+    request.service_tier = optional_text(body.get("service_tier"), "service_tier")
+    request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
+    request.output = _output(optional_object(body.get("response_format"), "response_format"))
+    _thinking(request, losses)
+
+
+def _output(wanted: Json) -> OutputFormat | None:
+    match wanted.get("type"):
+        case None | "text":
+            return None
+        case "json_object":
+            return OutputFormat("response_format")
+        case "json_schema":
+            path = "response_format.json_schema"
+            given = an_object(wanted.get("json_schema"), path)
+            return OutputFormat(
+                path,
+                an_object(given.get("schema"), f"{path}.schema"),
+                optional_text(given.get("name"), f"{path}.name"),
+                optional_text(given.get("description"), f"{path}.description"),
+                optional_bool(given.get("strict"), f"{path}.strict"),
+            )
+        case other:
+            raise bad("response_format.type", f"unknown response format {other!r}")
+
+
+def _thinking(request: Request, losses: Losses) -> None:
+    """How hard to think: OpenAI's `reasoning_effort`, OpenRouter's `reasoning`, or Anthropic's `thinking` as other servers take it."""
+    body, found = request.raw, request.thinking
+    found.effort, found.path = optional_text(body.get("reasoning_effort"), "reasoning_effort"), "reasoning_effort"
+    router = optional_object(body.get("reasoning"), "reasoning")
+    if router:
+        found.path = "reasoning"
+        found.effort = found.effort or optional_text(router.get("effort"), "reasoning.effort")
+        found.budget = optional_int(router.get("max_tokens"), "reasoning.max_tokens")
+        enabled = optional_bool(router.get("enabled"), "reasoning.enabled")
+        found.kind = "off" if enabled is False else "on" if found.budget is not None else "adaptive" if enabled else ""
+        if router.get("exclude"):
+            found.visible = False
+        note_unknown(router, frozenset(("effort", "max_tokens", "enabled", "exclude")), "reasoning", losses)
+    thinking = optional_object(body.get("thinking"), "thinking")
+    if thinking:
+        found.path = "thinking"
+        kinds = {"enabled": "on", "adaptive": "adaptive", "disabled": "off"}
+        kind = kinds.get(text(thinking.get("type"), "thinking.type"))
+        if kind is None:
+            raise bad("thinking.type", f"unknown kind of thinking {thinking['type']!r}")
+        found.kind = kind  # type: ignore[assignment]  # the values of the table above
+        found.budget = optional_int(thinking.get("budget_tokens"), "thinking.budget_tokens")
+        note_unknown(thinking, frozenset(("type", "budget_tokens")), "thinking", losses)
+    if found.visible is None and (found.effort not in ("", "none") or found.kind in ("on", "adaptive")):
+        found.visible = True

@@ -1,0 +1,189 @@
+"""A neutral request, written for a Chat Completions server. https://platform.openai.com/docs/api-reference/chat/create"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.translate import policy, prose, schema
+from ccproxy.translate.formats import Format
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
+from ccproxy.translate.neutral import Request, Tool
+from ccproxy.translate.openai_chat.conversation import Conversation
+from ccproxy.translate.policy import Target
+from ccproxy.translate.profiles import ChatProfile, effort_of_budget
+from ccproxy.translate.reading import bad
+
+Json = dict[str, Any]
+
+_MAX_STOPS = 4
+_KNOWN_EFFORTS = frozenset(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
+
+
+def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json, Names]:
+    """The request body, and the tool names to translate the answer with. Raises `BadRequest` for what cannot be said."""
+    names = Names(OPENAI_NAME_LIMIT)
+    body: Json = {"model": request.model}
+    tools = _tools(request, names, profile, body, losses)
+    conversation = Conversation(names, losses, custom_tools=profile.custom_tools)
+    conversation.add(request.turns)
+    if not conversation.messages:
+        raise bad("messages", "holds nothing that can be sent")
+    body["messages"] = conversation.messages
+    if tools:
+        body["tools"] = tools
+    choice = _tool_choice(request, tools, names)
+    if choice is not None:
+        body["tool_choice"] = choice
+    if request.parallel is not None and tools:
+        body["parallel_tool_calls"] = request.parallel
+    _thinking(request, body)
+    _output(request, body)
+    _settings(request, profile, body, losses)
+    if request.stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    return body, names
+
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+
+def _tools(request: Request, names: Names, profile: ChatProfile, body: Json, losses: Losses) -> list[Json]:
+    found: list[Json] = []
+    for tool in request.tools:
+        if tool.defer:
+            losses.add(f"{tool.path}.defer_loading", "all tools are offered at once")
+        if tool.cache is not None:
+            losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts by itself")
+        match tool.kind:
+            case "function":
+                found.append(_function(tool, request, names.declare(tool), losses))
+            case "custom" if profile.custom_tools:
+                found.append(_custom(tool, names.declare(tool)))
+            case "custom":
+                found.append(_plain(names.declare(tool), prose.with_grammar(tool), prose.INPUT_ONLY))
+            case "web_search":
+                body["web_search_options"] = _web_search(tool, losses)
+            case "hosted" | "tool_search":
+                row = policy.tool_row(request.fmt, tool.type)
+                if row is not None:
+                    policy.settle(row, Target.CHAT, tool.path, losses)
+    return found
+
+
+def _plain(name: str, description: str, parameters: Json) -> Json:
+    function: Json = {"name": name}
+    if description:
+        function["description"] = description
+    function["parameters"] = parameters
+    return {"type": "function", "function": function}
+
+
+def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
+    block = _plain(name, prose.described(tool), tool.schema or schema.EMPTY_OBJECT)
+    if tool.strict:
+        if request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(tool.schema):
+            losses.add(f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed")
+        else:
+            block["function"]["strict"] = True
+    return block
+
+
+def _custom(tool: Tool, name: str) -> Json:
+    custom: Json = {"name": name}
+    if tool.description:
+        custom["description"] = tool.description
+    grammar = tool.grammar
+    if grammar is not None and grammar.get("type") == "grammar":  # nested here, flat in Responses
+        inner = {key: grammar[key] for key in ("definition", "syntax") if key in grammar}
+        custom["format"] = {"type": "grammar", "grammar": inner}
+    elif grammar is not None:
+        custom["format"] = grammar
+    return {"type": "custom", "custom": custom}
+
+
+def _web_search(tool: Tool, losses: Losses) -> Json:
+    options: Json = {}
+    for key, value in tool.options.items():
+        match key:
+            case "user_location":
+                place = {name: part for name, part in value.items() if name != "type"} if isinstance(value, dict) else {}
+                options[key] = {"type": "approximate", "approximate": place}
+            case "search_context_size":
+                options[key] = value
+            case _:
+                losses.add(f"{tool.path}.{key}", "Chat's web search has no such setting")
+    return options
+
+
+def _tool_choice(request: Request, tools: list[Json], names: Names) -> Any:
+    choice = request.tool_choice
+    if choice is None or (not tools and choice.mode in ("auto", "none", "allowed")):
+        return None
+    if choice.mode in ("auto", "none"):
+        return choice.mode
+    if not tools:
+        raise bad(choice.path, "there are no tools to choose from")
+    if choice.mode == "required":
+        return "required"
+    kinds = {tool[tool["type"]]["name"]: tool["type"] for tool in tools}
+    chosen = []
+    for name in choice.names:
+        known = names.upstream(name)
+        kind = kinds.get(known, "function")
+        chosen.append({"type": kind, kind: {"name": known}})
+    if choice.mode == "allowed":
+        mode = "required" if choice.required else "auto"
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": chosen}}
+    return chosen[0]
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def _thinking(request: Request, body: Json) -> None:
+    wanted = request.thinking
+    effort = wanted.effort
+    if not effort and wanted.kind in ("off", "between_tools"):
+        effort = "none"
+    elif not effort and wanted.budget is not None:
+        effort = effort_of_budget(wanted.budget)
+    if effort in _KNOWN_EFFORTS:
+        body["reasoning_effort"] = effort
+
+
+def _output(request: Request, body: Json) -> None:
+    wanted = request.output
+    if wanted is None:
+        return
+    if wanted.schema is None:
+        body["response_format"] = {"type": "json_object"}
+        return
+    strict = wanted.strict
+    if strict is None and request.fmt is Format.ANTHROPIC:
+        strict = schema.is_openai_strict(wanted.schema)
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in wanted.name)[:64] or "response"
+    found: Json = {"name": name, "schema": wanted.schema}
+    if wanted.description:
+        found["description"] = wanted.description
+    if strict is not None:
+        found["strict"] = strict
+    body["response_format"] = {"type": "json_schema", "json_schema": found}
+
+
+def _settings(request: Request, profile: ChatProfile, body: Json, losses: Losses) -> None:
+    if request.max_tokens is not None:
+        body[profile.limit_field] = request.max_tokens
+    if request.stops:
+        body["stop"] = request.stops[:_MAX_STOPS]
+        if len(request.stops) > _MAX_STOPS:
+            losses.add(request.stops_path, f"Chat takes {_MAX_STOPS} stop sequences")
+    for field in ("temperature", "top_p", "verbosity", "user"):
+        value = getattr(request, field)
+        if value is not None and value != "":
+            body[field] = value
+    if request.cache_key:
+        body["prompt_cache_key"] = request.cache_key
+    if request.service_tier not in ("", "auto"):
+        body["service_tier"] = "priority" if request.service_tier == "ultrafast" else request.service_tier

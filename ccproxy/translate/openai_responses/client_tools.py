@@ -1,0 +1,98 @@
+"""The tools of Responses that have item types of their own and that the client runs, as plain functions for everybody else.
+
+Schemas after https://platform.openai.com/docs/api-reference/responses: the `action` or `operation` of the call item is the function's arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ccproxy.translate.neutral import Variety
+
+Json = dict[str, Any]
+
+_STRING = {"type": "string"}
+_STRINGS = {"type": "array", "items": _STRING}
+_MILLISECONDS = {"type": "integer", "description": "Time limit in milliseconds."}
+
+
+class ClientTool(NamedTuple):
+    """A tool type: the function it becomes, the call item's type, and the member of the item that holds the arguments."""
+
+    name: str
+    description: str
+    schema: Json
+    item: str
+    member: str
+
+
+CLIENT_TOOLS: dict[str, ClientTool] = {
+    "local_shell": ClientTool(
+        "local_shell",
+        "Run a command on the user's machine.",
+        {
+            "type": "object",
+            "properties": {
+                "command": {**_STRINGS, "description": "The program and its arguments."},
+                "env": {"type": "object", "additionalProperties": _STRING},
+                "working_directory": _STRING,
+                "timeout_ms": _MILLISECONDS,
+                "user": _STRING,
+            },
+            "required": ["command"],
+        },
+        "local_shell_call",
+        "action",
+    ),
+    "shell": ClientTool(
+        "shell",
+        "Run shell commands, one after the other.",
+        {
+            "type": "object",
+            "properties": {"commands": _STRINGS, "timeout_ms": _MILLISECONDS, "max_output_length": {"type": "integer"}},
+            "required": ["commands"],
+        },
+        "shell_call",
+        "action",
+    ),
+    "apply_patch": ClientTool(
+        "apply_patch",
+        "Create, update or delete a file. `diff` is in the V4A diff format.",
+        {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "enum": ["create_file", "update_file", "delete_file"]},
+                "path": _STRING,
+                "diff": {**_STRING, "description": "For create_file and update_file."},
+            },
+            "required": ["type", "path"],
+        },
+        "apply_patch_call",
+        "operation",
+    ),
+    "tool_search": ClientTool(
+        "tool_search",
+        "Search for more tools. Those that are found can be called from the next turn on.",
+        {"type": "object", "properties": {"query": _STRING}, "required": ["query"]},
+        "tool_search_call",
+        "arguments",
+    ),
+}
+
+VARIETY_OF_ITEM: dict[str, Variety] = {
+    "local_shell_call": "local_shell",
+    "shell_call": "shell",
+    "apply_patch_call": "apply_patch",
+    "tool_search_call": "tool_search",
+}
+
+
+def call_item(variety: Variety, arguments: Json) -> Json:
+    """Type and arguments of the call item for a function that stands for one of these tools."""
+    tool = CLIENT_TOOLS[variety]
+    if variety == "local_shell":
+        arguments = {"type": "exec", "env": {}, **arguments}
+    item: Json = {"type": tool.item, tool.member: arguments}
+    if variety == "tool_search":
+        item["execution"] = "client"
+    return item

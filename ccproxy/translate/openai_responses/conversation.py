@@ -1,0 +1,202 @@
+"""Turns of the neutral form, written as Responses input items. Append-only, as for Anthropic: prompt caches depend on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.translate import policy, prose
+from ccproxy.translate.formats import Format
+from ccproxy.translate.jsontext import dump
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.names import CALL_ID_LIMIT, Names, fit
+from ccproxy.translate.neutral import (
+    Document,
+    Image,
+    Opaque,
+    Reasoning,
+    RequestPart,
+    Text,
+    ToolCall,
+    ToolResult,
+    Turn,
+    Verbatim,
+)
+from ccproxy.translate.policy import Target
+from ccproxy.translate.reading import bad
+
+Json = dict[str, Any]
+
+_NOT_MINTED_HERE = "thinking goes back only to the provider that signed it"
+_NO_SUCCESSOR = "reasoning that nothing follows is refused"
+_CACHING = "OpenAI caches prompts by itself"
+
+
+class Conversation:
+    """Builds `input`."""
+
+    def __init__(self, names: Names, losses: Losses, target: Target, *, lite: bool, phases: bool, namespace: str = "") -> None:
+        self.items: list[Json] = []
+        self._names = names
+        self._losses = losses
+        self._target = target
+        self._lite = lite
+        self._phases = phases
+        self._namespace = namespace
+        self._messages = 0
+        self._reasoning: list[tuple[str, list[Json]]] = []  # waits for the item that it belongs to
+
+    def add(self, turns: list[Turn]) -> None:
+        """Write turns."""
+        for turn in turns:
+            if turn.role == "assistant":
+                self._answer(turn)
+            elif turn.role == "system":
+                self.instructions(turn)
+            else:
+                self._said(turn)
+
+    def instructions(self, turn: Turn) -> None:
+        """A developer message in its place: the Codex backend refuses the role `system`."""
+        content = self._content(turn.parts)
+        if content:
+            self.items.append({"type": "message", "role": "developer", "content": content})
+
+    # --- the user's turn ---
+
+    def _said(self, turn: Turn) -> None:
+        rest: list[RequestPart] = []
+        for part in turn.parts:
+            if isinstance(part, ToolResult):
+                self._result(part)
+            else:
+                rest.append(part)
+        content = self._content(rest)
+        if content:
+            self.items.append({"type": "message", "role": "user", "content": content})
+
+    def _result(self, result: ToolResult) -> None:
+        self._note_cache(result)
+        content = result.content
+        output: str | list[Json]
+        if isinstance(content, str):
+            output = prose.error_text(content) if result.is_error else content
+        else:
+            parts = self._content(content)
+            if result.is_error:
+                prose.mark_error(parts, "input_text")
+            output = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "input_text" else parts or ""
+        kind = "custom_tool_call_output" if result.variety == "custom" else "function_call_output"
+        self.items.append({"type": kind, "call_id": fit(result.id, CALL_ID_LIMIT), "output": output})
+
+    def _content(self, parts: list[Any]) -> list[Json]:
+        content: list[Json] = []
+        for part in parts:
+            match part:
+                case Text():
+                    if part.cache is not None:
+                        self._note_cache(part)
+                    if part.text:
+                        content.append({"type": "input_text", "text": part.text})
+                case Image():
+                    content.append(self._image(part))
+                case Document():
+                    self._document(part, content)
+                case Opaque():
+                    shown = self._foreign(part)
+                    if shown:
+                        content.append({"type": "input_text", "text": shown})
+                case _:
+                    raise bad(part.path, "may stand in an assistant's turn only")
+        return content
+
+    def _image(self, image: Image) -> Json:
+        self._note_cache(image)
+        if image.url and self._lite:
+            raise bad(image.path, "this model takes no image addresses: send the data", "unsupported_content")
+        block: Json = {"type": "input_image", "image_url": image.url or f"data:{image.media_type};base64,{image.data}"}
+        if not self._lite:
+            block["detail"] = image.detail or "auto"
+        return block
+
+    def _document(self, document: Document, content: list[Json]) -> None:
+        self._note_cache(document)
+        if document.url:
+            content.append({"type": "input_file", "file_url": document.url})
+        elif document.text is None and document.content is None:
+            data = f"data:{document.media_type};base64,{document.data}"
+            content.append({"type": "input_file", "filename": document.title or "document.pdf", "file_data": data})
+        else:
+            content.append({"type": "input_text", "text": prose.document_text(document)})
+            content.extend(self._content([part for part in document.content or () if isinstance(part, Image)]))
+
+    # --- the assistant's turn ---
+
+    def _answer(self, turn: Turn) -> None:
+        content: list[Json] = []
+        calls_follow = any(isinstance(part, ToolCall) for part in turn.parts)
+        for part in turn.parts:
+            if isinstance(part, Text):
+                self._note_cache(part)
+                if part.text:
+                    content.append({"type": "output_text", "text": part.text, "annotations": []})
+                continue
+            self._message(content, "commentary" if calls_follow else "final_answer")
+            content = []
+            match part:
+                case ToolCall():
+                    self._append(self._call(part))
+                case Reasoning():
+                    if part.fmt is Format.OPENAI_RESPONSES and part.raw is not None:
+                        self._reasoning.append((part.path, [part.raw]))
+                    else:
+                        self._losses.add(part.path, _NOT_MINTED_HERE)
+                case Verbatim():
+                    self.items.extend(part.raw)
+                case Opaque():
+                    shown = self._foreign(part)
+                    if shown:
+                        content.append({"type": "output_text", "text": shown, "annotations": []})
+                case _:
+                    raise bad(part.path, "may stand in a user's turn only")
+        self._message(content, "final_answer")
+        for path, _ in self._reasoning:
+            self._losses.add(path, _NO_SUCCESSOR)
+        self._reasoning = []
+
+    def _message(self, content: list[Json], phase: str) -> None:
+        if content:
+            item: Json = {"type": "message", "id": f"msg_{self._messages}", "role": "assistant", "status": "completed", "content": content}
+            if self._phases:
+                item["phase"] = phase
+            self._messages += 1
+            self._append(item)
+
+    def _append(self, item: Json) -> None:
+        for _, items in self._reasoning:
+            self.items.extend(items)
+        self._reasoning = []
+        self.items.append(item)
+
+    def _call(self, call: ToolCall) -> Json:
+        self._note_cache(call)
+        item: Json
+        name = self._names.upstream(call.name, call.namespace)
+        if call.variety == "custom":
+            item = {"type": "custom_tool_call", "call_id": fit(call.id, CALL_ID_LIMIT), "name": name, "input": call.arguments or ""}
+        else:
+            arguments = dump(call.input) if call.arguments is None else call.arguments or "{}"
+            item = {"type": "function_call", "call_id": fit(call.id, CALL_ID_LIMIT), "name": name, "arguments": arguments}
+        if self._namespace:
+            item["namespace"] = self._namespace
+        return item
+
+    # --- notes ---
+
+    def _note_cache(self, part: Text | Image | Document | ToolCall | ToolResult) -> None:
+        if part.cache is not None:
+            self._losses.add(f"{part.path}.cache_control", _CACHING)
+
+    def _foreign(self, part: Opaque) -> str:
+        if policy.settle(policy.CONTENT[part.fmt][part.type], self._target, part.path, self._losses):
+            return prose.opaque_text(part)
+        return ""

@@ -1,0 +1,383 @@
+"""A Responses answer, streamed or whole, read into neutral events. https://platform.openai.com/docs/api-reference/responses-streaming"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ccproxy.errors import ExchangeError, UpstreamBroken
+from ccproxy.translate import usage as accounting
+from ccproxy.translate.formats import Format
+from ccproxy.translate.jsontext import dump
+from ccproxy.translate.neutral import (
+    Annotate,
+    Annotation,
+    Delta,
+    Error,
+    Event,
+    Finish,
+    Part,
+    PartEnd,
+    PartStart,
+    Start,
+    StopReason,
+    UsageUpdate,
+)
+from ccproxy.translate.openai_responses.client_tools import CLIENT_TOOLS, VARIETY_OF_ITEM
+from ccproxy.translate.openai_responses.errors import read_error
+
+Json = dict[str, Any]
+
+_INCOMPLETE: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "refusal"}
+_SECTION = "\n\n"
+_FAR = 1_000_000  # output indices for items that the stream never gave one
+
+
+class _Open:
+    """A part that has begun, and the text that came in."""
+
+    __slots__ = ("chunks", "index", "part", "section")
+
+    def __init__(self, index: int, part: Part) -> None:
+        self.index = index
+        self.part = part
+        self.chunks: list[str] = []
+        self.section: object = None  # which summary part of reasoning came last
+
+
+class Decoder:
+    """See `answer.Decoder`."""
+
+    def __init__(self) -> None:
+        self.output: list[Json] = []
+        self._parts: dict[tuple[int, int], _Open] = {}  # by output index and content index
+        self._closed: set[tuple[int, int]] = set()  # contents of messages that are whole
+        self._seen: set[int] = set()  # output indices whose item is whole
+        self._places: dict[str, int] = {}  # output index by item id
+        self._count = 0
+        self._calls = False
+        self._started = False
+        self._ended = False
+
+    def decode(self, event: Json, name: str = "") -> list[Event]:
+        kind = event.get("type") or name
+        if kind == "response.output_text.delta":
+            return self._text(event, event["delta"])
+        if self._ended:
+            return []
+        reader = _READERS.get(kind)
+        return reader(self, event) if reader is not None else []
+
+    def done(self) -> list[Event]:
+        return []
+
+    def flush(self) -> list[Event]:
+        if self._ended:
+            return []
+        return self._fail(UpstreamBroken("The upstream closed its stream before the answer was whole"))
+
+    def whole(self, body: Json) -> list[Event]:
+        if body.get("output") is None and (body.get("error") or body.get("detail")):
+            return self._fail(read_error(body, 0))
+        return self._terminal({"response": body})
+
+    # --- the life of a response ---
+
+    def _created(self, event: Json) -> list[Event]:
+        if self._started:
+            return []
+        self._started = True
+        response = event["response"]
+        created = response.get("created_at")
+        return [
+            Start(
+                str(response.get("id") or ""),
+                str(response.get("model") or ""),
+                created=int(created) if isinstance(created, int | float) else 0,
+            )
+        ]
+
+    def _terminal(self, event: Json) -> list[Event]:
+        """`completed`, `incomplete`, `failed`, `cancelled`: the response object has it all once more."""
+        response = event["response"]
+        events = self._created(event)
+        events += self._missing(response.get("output") or ())
+        for key in list(self._parts):
+            events += self._close(key)
+        if isinstance(response.get("usage"), dict):
+            usage = accounting.from_openai(response["usage"])
+            usage.service_tier = str(response.get("service_tier") or "")
+            events.append(UsageUpdate(usage))
+        return events + self._end(response, event.get("type"))
+
+    def _missing(self, output: Sequence[Json]) -> list[Event]:
+        """Items that the stream did not finish. The Codex backend may leave `output` empty: then the stream has had them all."""
+        events: list[Event] = []
+        if len(self._seen) >= len(output):
+            return events
+        for index, item in enumerate(output):
+            place = self._places.get(str(item.get("id") or ""))
+            if place is None:
+                place = index if index not in self._seen and index not in self._places.values() else _FAR + index
+            events += self._item_done({"output_index": place, "item": item})
+        return events
+
+    def _end(self, response: Json, kind: object) -> list[Event]:
+        status = response.get("status")
+        if kind == "response.failed" or status in ("failed", "cancelled"):
+            error = response.get("error") or {"code": "server_error", "message": f"The response was {status or 'failed'}"}
+            return self._fail(read_error({"error": error}, 0))
+        self._ended = True
+        if kind == "response.incomplete" or status == "incomplete":
+            reason = str((response.get("incomplete_details") or {}).get("reason") or "")
+            return [Finish(_INCOMPLETE.get(reason, "other"), raw=reason)]
+        return [Finish("tool_use" if self._calls else "end", raw="completed")]
+
+    def _failed_event(self, event: Json) -> list[Event]:
+        return self._fail(read_error(event, 0))
+
+    def _fail(self, error: ExchangeError) -> list[Event]:
+        self._ended = True
+        return [Error(error)]
+
+    # --- parts ---
+
+    def _begin(self, key: tuple[int, int], part: Part) -> list[Event]:
+        part.fmt = Format.OPENAI_RESPONSES
+        opened = _Open(self._count, part)
+        self._count += 1
+        self._parts[key] = opened
+        return [PartStart(opened.index, part)]
+
+    def _more(self, opened: _Open, text: str) -> list[Event]:
+        opened.chunks.append(text)
+        return [Delta(opened.index, text)]
+
+    def _catch_up(self, key: tuple[int, int], whole: object) -> list[Event]:
+        """The text as it is at the end: what the deltas left out."""
+        opened = self._parts.get(key)
+        if opened is None or not isinstance(whole, str):
+            return []
+        sofar = "".join(opened.chunks)
+        if len(whole) > len(sofar) and whole.startswith(sofar):
+            return self._more(opened, whole[len(sofar) :])
+        return []
+
+    def _close(self, key: tuple[int, int], raw: Json | None = None) -> list[Event]:
+        opened = self._parts.pop(key, None)
+        if opened is None:
+            return []
+        self._closed.add(key)
+        opened.part.text = "".join(opened.chunks)
+        opened.part.raw = raw
+        return [PartEnd(opened.index, opened.part)]
+
+    # --- messages ---
+
+    def _text(self, event: Json, text: str) -> list[Event]:
+        key = (event["output_index"], event["content_index"])
+        opened = self._parts.get(key)
+        if opened is not None:
+            if not text:
+                return []
+            opened.chunks.append(text)
+            return [Delta(opened.index, text)]
+        if self._ended or key[0] in self._seen or key in self._closed:
+            return []
+        kind = "refusal" if event["type"] == "response.refusal.delta" else "text"
+        events = self._begin(key, Part("refusal" if kind == "refusal" else "text"))
+        return events + self._more(self._parts[key], text) if text else events
+
+    def _refusal(self, event: Json) -> list[Event]:
+        return self._text(event, event["delta"])
+
+    def _content_added(self, event: Json) -> list[Event]:
+        key = (event["output_index"], event["content_index"])
+        return self._content(key, event["part"]) if key not in self._parts and key not in self._closed else []
+
+    def _content(self, key: tuple[int, int], part: Json) -> list[Event]:
+        kind = part.get("type")
+        if kind == "output_text":
+            events = self._begin(key, Part("text"))
+        elif kind == "refusal":
+            events = self._begin(key, Part("refusal"))
+        else:
+            return []
+        text = part.get("text" if kind == "output_text" else "refusal")
+        return events + self._more(self._parts[key], text) if text else events
+
+    def _content_done(self, event: Json) -> list[Event]:
+        key = (event["output_index"], event["content_index"])
+        return self._finish_content(key, event["part"]) if key not in self._closed else []
+
+    def _finish_content(self, key: tuple[int, int], part: Json) -> list[Event]:
+        events: list[Event] = []
+        if key not in self._parts:
+            events += self._content(key, part)
+        events += self._catch_up(key, part.get("text", part.get("refusal")))
+        opened = self._parts.get(key)
+        known = len(opened.part.annotations) if opened is not None else 0
+        for annotation in (part.get("annotations") or ())[known:]:
+            events += self._cite(key, annotation)
+        return events + self._close(key)
+
+    def _annotation(self, event: Json) -> list[Event]:
+        return self._cite((event["output_index"], event["content_index"]), event["annotation"])
+
+    def _cite(self, key: tuple[int, int], annotation: Json) -> list[Event]:
+        opened = self._parts.get(key)
+        if opened is None:
+            return []
+        start, end = annotation.get("start_index"), annotation.get("end_index")
+        text = "".join(opened.chunks)
+        placed = isinstance(start, int) and isinstance(end, int) and 0 <= start <= end
+        found = Annotation(
+            str(annotation.get("url") or ""),
+            str(annotation.get("title") or ""),
+            text[start:end] if placed else "",
+            start if placed and start is not None else -1,
+            end if placed and end is not None else -1,
+            annotation,
+            Format.OPENAI_RESPONSES,
+        )
+        opened.part.annotations.append(found)
+        return [Annotate(opened.index, found)]
+
+    # --- items ---
+
+    def _item_added(self, event: Json) -> list[Event]:
+        item, key = event.get("item"), (event["output_index"], -1)
+        if not isinstance(item, dict) or key in self._parts or key in self._closed:
+            return []
+        self._places[str(item.get("id") or "")] = event["output_index"]
+        part = _part_of(item)
+        if part is None:
+            return []
+        self._calls = self._calls or part.kind == "tool_call"
+        return self._begin(key, part)
+
+    def _arguments(self, event: Json) -> list[Event]:
+        opened = self._parts.get((event["output_index"], -1))
+        text = event["delta"]
+        return self._more(opened, text) if opened is not None and text else []
+
+    def _arguments_done(self, event: Json) -> list[Event]:
+        whole = event.get("arguments", event.get("input"))
+        return self._catch_up((event["output_index"], -1), whole)
+
+    def _thought(self, event: Json) -> list[Event]:
+        opened = self._parts.get((event["output_index"], -1))
+        text = event["delta"]
+        if opened is None or not text:
+            return []
+        section = event.get("summary_index", ("content", event.get("content_index")))
+        events = self._more(opened, _SECTION) if opened.chunks and section != opened.section else []
+        opened.section = section
+        return events + self._more(opened, text)
+
+    def _item_done(self, event: Json) -> list[Event]:
+        index, item = event["output_index"], event["item"]
+        if index in self._seen:
+            return []
+        self._seen.add(index)
+        self.output.append(item)
+        if item.get("type") == "message":
+            events: list[Event] = []
+            for place, part in enumerate(item.get("content") or ()):
+                key = (index, place)
+                if key not in self._closed:
+                    events += self._finish_content(key, part)
+            return events
+        events = self._item_added({"output_index": index, "item": item})
+        key = (index, -1)
+        opened = self._parts.get(key)
+        if opened is None:
+            return []
+        final = _part_of(item)
+        if final is not None:
+            opened.part.encrypted = final.encrypted
+            opened.part.name = final.name or opened.part.name
+            opened.part.id = final.id or opened.part.id
+            opened.part.namespace = final.namespace or opened.part.namespace
+        events += self._catch_up(key, _text_of(item))
+        return events + self._close(key, item)
+
+
+def _part_of(item: Json) -> Part | None:
+    """What is known of a part from its item; None for messages, whose parts are their contents."""
+    kind = item.get("type")
+    match kind:
+        case "message":
+            return None
+        case "reasoning":
+            return Part("reasoning", id=str(item.get("id") or ""), encrypted=str(item.get("encrypted_content") or ""))
+        case "function_call" | "custom_tool_call":
+            return Part(
+                "tool_call",
+                id=str(item.get("call_id") or item.get("id") or ""),
+                name=str(item.get("name") or ""),
+                namespace=str(item.get("namespace") or ""),
+                variety="function" if kind == "function_call" else "custom",
+            )
+        case "web_search_call":
+            return Part("server_tool", id=str(item.get("id") or ""), name="web_search")
+        case str() if _runs_here(item):
+            variety = VARIETY_OF_ITEM[kind]
+            return Part("tool_call", id=str(item.get("call_id") or item.get("id") or ""), name=CLIENT_TOOLS[variety].name, variety=variety)
+        case _:
+            return Part("opaque", id=str(item.get("id") or ""), name=str(kind))
+
+
+def _runs_here(item: Json) -> bool:
+    """Is it a call that the client is to carry out?"""
+    match item.get("type"):
+        case "local_shell_call" | "apply_patch_call":
+            return True
+        case "shell_call":
+            return (item.get("environment") or {}).get("type") in (None, "local")
+        case "tool_search_call":
+            return item.get("execution") == "client"
+        case _:
+            return False
+
+
+def _text_of(item: Json) -> str | None:
+    """The text of a whole item, which its deltas add up to."""
+    match item.get("type"):
+        case "reasoning":
+            parts = [*(item.get("summary") or ()), *(item.get("content") or ())]
+            return _SECTION.join(part["text"] for part in parts if part.get("text"))
+        case "function_call":
+            arguments = item.get("arguments")
+            return arguments if isinstance(arguments, str) else dump(arguments or {})
+        case "custom_tool_call":
+            return str(item.get("input") or "")
+        case str() as kind if _runs_here(item):
+            given = item.get(CLIENT_TOOLS[VARIETY_OF_ITEM[kind]].member)
+            return given if isinstance(given, str) else dump(given or {})
+        case _:
+            return None
+
+
+_READERS: dict[object, Callable[[Decoder, Json], list[Event]]] = {
+    "response.created": Decoder._created,
+    "response.queued": Decoder._created,
+    "response.in_progress": Decoder._created,
+    "response.completed": Decoder._terminal,
+    "response.incomplete": Decoder._terminal,
+    "response.failed": Decoder._terminal,
+    "response.cancelled": Decoder._terminal,
+    "error": Decoder._failed_event,
+    "response.output_item.added": Decoder._item_added,
+    "response.output_item.done": Decoder._item_done,
+    "response.content_part.added": Decoder._content_added,
+    "response.content_part.done": Decoder._content_done,
+    "response.refusal.delta": Decoder._refusal,
+    "response.output_text.annotation.added": Decoder._annotation,
+    "response.function_call_arguments.delta": Decoder._arguments,
+    "response.function_call_arguments.done": Decoder._arguments_done,
+    "response.custom_tool_call_input.delta": Decoder._arguments,
+    "response.custom_tool_call_input.done": Decoder._arguments_done,
+    "response.reasoning_summary_text.delta": Decoder._thought,
+    "response.reasoning_text.delta": Decoder._thought,
+}

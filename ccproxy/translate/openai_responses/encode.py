@@ -1,0 +1,402 @@
+"""Neutral events, written as a Responses stream and folded into a response object.
+
+https://platform.openai.com/docs/api-reference/responses-streaming. What the OpenAI SDK's accumulator insists on: `response.created` comes first, ids and
+output indices never change or repeat, and every item that was added is done before `response.completed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.errors import ExchangeError
+from ccproxy.translate import capsule, usage as accounting
+from ccproxy.translate.answer import AnswerContext
+from ccproxy.translate.formats import Format
+from ccproxy.translate.freeform import Unwrapper, unwrap_object
+from ccproxy.translate.jsontext import dump, dump_bytes, quote, utf8
+from ccproxy.translate.neutral import (
+    Annotate,
+    Annotation,
+    Delta,
+    Error,
+    Event,
+    Finish,
+    Part,
+    PartEnd,
+    PartStart,
+    Ping,
+    Start,
+    Usage,
+    UsageUpdate,
+)
+from ccproxy.translate.openai_responses import errors
+from ccproxy.translate.openai_responses.client_tools import call_item
+from ccproxy.translate.openai_responses.skeleton import response_object
+from ccproxy.translate.sse import PING_COMMENT, frame
+
+Json = dict[str, Any]
+
+_INCOMPLETE = {"length": "max_output_tokens", "context": "max_output_tokens", "pause": "max_output_tokens", "refusal": "content_filter"}
+_SOURCES = "web_search_call.action.sources"
+
+
+class _Message:
+    """A message item and its contents."""
+
+    __slots__ = ("item", "left", "open_parts", "output_index")
+
+    def __init__(self, output_index: int, item: Json) -> None:
+        self.output_index = output_index
+        self.item = item
+        self.open_parts = 0
+        self.left = False  # something else began: no more text joins it
+
+
+class _Open:
+    """A part that is being written, in its item."""
+
+    __slots__ = ("content_index", "delta_start", "item", "message", "output_index", "part", "unwrapper")
+
+    def __init__(self, part: Part, output_index: int, item: Json) -> None:
+        self.part = part
+        self.output_index = output_index
+        self.content_index = 0
+        self.item = item
+        self.message: _Message | None = None
+        self.delta_start = ""
+        self.unwrapper: Unwrapper | None = None
+
+
+class Encoder:
+    """See `answer.Encoder`."""
+
+    def __init__(self, context: AnswerContext) -> None:
+        self._context = context
+        self._open: dict[int, _Open] = {}
+        self._output: list[Json] = []  # the items, by output index
+        self._message: _Message | None = None  # the message item that takes the next text: not closed before something else begins
+        self._searches: dict[str, int] = {}  # output index of a web search that waits for its result
+        self._sequence = 0
+        self._usage = Usage()
+        self._core = ""
+        self._response: Json = {}
+        self._started = False
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Delta():
+                opened = self._open.get(event.index)
+                return self._delta(opened, event.text) if opened is not None else b""
+            case PartStart():
+                return self._part_start(event)
+            case PartEnd():
+                opened = self._open.pop(event.index, None)
+                return self._part_end(opened, event.part) if opened is not None else b""
+            case UsageUpdate():
+                self._usage = event.usage
+                return b""
+            case Start():
+                return self._start(event)
+            case Finish():
+                return self._finish(event)
+            case Error():
+                return self.fail(event.error)
+            case Ping():
+                return PING_COMMENT
+            case Annotate():
+                return b""  # placed when the text is whole
+
+    def result(self) -> Json:
+        """The response object that the stream adds up to."""
+        return self._response
+
+    def ping(self) -> bytes:
+        return PING_COMMENT
+
+    # --- the response ---
+
+    def _event(self, name: str, fields: Json) -> bytes:
+        data = {"type": name, "sequence_number": self._sequence, **fields}
+        self._sequence += 1
+        return frame(name, dump_bytes(data))
+
+    def _start(self, event: Start) -> bytes:
+        self._started = True
+        self._usage = event.usage or self._usage
+        self._core = event.id.removeprefix("msg_").removeprefix("resp_").removeprefix("chatcmpl-")
+        created, model = event.created or self._context.created, event.model or self._context.model
+        self._response = response_object(self._context.request, f"resp_{self._core}", model, created)
+        out = self._event("response.created", {"response": self._response})
+        return out + self._event("response.in_progress", {"response": self._response})
+
+    def _finish(self, event: Finish) -> bytes:
+        out = []
+        for index in list(self._open):
+            opened = self._open.pop(index)
+            out.append(self._part_end(opened, opened.part))
+        if event.reason == "refusal" and event.explanation and not any(item["type"] == "message" for item in self._output):
+            out.append(self._refusal(event.explanation))
+        reason = _INCOMPLETE.get(event.reason)
+        out.append(self._close_message("incomplete" if reason else "completed"))
+        for place in self._searches.values():
+            out.append(self._search_done(place, None))
+        if event.reason in ("pause", "other"):
+            self._context.losses.add("stop_reason", f"no such reason: {event.raw or event.reason}")
+        status = "incomplete" if reason else "completed"
+        usage = accounting.to_responses(self._usage)
+        self._response = {
+            **self._response,
+            "status": status,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "output": self._output,
+            "usage": usage,
+        }
+        out.append(self._event(f"response.{status}", {"response": self._response}))
+        return b"".join(out)
+
+    def fail(self, error: ExchangeError) -> bytes:
+        """The end of a stream that failed."""
+        out = b"" if self._started else self._start(Start())
+        self._response = {**self._response, "status": "failed", "error": errors.response_error(error), "output": self._finished()}
+        return out + self._event("response.failed", {"response": self._response})
+
+    def _finished(self) -> list[Json]:
+        return [item for item in self._output if item.get("status", "completed") == "completed"]
+
+    # --- parts ---
+
+    def _add(self, item: Json, shown: Json) -> tuple[int, bytes]:
+        """A new item: its output index, and the event that adds it."""
+        place = len(self._output)
+        self._output.append(item)
+        return place, self._event("response.output_item.added", {"output_index": place, "item": shown})
+
+    def _done(self, place: int, item: Json) -> bytes:
+        self._output[place] = item
+        return self._event("response.output_item.done", {"output_index": place, "item": item})
+
+    def _id(self, prefix: str) -> str:
+        """The same id in the stream and in the whole answer."""
+        return f"{prefix}_{self._core}_{len(self._output)}"
+
+    def _part_start(self, event: PartStart) -> bytes:
+        part = event.part
+        match part.kind:
+            case "text" | "refusal":
+                opened, out = self._text_start(part)
+            case "reasoning":
+                out = self._close_message("completed")
+                item = {"id": self._id("rs"), "type": "reasoning", "summary": []}
+                place, added = self._add(item, item)
+                opened, out = _Open(part, place, item), out + added
+            case "tool_call":
+                opened, out = self._call_start(part)
+            case _:
+                opened, out = _Open(part, -1, {}), b""
+        self._open[event.index] = opened
+        return out
+
+    def _text_start(self, part: Part) -> tuple[_Open, bytes]:
+        out = b""
+        holder = self._message
+        if holder is None:
+            item: Json = {"id": self._id("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
+            place, out = self._add(item, {**item})
+            holder = _Message(place, item)
+            self._message = holder
+        holder.open_parts += 1
+        opened = _Open(part, holder.output_index, holder.item)
+        opened.message = holder
+        opened.content_index = len(holder.item["content"])
+        place_fields = {"item_id": holder.item["id"], "output_index": opened.output_index, "content_index": opened.content_index}
+        content = _content(part.kind, "")
+        holder.item["content"] = [*holder.item["content"], content]
+        kind = "output_text" if part.kind == "text" else "refusal"
+        head = dump({"type": f"response.{kind}.delta", **place_fields})[:-1]
+        opened.delta_start = f'event: response.{kind}.delta\ndata: {head},"delta":'
+        return opened, out + self._event("response.content_part.added", {**place_fields, "part": content})
+
+    def _call_start(self, part: Part) -> tuple[_Open, bytes]:
+        out = self._close_message("completed")
+        tool = self._context.names.client(part.name, part.namespace)
+        variety = tool.variety if part.variety == "function" else part.variety
+        if variety not in ("function", "custom"):  # an item type of its own, which has no deltas: written when it is whole
+            return _Open(part, -1, {}), out
+        if variety == "custom":
+            item: Json = {"id": self._id("ctc"), "type": "custom_tool_call", "status": "in_progress"}
+            field, name = "input", "response.custom_tool_call_input.delta"
+        else:
+            item = {"id": self._id("fc"), "type": "function_call", "status": "in_progress"}
+            field, name = "arguments", "response.function_call_arguments.delta"
+        item.update({"call_id": part.id, "name": tool.name, field: ""})
+        if tool.namespace:
+            item["namespace"] = tool.namespace
+        place, added = self._add(item, item)
+        opened = _Open(part, place, item)
+        if variety == "custom" and part.variety != "custom":
+            opened.unwrapper = Unwrapper()
+        head = dump({"type": name, "item_id": item["id"], "output_index": place})[:-1]
+        opened.delta_start = f'event: {name}\ndata: {head},"delta":'
+        return opened, out + added
+
+    def _delta(self, opened: _Open, text: str) -> bytes:
+        if opened.unwrapper is not None:
+            text = opened.unwrapper.feed(text)
+            if not text:
+                return b""
+        if not opened.delta_start:
+            if opened.part.kind != "reasoning":
+                return b""
+            return self._summary_start(opened) + self._more(opened, text, "")
+        return self._more(opened, text, ',"logprobs":[]' if opened.part.kind == "text" else "")
+
+    def _more(self, opened: _Open, text: str, extra: str) -> bytes:
+        sequence = self._sequence
+        self._sequence += 1
+        return utf8(f'{opened.delta_start}{quote(text)}{extra},"sequence_number":{sequence}}}\n\n')
+
+    def _summary_start(self, opened: _Open) -> bytes:
+        place = {"item_id": opened.item["id"], "output_index": opened.output_index, "summary_index": 0}
+        name = "response.reasoning_summary_text.delta"
+        opened.delta_start = f'event: {name}\ndata: {dump({"type": name, **place})[:-1]},"delta":'
+        part = {"type": "summary_text", "text": ""}
+        return self._event("response.reasoning_summary_part.added", {**place, "part": part})
+
+    # --- ends of parts ---
+
+    def _part_end(self, opened: _Open, part: Part) -> bytes:
+        match part.kind:
+            case "text" | "refusal":
+                return self._text_end(opened, part)
+            case "reasoning":
+                return self._reasoning_end(opened, part)
+            case "tool_call":
+                return self._call_end(opened, part)
+            case "server_tool" | "opaque":
+                return self._other_end(part)
+
+    def _text_end(self, opened: _Open, part: Part) -> bytes:
+        out = []
+        place = {"item_id": opened.item["id"], "output_index": opened.output_index, "content_index": opened.content_index}
+        content = _content(part.kind, part.text)
+        for annotation in part.annotations:
+            shown = self._annotation(annotation, part.text)
+            if shown is not None:
+                fields = {**place, "annotation_index": len(content["annotations"]), "annotation": shown}
+                out.append(self._event("response.output_text.annotation.added", fields))
+                content["annotations"].append(shown)
+        opened.item["content"][opened.content_index] = content
+        if part.kind == "text":
+            out.append(self._event("response.output_text.done", {**place, "text": part.text, "logprobs": []}))
+        else:
+            out.append(self._event("response.refusal.done", {**place, "refusal": part.text}))
+        out.append(self._event("response.content_part.done", {**place, "part": content}))
+        holder = opened.message
+        if holder is not None:
+            holder.open_parts -= 1
+            if holder.left and not holder.open_parts:
+                out.append(self._done(holder.output_index, {**holder.item, "status": "completed"}))
+        return b"".join(out)
+
+    def _annotation(self, annotation: Annotation, text: str) -> Json | None:
+        if not annotation.url:
+            self._context.losses.add("content.citations", "a citation without an address")
+            return None
+        start, end = (annotation.start, annotation.end) if annotation.start >= 0 else (0, len(text))
+        return {"type": "url_citation", "url": annotation.url, "title": annotation.title, "start_index": start, "end_index": end}
+
+    def _close_message(self, status: str) -> bytes:
+        """Something else begins, or nothing more comes: the message is whole."""
+        holder, self._message = self._message, None
+        if holder is None:
+            return b""
+        if holder.open_parts:  # parts interleave: it is whole when its text is
+            holder.left = True
+            return b""
+        return self._done(holder.output_index, {**holder.item, "status": status})
+
+    def _refusal(self, text: str) -> bytes:
+        """Anthropic says why it refuses beside the content; here it is content."""
+        part = Part("refusal", text)
+        opened, out = self._text_start(part)
+        return out + self._more(opened, text, "") + self._text_end(opened, part)
+
+    def _reasoning_end(self, opened: _Open, part: Part) -> bytes:
+        out = b""
+        item = {**opened.item}
+        if opened.delta_start:
+            place = {"item_id": item["id"], "output_index": opened.output_index, "summary_index": 0}
+            summary = {"type": "summary_text", "text": part.text}
+            item["summary"] = [summary]
+            out = self._event("response.reasoning_summary_text.done", {**place, "text": part.text})
+            out += self._event("response.reasoning_summary_part.done", {**place, "part": summary})
+        if part.fmt is not Format.OPENAI_RESPONSES and part.raw is not None:
+            item["encrypted_content"] = capsule.seal(part.fmt, self._response.get("model", ""), part.raw)
+        elif part.encrypted:
+            item["encrypted_content"] = part.encrypted
+        return out + self._done(opened.output_index, item)
+
+    def _call_end(self, opened: _Open, part: Part) -> bytes:
+        if opened.output_index < 0:
+            return self._typed_call(part)
+        item = {**opened.item, "status": "completed"}
+        place = {"item_id": item["id"], "output_index": opened.output_index}
+        if item["type"] == "function_call":
+            out = b"" if part.text else self._more(opened, "{}", "")
+            item["arguments"] = part.text or "{}"
+            out += self._event("response.function_call_arguments.done", {**place, "arguments": item["arguments"], "name": item["name"]})
+            return out + self._done(opened.output_index, item)
+        item["input"], out = part.text, b""
+        if opened.unwrapper is not None:
+            missing = opened.unwrapper.close(part.text)
+            out = self._more(opened, missing, "") if missing else b""
+            item["input"] = opened.unwrapper.given
+        out += self._event("response.custom_tool_call_input.done", {**place, "input": item["input"]})
+        return out + self._done(opened.output_index, item)
+
+    def _typed_call(self, part: Part) -> bytes:
+        """A call that has an item type of its own."""
+        tool = self._context.names.client(part.name, part.namespace)
+        variety = tool.variety if part.variety == "function" else part.variety
+        item = {"id": self._id("call"), "call_id": part.id, "status": "completed", **call_item(variety, unwrap_object(part.text))}
+        place, out = self._add(item, {**item, "status": "in_progress"})
+        return out + self._done(place, item)
+
+    # --- the provider's own tools ---
+
+    def _other_end(self, part: Part) -> bytes:
+        if part.kind == "server_tool" and part.name == "web_search":
+            return self._search_start(part)
+        place = self._searches.pop(part.id, None) if part.name == "web_search_tool_result" else None
+        if place is not None:
+            return self._search_done(place, part.raw)
+        self._context.losses.add(f"output.{part.name}", "the record of a provider's own tool")
+        return b""
+
+    def _search_start(self, part: Part) -> bytes:
+        out = self._close_message("completed")
+        given = unwrap_object(part.text)
+        query = given.get("query")
+        action: Json = {"type": "search", "query": query if isinstance(query, str) else ""}
+        item = {"id": self._id("ws"), "type": "web_search_call", "status": "in_progress", "action": action}
+        place, added = self._add(item, item)
+        self._searches[part.id] = place
+        fields = {"item_id": item["id"], "output_index": place}
+        out += added + self._event("response.web_search_call.in_progress", fields)
+        return out + self._event("response.web_search_call.searching", fields)
+
+    def _search_done(self, place: int, result: Json | None) -> bytes:
+        item = self._output[place]
+        found = (result or {}).get("content")
+        if isinstance(found, list) and _SOURCES in self._context.include:
+            urls = [entry["url"] for entry in found if isinstance(entry, dict) and isinstance(entry.get("url"), str)]
+            item = {**item, "action": {**item["action"], "sources": [{"type": "url", "url": url} for url in urls]}}
+        item = {**item, "status": "completed" if result is None or isinstance(found, list) else "failed"}
+        fields = {"item_id": item["id"], "output_index": place}
+        return self._event("response.web_search_call.completed", fields) + self._done(place, item)
+
+
+def _content(kind: str, text: str) -> Json:
+    if kind == "refusal":
+        return {"type": "refusal", "refusal": text}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

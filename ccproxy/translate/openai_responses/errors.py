@@ -1,0 +1,60 @@
+"""Errors of the Responses API and of the Codex backend, read and written.
+
+The Codex CLI branches on `error.code` of `response.failed`, and reads the time to wait from its message; a bare `error` event it ignores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.errors import ExchangeError, UpstreamError
+from ccproxy.translate import failure
+from ccproxy.translate.jsontext import dump_bytes
+from ccproxy.translate.sse import frame
+
+Json = dict[str, Any]
+
+
+def read_error(body: Json, status: int) -> UpstreamError:
+    """An error answer, `{"detail": …}` of the Codex backend included, or an `error` event (then `status` is 0)."""
+    return failure.read_openai(body, status)
+
+
+def status(error: ExchangeError) -> int:
+    """The HTTP status of an error for OpenAI's clients, which do not know Anthropic's 529."""
+    return 503 if error.status == 529 else error.status
+
+
+def body(error: ExchangeError, _request_id: str | None) -> bytes:
+    """An error answer."""
+    name = failure.OPENAI_NAMES.get(error.kind, failure.OPENAI_NAMES["api_error"])
+    inner = {"message": error.message, "type": name.type, "param": error.param, "code": failure.openai_code(error)}
+    return dump_bytes({"error": inner})
+
+
+def response_error(error: ExchangeError) -> Json:
+    """`error` of a failed response object."""
+    return {"code": failure.openai_code(error) or "server_error", "message": failure.stream_message(error)}
+
+
+def event(error: ExchangeError, request_id: str | None) -> bytes:
+    """The event that ends a failed stream of which nothing else is known."""
+    response = {
+        "id": f"resp_{request_id or 'failed'}",
+        "object": "response",
+        "created_at": 0,
+        "status": "failed",
+        "error": response_error(error),
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "",
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+        "usage": None,
+    }
+    return frame("response.failed", dump_bytes({"type": "response.failed", "sequence_number": 0, "response": response}))

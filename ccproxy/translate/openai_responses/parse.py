@@ -1,0 +1,89 @@
+"""A Responses request, read into the neutral form. https://platform.openai.com/docs/api-reference/responses/create"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.translate.formats import Format
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.neutral import OutputFormat, Request, Text, Turn
+from ccproxy.translate.openai_responses.items import parse_input
+from ccproxy.translate.openai_responses.tools import parse_choice, parse_tools
+from ccproxy.translate.reading import (
+    an_object,
+    bad,
+    note_unknown,
+    optional_bool,
+    optional_int,
+    optional_number,
+    optional_object,
+    optional_text,
+    text,
+    texts,
+)
+
+Json = dict[str, Any]
+
+
+def parse(body: Json, losses: Losses) -> Request:
+    """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
+    request = Request(Format.OPENAI_RESPONSES, body, text(body.get("model"), "model"))
+    instructions = optional_text(body.get("instructions"), "instructions")
+    if instructions:
+        request.turns.append(Turn("system", [Text(instructions, "instructions")], "instructions"))
+    request.tools.extend(parse_tools(body.get("tools"), "tools", losses))
+    parse_input(request, losses)
+    if all(turn.role == "system" for turn in request.turns) and not body.get("input"):
+        raise bad("input", "must hold at least one item")
+    request.tool_choice = parse_choice(body.get("tool_choice"))
+    request.parallel = optional_bool(body.get("parallel_tool_calls"), "parallel_tool_calls")
+    _settings(request, losses)
+    return request
+
+
+def _settings(request: Request, losses: Losses) -> None:
+    body = request.raw
+    request.max_tokens = optional_int(body.get("max_output_tokens"), "max_output_tokens")
+    request.max_tokens_path = "max_output_tokens"
+    request.temperature = optional_number(body.get("temperature"), "temperature")
+    request.top_p = optional_number(body.get("top_p"), "top_p")
+    request.stream = optional_bool(body.get("stream"), "stream") or False
+    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
+    request.service_tier = optional_text(body.get("service_tier"), "service_tier")
+    request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
+    request.include = frozenset(texts(body.get("include"), "include"))
+    request.include_usage = True
+    wanted = optional_object(body.get("text"), "text")
+    request.verbosity = optional_text(wanted.get("verbosity"), "text.verbosity")
+    request.output = _output(optional_object(wanted.get("format"), "text.format"))
+    note_unknown(wanted, frozenset(("format", "verbosity")), "text", losses)
+    _thinking(request, losses)
+
+
+def _output(wanted: Json) -> OutputFormat | None:
+    match wanted.get("type"):
+        case None | "text":
+            return None
+        case "json_object":
+            return OutputFormat("text.format")
+        case "json_schema":
+            return OutputFormat(
+                "text.format",
+                an_object(wanted.get("schema"), "text.format.schema"),
+                optional_text(wanted.get("name"), "text.format.name"),
+                optional_text(wanted.get("description"), "text.format.description"),
+                optional_bool(wanted.get("strict"), "text.format.strict"),
+            )
+        case other:
+            raise bad("text.format.type", f"unknown text format {other!r}")
+
+
+def _thinking(request: Request, losses: Losses) -> None:
+    reasoning = optional_object(request.raw.get("reasoning"), "reasoning")
+    found = request.thinking
+    found.path = "reasoning"
+    found.effort = optional_text(reasoning.get("effort"), "reasoning.effort")
+    summary = optional_text(reasoning.get("summary"), "reasoning.summary")
+    summary = summary or optional_text(reasoning.get("generate_summary"), "reasoning.generate_summary")
+    found.visible = True if summary else None
+    note_unknown(reasoning, frozenset(("effort", "summary", "generate_summary")), "reasoning", losses)

@@ -1,0 +1,50 @@
+"""The response object around an answer: what the API echoes of the request, with its defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def response_object(request: Json, identity: str, model: str, created: int) -> Json:
+    """A response in progress, as `response.created` shows it."""
+    reasoning, text = request.get("reasoning"), request.get("text")
+    reasoning = reasoning if isinstance(reasoning, dict) else {}
+    text = text if isinstance(text, dict) else {}
+    return {
+        "id": identity,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.get("instructions"),
+        "max_output_tokens": request.get("max_output_tokens"),
+        "metadata": request.get("metadata") or {},
+        "model": model,
+        "output": [],
+        "parallel_tool_calls": request.get("parallel_tool_calls") is not False,
+        "previous_response_id": None,
+        "prompt_cache_key": request.get("prompt_cache_key"),
+        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "safety_identifier": request.get("safety_identifier"),
+        "service_tier": "default",
+        "store": False,
+        "temperature": request.get("temperature"),
+        "text": {"format": {"type": "text"}, **text},
+        "tool_choice": request.get("tool_choice") or "auto",
+        "tools": [_tool(tool) for tool in request.get("tools") or () if isinstance(tool, dict)],
+        "top_p": request.get("top_p"),
+        "truncation": "disabled",
+        "usage": None,
+        "user": request.get("user"),
+    }
+
+
+def _tool(tool: Json) -> Json:
+    """A tool as the API shows it: nothing left out."""
+    if tool.get("type") != "function":
+        return tool
+    return {**tool, "parameters": tool.get("parameters"), "strict": tool.get("strict") is True, "description": tool.get("description")}

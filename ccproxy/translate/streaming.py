@@ -1,0 +1,250 @@
+"""An answer on its way: upstream bytes -> SSE -> decoder -> filters -> encoder -> client bytes. Nothing here ever raises, whatever the upstream sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccproxy.errors import ExchangeError, UpstreamBroken
+from ccproxy.translate.answer import MALFORMED, Decoder, Encoder
+from ccproxy.translate.errors import error_body, error_status
+from ccproxy.translate.formats import Format
+from ccproxy.translate.jsontext import Garbled, dump_bytes, parse
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.neutral import Delta, Error, Event, Finish, Part, PartEnd, Start, StopReason, Usage, UsageUpdate
+from ccproxy.translate.replay import Recorder
+from ccproxy.translate.sse import SseEvent, SseParser
+from ccproxy.translate.stops import StopFilter
+
+Json = dict[str, Any]
+
+_GARBLED = "The upstream sent something that cannot be read"
+
+
+class Pipeline:
+    """Decoder, filters and encoder of one answer, and what passes through them."""
+
+    __slots__ = ("_parts", "decoder", "encoder", "failed", "finished", "model", "recorder", "stop_reason", "stops", "usage")
+
+    def __init__(self, decoder: Decoder, encoder: Encoder, stops: StopFilter | None, recorder: Recorder | None) -> None:
+        self.decoder = decoder
+        self.encoder = encoder
+        self.stops = stops
+        self.recorder = recorder
+        self.usage = Usage()
+        self.stop_reason: StopReason | None = None
+        self.model = ""
+        self.finished = False
+        self.failed: ExchangeError | None = None
+        self._parts: list[Part] = []
+
+    @property
+    def over(self) -> bool:
+        """Has the client its end, good or bad?"""
+        return self.finished or self.failed is not None
+
+    def write(self, events: list[Event], out: list[bytes]) -> None:
+        """Encode events, until the answer is over."""
+        stops = self.stops
+        if stops is not None:
+            events = [passed for event in events for passed in stops.feed(event)]
+        for event in events:
+            if type(event) is not Delta:
+                self._note(event)
+            data = self.encoder.encode(event)
+            if data:
+                out.append(data)
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case PartEnd():
+                self._parts.append(event.part)
+            case Start():
+                self.model = event.model
+                self.usage = event.usage or self.usage
+            case UsageUpdate():
+                self.usage = event.usage
+            case Finish():
+                self.finished = True
+                self.stop_reason = event.reason
+                if self.recorder is not None and event.reason != "stop_sequence":
+                    self.recorder.record(self._parts, self.decoder.output)
+            case Error():
+                self.failed = event.error
+            case _:
+                pass
+
+    def fail(self, error: ExchangeError) -> bytes:
+        """End the answer with an error; nothing when it is over already."""
+        if self.over:
+            return b""
+        self.failed = error
+        return self.encoder.encode(Error(error))
+
+
+class StreamTranslator:
+    """Turns the upstream's SSE bytes into the client's."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._parser = SseParser()
+        self._comments = 0
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return self._pipeline.usage
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        return self._pipeline.stop_reason
+
+    @property
+    def model(self) -> str:
+        """The model that answers, by the upstream's word."""
+        return self._pipeline.model
+
+    @property
+    def finished(self) -> bool:
+        """The client has its proper end; further input is ignored."""
+        return self._pipeline.finished
+
+    @property
+    def failed(self) -> ExchangeError | None:
+        """Why the stream ended in an error, which the client has been told."""
+        return self._pipeline.failed
+
+    @property
+    def stopped(self) -> bool:
+        """A stop sequence was found that the upstream does not know of: abort the upstream and call `close()`, or feed on for exact usage."""
+        return self._pipeline.stops is not None and self._pipeline.stops.match is not None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Bytes for the client, possibly none."""
+        pipeline = self._pipeline
+        out: list[bytes] = []
+        self._read(self._parser.feed(chunk), out)
+        if self._parser.comments != self._comments:  # the upstream's sign of life is the client's too
+            self._comments = self._parser.comments
+            if not out and not pipeline.over:
+                return pipeline.encoder.ping()
+        return b"".join(out)
+
+    def _read(self, events: list[SseEvent], out: list[bytes]) -> None:
+        pipeline = self._pipeline
+        try:
+            for name, data in events:
+                if pipeline.over:
+                    break
+                if data == "[DONE]":
+                    pipeline.write(pipeline.decoder.done(), out)
+                elif data:
+                    pipeline.write(pipeline.decoder.decode(parse(data), name), out)
+        except (Garbled, *MALFORMED):
+            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+
+    def feed_event(self, event: Json, name: str = "") -> bytes:
+        """One upstream event that is parsed already, as in-process providers have them."""
+        pipeline = self._pipeline
+        out: list[bytes] = []
+        if pipeline.over:
+            return b""
+        try:
+            pipeline.write(pipeline.decoder.decode(event, name), out)
+        except MALFORMED:
+            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+        return b"".join(out)
+
+    def feed_whole(self, body: Json) -> bytes:
+        """A whole answer instead of a stream: all of the client's stream."""
+        pipeline = self._pipeline
+        out: list[bytes] = []
+        try:
+            pipeline.write(pipeline.decoder.whole(body), out)
+        except MALFORMED:
+            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """The upstream has ended: the rest. An upstream that ended early gives the client format's error, never a proper end."""
+        pipeline = self._pipeline
+        out: list[bytes] = []
+        self._read(self._parser.close(), out)
+        if pipeline.over:
+            return b"".join(out)
+        try:
+            pipeline.write(pipeline.decoder.flush(), out)
+        except MALFORMED:
+            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+        return b"".join(out)
+
+    def ping(self) -> bytes:
+        """A sign of life in the client's format."""
+        return self._pipeline.encoder.ping()
+
+    def fail(self, error: ExchangeError) -> bytes:
+        """The exchange failed mid-stream: the client format's error event. Nothing, if the stream has ended already."""
+        return self._pipeline.fail(error)
+
+
+class Folder:
+    """Folds an upstream's SSE bytes into one whole answer in the client's format."""
+
+    def __init__(self, client: Format, pipeline: Pipeline, request_losses: Losses, losses: Losses) -> None:
+        self._client = client
+        self._pipeline = pipeline
+        self._stream = StreamTranslator(pipeline)
+        self._request_losses = request_losses
+        self._losses = losses
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return self._pipeline.usage
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        return self._pipeline.stop_reason
+
+    @property
+    def model(self) -> str:
+        """The model that answers, by the upstream's word."""
+        return self._pipeline.model
+
+    @property
+    def failed(self) -> ExchangeError | None:
+        """Why there is no whole answer."""
+        return self._pipeline.failed
+
+    @property
+    def stopped(self) -> bool:
+        """A stop sequence was found: the upstream may be aborted."""
+        return self._stream.stopped
+
+    def feed(self, chunk: bytes) -> None:
+        """More of the upstream's stream."""
+        self._stream.feed(chunk)
+
+    def feed_event(self, event: Json, name: str = "") -> None:
+        """One upstream event that is parsed already."""
+        self._stream.feed_event(event, name)
+
+    def feed_whole(self, body: Json) -> None:
+        """A whole answer instead of a stream."""
+        self._stream.feed_whole(body)
+
+    def fail(self, error: ExchangeError) -> None:
+        """The exchange failed."""
+        self._pipeline.fail(error)
+
+    def result(self, status: int = 200) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers to add, body. An answer that failed or never came to its end gives the client format's error."""
+        self._stream.close()
+        headers = {"content-type": "application/json"}
+        error = self._pipeline.failed
+        if error is not None:
+            headers.update(error.headers)
+            return error_status(self._client, error), headers, error_body(self._client, error)
+        lost = self._request_losses.merged(self._losses).header()
+        if lost:
+            headers["x-ccproxy-loss"] = lost
+        return status, headers, dump_bytes(self._pipeline.encoder.result())
