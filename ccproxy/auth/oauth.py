@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -229,7 +230,8 @@ class _Session(OAuth2Session):
         options["allow_redirects"] = False
         options["timeout"] = (self._network.connect_timeout, self._network.read_timeout)
         options["proxies"] = self._network.proxies(str(url))
-        options["verify"] = _authorities()
+        if (context := _company_context()) is not None:
+            self.mount("https://", _Trusting(context))
         return super().request(method, url, *args, **options)
 
     def sent(self, method: str, url: str, **options: Any) -> requests.Response:
@@ -301,20 +303,42 @@ class _PlainLoopback(HTTPAdapter):
         return super().send(request, *args, **options)
 
 
+class _Trusting(HTTPAdapter):
+    """TLS that trusts a company's CAs besides the usual ones, which requests loads into the same context."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+
 def _told(url: str) -> str:
     """What oauthlib is told instead of http:// on loopback."""
     return "https://" + url.partition("://")[2] if is_loopback(url) else url
 
 
-def _authorities() -> str | bool:
-    """The file or folder of CAs that the environment names, else certifi's."""
+def _company_context() -> ssl.SSLContext | None:
+    """A context with the CAs that the environment names; None where it names none."""
     for name in _CA_VARIABLES:
         path = os.environ.get(name)
-        if path:
-            if not Path(path).exists():
-                raise OAuthUnreachable(f"{name} names {path}, which does not exist: correct or unset it")
-            return path
-    return True
+        if not path:
+            continue
+        context = ssl.create_default_context()
+        try:
+            if Path(path).is_dir():
+                context.load_verify_locations(capath=path)
+            else:
+                context.load_verify_locations(cafile=path)
+        except OSError as error:
+            reason = "is no file of certificates" if isinstance(error, ssl.SSLError) else "cannot be read"
+            raise OAuthUnreachable(f"{name} names {path}, which {reason}: correct or unset it") from None
+        return context
+    return None
 
 
 def _reached(ask: Callable[[], T], url: str) -> T:
