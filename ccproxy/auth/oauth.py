@@ -115,7 +115,7 @@ def exchange(client: OAuthClient, begun: Authorization, code: SecretStr, network
 
 def exchange_device(client: OAuthClient, grant: DeviceGrant, network: Network) -> TokenAnswer:
     """The exchange of a device login. Raises `OAuthRefused`, `OAuthUnreachable`."""
-    assert client.device is not None  # noqa: S101 - only a client with device addresses gets a grant
+    assert client.device is not None  # only a client with device addresses gets a grant
     begun = Authorization(
         url="", state=SecretStr(""), code_verifier=grant.code_verifier, redirect_uri=client.device.redirect_uri
     )
@@ -136,7 +136,7 @@ def refresh(client: OAuthClient, login: Login, network: Network) -> TokenAnswer:
 
 
 def _refresh(client: OAuthClient, login: Login, network: Network, *, scopes: tuple[str, ...]) -> TokenAnswer:
-    assert login.refresh_token is not None  # noqa: S101 - the caller has looked
+    assert login.refresh_token is not None  # the caller has looked
     token = login.refresh_token
     session = _Session(client, network, secrets=(token,))
     body = urlencode({"client_id": client.client_id, **({"scope": " ".join(scopes)} if scopes else {})})
@@ -160,7 +160,7 @@ def revoke(client: OAuthClient, login: Login, network: Network) -> None:
 
 def device_code(client: OAuthClient, network: Network) -> DeviceCode:
     """Ask for a code that a person types on another device. Raises `OAuthRefused`, `OAuthUnreachable`."""
-    assert client.device is not None  # noqa: S101 - only a client with device addresses gets here
+    assert client.device is not None  # only a client with device addresses gets here
     answer = _judged(_Session(client, network).sent("POST", client.device.code, json={"client_id": client.client_id}))
     device_auth_id, user_code = answer.get("device_auth_id"), answer.get("user_code") or answer.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
@@ -174,7 +174,7 @@ def device_code(client: OAuthClient, network: Network) -> DeviceCode:
 
 def device_grant(client: OAuthClient, device: DeviceCode, network: Network) -> DeviceGrant | None:
     """Ask whether the person has allowed it; None: not yet. Raises `OAuthRefused`, `OAuthUnreachable`."""
-    assert client.device is not None  # noqa: S101 - a `DeviceCode` came from these addresses
+    assert client.device is not None  # a `DeviceCode` came from these addresses
     body = {"device_auth_id": device.device_auth_id.get_secret_value(), "user_code": device.user_code}
     response = _Session(client, network).sent("POST", client.device.poll, json=body)
     if response.status_code in {403, 404}:
