@@ -283,7 +283,7 @@ class Broker:
 
 
 def _client(state: _State) -> OAuthClient:
-    assert state.auth.client is not None  # noqa: S101 - `wants_login` says so
+    assert state.auth.client is not None  # `wants_login` says so
     return state.auth.client
 
 

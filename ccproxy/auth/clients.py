@@ -153,8 +153,8 @@ CLAUDE = OAuthClient(
     command="ccproxy auth login",
     login=ClaudeLogin,
     terms=(
-        "Anthropic's terms keep subscription logins to Claude Code and its own apps; other use may be refused.",
-        "Go on for yourself alone, at your own judgement. An API key is the clean way: see docs/explanation/terms.md.",
+        "Anthropic's published terms do not let other programs hold a Claude login; it may refuse, bill or block this.",
+        "Go on for yourself alone, at your own judgement. Clean: an API key, or /claude (docs/explanation/terms.md).",
     ),
     client_id="9d1c250a-e61b-44d9-88ed-5944d1962f5e",
     authorize_url="https://claude.ai/oauth/authorize",
@@ -177,7 +177,7 @@ CODEX = OAuthClient(
     login=CodexLogin,
     terms=(
         "OpenAI has welcomed ChatGPT plans in other open tools, but no term grants it; sharing accounts is forbidden.",
-        "Go on for yourself alone, at your own judgement. An API key is the clean way: see docs/explanation/terms.md.",
+        "Go on for yourself alone, at your own judgement. Clean: an API key (docs/explanation/terms.md).",
     ),
     client_id="app_EMoamEEZ73f0CkXaXp7hrann",
     authorize_url="https://auth.openai.com/oauth/authorize",

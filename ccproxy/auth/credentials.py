@@ -39,7 +39,7 @@ class Login(BaseModel):
     @classmethod
     def from_answer(cls, answer: TokenAnswer, now: datetime, *, scopes: tuple[str, ...] = ()) -> Self:
         """A new login, from the answer to an authorization code. The answer holds an access token."""
-        assert answer.access_token is not None  # noqa: S101 - `oauth` refuses answers without one
+        assert answer.access_token is not None  # `oauth` refuses answers without one
         return cls(
             access_token=answer.access_token,
             refresh_token=answer.refresh_token,

@@ -85,7 +85,7 @@ def browser_login(
         received = _awaited(outcomes, person, pace, begun, paste=not open_browser)
     if received.problem is not None:
         raise received.problem
-    assert received.code is not None  # noqa: S101 - no problem: a code
+    assert received.code is not None  # no problem: a code
     return _login(client, pace, lambda code: oauth.exchange(client, begun, code, network), received.code)
 
 
@@ -100,7 +100,7 @@ def manual_login(client: OAuthClient, network: oauth.Network, person: Person, pa
     received = _read_paste(pasted, begun)
     if received.problem is not None:
         raise received.problem
-    assert received.code is not None  # noqa: S101 - no problem: a code
+    assert received.code is not None  # no problem: a code
     return _login(client, pace, lambda code: oauth.exchange(client, begun, code, network), received.code)
 
 

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def exchange(client: OAuthClient, begun: Authorization, code: SecretStr, network
 
 def exchange_device(client: OAuthClient, grant: DeviceGrant, network: Network) -> TokenAnswer:
     """The exchange of a device login. Raises `OAuthRefused`, `OAuthUnreachable`."""
-    assert client.device is not None  # noqa: S101 - only a client with device addresses gets a grant
+    assert client.device is not None  # only a client with device addresses gets a grant
     begun = Authorization(
         url="", state=SecretStr(""), code_verifier=grant.code_verifier, redirect_uri=client.device.redirect_uri
     )
@@ -135,7 +136,7 @@ def refresh(client: OAuthClient, login: Login, network: Network) -> TokenAnswer:
 
 
 def _refresh(client: OAuthClient, login: Login, network: Network, *, scopes: tuple[str, ...]) -> TokenAnswer:
-    assert login.refresh_token is not None  # noqa: S101 - the caller has looked
+    assert login.refresh_token is not None  # the caller has looked
     token = login.refresh_token
     session = _Session(client, network, secrets=(token,))
     body = urlencode({"client_id": client.client_id, **({"scope": " ".join(scopes)} if scopes else {})})
@@ -159,7 +160,7 @@ def revoke(client: OAuthClient, login: Login, network: Network) -> None:
 
 def device_code(client: OAuthClient, network: Network) -> DeviceCode:
     """Ask for a code that a person types on another device. Raises `OAuthRefused`, `OAuthUnreachable`."""
-    assert client.device is not None  # noqa: S101 - only a client with device addresses gets here
+    assert client.device is not None  # only a client with device addresses gets here
     answer = _judged(_Session(client, network).sent("POST", client.device.code, json={"client_id": client.client_id}))
     device_auth_id, user_code = answer.get("device_auth_id"), answer.get("user_code") or answer.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
@@ -173,7 +174,7 @@ def device_code(client: OAuthClient, network: Network) -> DeviceCode:
 
 def device_grant(client: OAuthClient, device: DeviceCode, network: Network) -> DeviceGrant | None:
     """Ask whether the person has allowed it; None: not yet. Raises `OAuthRefused`, `OAuthUnreachable`."""
-    assert client.device is not None  # noqa: S101 - a `DeviceCode` came from these addresses
+    assert client.device is not None  # a `DeviceCode` came from these addresses
     body = {"device_auth_id": device.device_auth_id.get_secret_value(), "user_code": device.user_code}
     response = _Session(client, network).sent("POST", client.device.poll, json=body)
     if response.status_code in {403, 404}:
@@ -229,7 +230,8 @@ class _Session(OAuth2Session):
         options["allow_redirects"] = False
         options["timeout"] = (self._network.connect_timeout, self._network.read_timeout)
         options["proxies"] = self._network.proxies(str(url))
-        options["verify"] = _authorities()
+        if (context := _company_context()) is not None:
+            self.mount("https://", _Trusting(context))
         return super().request(method, url, *args, **options)
 
     def sent(self, method: str, url: str, **options: Any) -> requests.Response:
@@ -301,20 +303,42 @@ class _PlainLoopback(HTTPAdapter):
         return super().send(request, *args, **options)
 
 
+class _Trusting(HTTPAdapter):
+    """TLS that trusts a company's CAs besides the usual ones, which requests loads into the same context."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+
 def _told(url: str) -> str:
     """What oauthlib is told instead of http:// on loopback."""
     return "https://" + url.partition("://")[2] if is_loopback(url) else url
 
 
-def _authorities() -> str | bool:
-    """The file or folder of CAs that the environment names, else certifi's."""
+def _company_context() -> ssl.SSLContext | None:
+    """A context with the CAs that the environment names; None where it names none."""
     for name in _CA_VARIABLES:
         path = os.environ.get(name)
-        if path:
-            if not Path(path).exists():
-                raise OAuthUnreachable(f"{name} names {path}, which does not exist: correct or unset it")
-            return path
-    return True
+        if not path:
+            continue
+        context = ssl.create_default_context()
+        try:
+            if Path(path).is_dir():
+                context.load_verify_locations(capath=path)
+            else:
+                context.load_verify_locations(cafile=path)
+        except OSError as error:
+            reason = "is no file of certificates" if isinstance(error, ssl.SSLError) else "cannot be read"
+            raise OAuthUnreachable(f"{name} names {path}, which {reason}: correct or unset it") from None
+        return context
+    return None
 
 
 def _reached(ask: Callable[[], T], url: str) -> T:

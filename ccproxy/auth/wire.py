@@ -54,9 +54,9 @@ def credential(auth: ProviderAuth, choice: Choice, login: Login | None) -> Crede
         headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in choice.fields)
         return Credential(auth.provider, Source.CLIENT, headers)
     if choice.source is Source.LOGIN:
-        assert login is not None  # noqa: S101 - the choice says so
+        assert login is not None  # the choice says so
         return of_login(auth.provider, login)
-    assert auth.api_key is not None  # noqa: S101 - the choice says so
+    assert auth.api_key is not None  # the choice says so
     return _of_key(auth, auth.api_key)
 
 

@@ -41,7 +41,7 @@ class AuthSettings:
 
     def client(self, provider: str) -> OAuthClient:
         client = self.providers[provider].client
-        assert client is not None  # noqa: S101 - both providers with commands here have one
+        assert client is not None  # both providers with commands here have one
         return client
 
 

@@ -106,7 +106,7 @@ def machine(tmp_path: Path, server: FakeOAuth) -> Iterator[Machine]:
 
 def test_a_whole_life(machine: Machine, server: FakeOAuth) -> None:
     out = machine.run("login", "--identity")
-    assert "Anthropic's terms" in out
+    assert "Anthropic's published terms" in out
     assert "docs/explanation/terms.md" in out
     assert "Signed in at Claude as someone@example.invalid (max)." in out
     config = machine.home / ".config" / "ccproxy" / "config.toml"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
+import ssl
 import threading
 import time
 import traceback
@@ -12,6 +14,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from ccproxy import __version__
@@ -305,9 +311,62 @@ def test_loopback_goes_through_no_proxy(
     assert not proxy[1]
 
 
-def test_a_ca_file_that_is_not_there_is_named(server: FakeOAuth, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-    with pytest.raises(OAuthUnreachable, match=r"SSL_CERT_FILE names /nowhere/ca\.pem"):
+@pytest.fixture
+def company(tmp_path: Path, server: FakeOAuth) -> Path:
+    """The server behind a certificate of a company's own CA; the file of that CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a company")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    both = tmp_path / "server.pem"
+    both.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + file.read_bytes()
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    server.wrap(context)
+    return file
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_a_companys_ca_is_trusted(
+    server: FakeOAuth, company: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(company))
+    client = CODEX.configured(token_url=f"https://127.0.0.1:{server.port}/oauth/token")
+    assert oauth.refresh(client, login_of(server, client), QUICK).access_token is not None
+    oauth.revoke(client, login_of(server, client), QUICK)
+
+
+def test_an_unknown_ca_is_not_trusted(server: FakeOAuth, company: Path) -> None:
+    client = CODEX.configured(token_url=f"https://127.0.0.1:{server.port}/oauth/token")
+    with pytest.raises(OAuthUnreachable, match=r"the certificate of 127\.0\.0\.1 is not trusted.*SSL_CERT_FILE"):
+        oauth.refresh(client, login_of(server, client), QUICK)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "cannot be read"), ("no certificates", "is no file of certif")])
+def test_a_ca_file_that_is_none_is_named(
+    server: FakeOAuth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, words: str
+) -> None:
+    path = tmp_path / "company.pem"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(OAuthUnreachable, match=f"SSL_CERT_FILE names {path}, which {words}"):
         oauth.refresh(server.codex, login_of(server, server.codex), QUICK)
 
 
