@@ -39,6 +39,7 @@ from ccproxy.providers.plan import Field, mapped_model, public_fields, request_f
 from ccproxy.providers.routing import Route, Router, suggested_format
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.estimate import estimate
+from ccproxy.translate.errors import unsupported_parameter
 from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
 
@@ -47,7 +48,6 @@ logger = logging.getLogger(__name__)
 CHECKED_JSON: Final = 32 * 1024
 """Bodies up to this size are checked to be JSON before they go out; checking larger ones would cost more than it is worth."""
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
-_UNSUPPORTED: Final = re.compile(r"Unsupported parameter:\s*'?([A-Za-z_.]+)")
 
 
 class Credentials(Protocol):
@@ -281,15 +281,14 @@ class Gateway:
         """The backend refuses a parameter by name: leave it out, now and from now on. False if it was none of that."""
         assert exchange.translated
         assert flow.response
-        refused = _UNSUPPORTED.search(flow.response.text or "")
-        body = exchange.translated.body
-        if not refused or refused[1] not in body:
+        refused = unsupported_parameter(400, flow.response.content or b"")
+        if refused is None or refused not in exchange.translated.body:
             return False
-        self.translation.refused.setdefault((route.provider.name, str(body.get("model", ""))), set()).add(refused[1])
-        del body[refused[1]]
-        set_body(flow, exchange.translated.encode())
+        model = str(exchange.translated.body.get("model", ""))
+        self.translation.refused.setdefault((route.provider.name, model), set()).add(refused)
+        translation.put_on(flow, exchange, exchange.translated.without(refused))
         self._wire(flow, exchange, route)
-        logger.warning("%s refuses the parameter %s: it is left out from now on", route.provider.name, refused[1])
+        logger.warning("%s refuses the parameter %s: it is left out from now on", route.provider.name, refused)
         return True
 
     async def _models(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> http.Response:

@@ -82,10 +82,12 @@ class Translation:
             provider.format,
             body,
             profile,
-            replay=self.replay,
+            replay_cache=self.replay,
             principal=principal(exchange),
+            provider=provider.name,
             strict=self.strict,
             session_id=route.session_id,
+            created=int(flow.request.timestamp_start),
         )
 
 
