@@ -38,8 +38,9 @@ from ccproxy.providers.model_lists import both_shapes
 from ccproxy.providers.plan import Field, mapped_model, public_fields, request_fields
 from ccproxy.providers.routing import Route, Router, suggested_format
 from ccproxy.providers.spec import Operation
-from ccproxy.translate.estimate import estimate
+from ccproxy.translate import capsule
 from ccproxy.translate.errors import unsupported_parameter
+from ccproxy.translate.estimate import estimate
 from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
 
@@ -255,7 +256,8 @@ class Gateway:
             return
         body = request.raw_content or b""
         codex = provider.profile == "codex" and route.operation is Operation.CREATE
-        if not (codex or provider.models):
+        sealed = capsule.MARK_BYTES in body
+        if not (codex or provider.models or sealed):
             if len(body) > CHECKED_JSON:
                 exchange.model = _peek_model(body)
                 return
@@ -269,12 +271,20 @@ class Gateway:
         changes: dict[str, object] = native_changes(values, request.headers) if codex else {}
         if (mapped := mapped_model(provider.models, exchange.model)) != exchange.model:
             changes["model"] = mapped
+        same = translate_request(route.format, route.format, values | _set_by(changes))
+        if sealed and same.changed:  # thinking that another provider signed
+            changes |= {key: value for key, value in same.body.items() if value is not values.get(key)}
         if codex and values.get("stream") is not True:  # the backend streams only: its stream is folded
-            exchange.translated = translate_request(Format.OPENAI_RESPONSES, Format.OPENAI_RESPONSES, values)
+            exchange.translated = same
             request.headers["accept-encoding"] = "identity"
             request.headers["accept"] = "text/event-stream"
         if changes:
             set_body(flow, toplevel.edited(text, found, changes).encode())
+            lost = [
+                *(key for key, value in changes.items() if value is toplevel.REMOVE),
+                *(loss.path for loss in same.losses),
+            ]
+            translation.tell_losses(exchange, lost)
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
 
     def _leave_out(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> bool:
@@ -319,6 +329,11 @@ class Gateway:
 
 def _json(body: object, headers: dict[str, str]) -> http.Response:
     return response(200, json.dumps(body, ensure_ascii=False).encode(), {"content-type": "application/json", **headers})
+
+
+def _set_by(changes: Mapping[str, object]) -> dict[str, Any]:
+    """What an edit sets, without what it takes away."""
+    return {key: value for key, value in changes.items() if value is not toplevel.REMOVE}
 
 
 def _lists_natively(route: Route, request: http.Request) -> bool:

@@ -30,6 +30,7 @@ async def answer(
 
     Raises:
         ExchangeError: it refused before it began.
+
     """
     if provider is None:
         raise Unavailable(f"{route.provider.prefix} is not there in this installation")
@@ -55,9 +56,7 @@ async def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, nee
         same.body = body
         return same
     translated = await needs.request(flow, exchange, route, ())
-    exchange.losses = len(translated.losses)
-    if loss := translated.loss_header():
-        exchange.answer_fields = (*exchange.answer_fields, (b"x-ccproxy-loss", loss.encode("ascii", "replace")))
+    translation.tell_losses(exchange, [loss.path for loss in translated.losses], translated.loss_header())
     return translated
 
 

@@ -18,6 +18,7 @@ def model_answer(models: list[dict[str, Any]], path: str, route: Route) -> http.
 
     Raises:
         RouteNotFound: there is no such model.
+
     """
     if route.operation is Operation.MODEL:
         wanted = path.rstrip("/").rpartition("/")[2]

@@ -68,6 +68,7 @@ class Translation:
 
         Raises:
             BadRequest: it is no JSON object, or says what the upstream cannot be told.
+
         """
         provider = route.provider
         body = parsed_body(flow)
@@ -96,6 +97,7 @@ def parsed_body(flow: http.HTTPFlow) -> dict[str, Any]:
 
     Raises:
         BadRequest: it is none.
+
     """
     try:
         content = flow.request.content or b""
@@ -128,9 +130,18 @@ def put_on(flow: http.HTTPFlow, exchange: Exchange, translated: Translated) -> N
     headers["accept-encoding"] = "identity"  # the answer is read here, as it comes
     for name, value in translated.headers.items():
         headers[name] = value
-    exchange.losses = len(translated.losses)
-    if loss := translated.loss_header():
-        exchange.answer_fields = (*exchange.answer_fields, (b"x-ccproxy-loss", loss.encode("ascii", "replace")))
+    tell_losses(exchange, [loss.path for loss in translated.losses], translated.loss_header())
+
+
+def tell_losses(exchange: Exchange, paths: list[str], header: str = "") -> None:
+    """List in the answer's head what the request lost."""
+    if paths:
+        exchange.losses = len(paths)
+        told = (header or ", ".join(paths)).encode("ascii", "backslashreplace")[:4096]
+        exchange.answer_fields = (
+            *(f for f in exchange.answer_fields if f[0] != b"x-ccproxy-loss"),
+            (b"x-ccproxy-loss", told),
+        )
 
 
 def kept(answer: http.Response) -> http.Response:
@@ -174,6 +185,8 @@ def finish_answer(answer: http.Response, exchange: Exchange) -> None:
         folder = translated.folder()
         folder.feed(content)
         status, headers, body = folder.result()
+    elif translated.stream:  # an upstream that would not stream
+        status, headers, body = 200, {"content-type": "text/event-stream; charset=utf-8"}, translated.whole_as_stream(content)
     else:
         status, headers, body = translated.whole(answer.status_code, content)
     _strip(answer)

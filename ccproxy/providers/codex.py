@@ -1,7 +1,8 @@
 """What the Codex backend refuses in a Responses request, as changes of single top-level keys. Pure.
 
 The rules are those that public reports show the backend to enforce: `store` must be false, `stream` true, `instructions` present unless the
-conversation brings its own, `input` a list without role `system`; other parameters are refused by name with 400 `Unsupported parameter: X`.
+conversation brings its own, `input` a list without role `system`; some tuning parameters are refused by name with 400 `Unsupported parameter: X`.
+What changes an answer's content (`previous_response_id`, `background`) is left for the backend to refuse, and so is every key unknown today.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any, Final
 from ccproxy.providers.toplevel import REMOVE
 
 UNSUPPORTED: Final = frozenset({
-    "background", "context_management", "frequency_penalty", "max_completion_tokens", "max_output_tokens", "max_tokens", "metadata",
-    "presence_penalty", "previous_response_id", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "seed",
+    "context_management", "frequency_penalty", "max_completion_tokens", "max_output_tokens", "max_tokens", "metadata",
+    "presence_penalty", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "seed",
     "stream_options", "temperature", "top_logprobs", "top_p", "truncation", "user",
 })  # fmt: skip
 LITE_HEADER: Final = "x-openai-internal-codex-responses-lite"
