@@ -88,6 +88,8 @@ class Host:
                 raise StartError(_bind_failure(error)) from error
             finally:
                 check.close()
+                listeners: Any = self._master.addons.get("proxyserver")
+                await listeners.servers.update(())  # mitmproxy leaves them open until the process ends
 
     def stop(self) -> None:
         """Stop at once."""

@@ -36,7 +36,7 @@ class Guard:
         names = request.headers.get_all("host")
         if not names and request.http_version == "HTTP/1.0":
             names = ["localhost"]
-        if len(names) != 1:
+        if len(names) != 1 or not names[0]:
             raise BadRequest("a request needs exactly one Host header")
         for name in (names[0], request.authority):  # an absolute-form target names a host too
             host = _without_port(name).lower()

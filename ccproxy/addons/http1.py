@@ -8,7 +8,8 @@ stop it with NotImplementedError.
 from __future__ import annotations
 
 import logging
-from typing import Any
+import re
+from typing import Any, Final
 
 import h11
 from h11._receivebuffer import ReceiveBuffer
@@ -16,7 +17,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import RequestHeaders, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http import RequestHeaders, RequestProtocolError, ResponseHeaders, ResponseProtocolError
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
@@ -25,8 +26,14 @@ from ccproxy.errors import BadRequest, ExchangeError, HeadersTooLarge, RequestTo
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD = 64 * 1024
+MAX_HEAD: Final = 64 * 1024
 """Most bytes of a request's head; real ones have 2 to 8 KB."""
+MAX_ANSWER_HEAD: Final = 256 * 1024
+"""Most bytes of an answer's head: a broken upstream shall not fill the memory."""
+
+# What another parser may take for the end of a line (https://www.rfc-editor.org/rfc/rfc9112#name-obsolete-line-folding, RFC 9110 5.5).
+# mitmproxy keeps all of it, and forwards it.
+_AMBIGUOUS: Final = re.compile(rb"\n[ \t]|[\r\0]")
 
 
 class _WithoutTrailers:
@@ -72,8 +79,9 @@ class ClientSide(_TrailersDropped, Http1Server):
         if not isinstance(event, events.DataReceived):
             yield commands.CloseConnection(self.conn)
             return
-        lines = self.buf.maybe_extract_lines()
-        if not lines:
+        while (lines := self.buf.maybe_extract_lines()) == []:
+            pass  # empty lines before a request (https://www.rfc-editor.org/rfc/rfc9112#section-2.2-6)
+        if lines is None:
             if len(self.buf) > MAX_HEAD:
                 yield from self._refuse(HeadersTooLarge(f"the request's head is larger than {MAX_HEAD // 1024} KB"))
             elif bytes(self.buf).startswith(b"\x16\x03"):
@@ -82,6 +90,9 @@ class ClientSide(_TrailersDropped, Http1Server):
             return
         if sum(map(len, lines)) > MAX_HEAD:
             yield from self._refuse(HeadersTooLarge(f"the request's head is larger than {MAX_HEAD // 1024} KB"))
+            return
+        if _AMBIGUOUS.search(b"\n".join(lines)):
+            yield from self._refuse(BadRequest("the request's head has folded lines or control characters"))
             return
         try:
             self.request = http1.read_request_head([bytes(line) for line in lines])
@@ -119,14 +130,41 @@ class UpstreamSide(_TrailersDropped, Http1Client):
     """Writes requests, reads answers. Interim answers (100, 103) are passed over: the final one follows."""
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
-        while isinstance(event, events.DataReceived) and self.request and self._is_interim():
+        if isinstance(event, events.DataReceived) and not self.request:
+            logger.info("an upstream spoke without being asked")  # mitmproxy's own line would quote it
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            return
+        while isinstance(event, events.DataReceived) and self._is_interim():
             if not self.buf.maybe_extract_lines():
                 return
-        yield from super().read_headers(event)
+        for command in super().read_headers(event):
+            if (
+                isinstance(command, ReceiveHttp)
+                and isinstance(command.event, ResponseHeaders)
+                and _flawed(command.event)
+            ):
+                yield from self._give_up("the answer's head is not to be trusted")
+                return
+            yield command
+        if self.state == self.read_headers and len(self.buf) > MAX_ANSWER_HEAD:
+            yield from self._give_up("the answer's head is too large")
+
+    def _give_up(self, message: str) -> layer.CommandGenerator[None]:
+        assert self.stream_id is not None
+        self.state = self.done
+        yield commands.CloseConnection(self.conn)
+        yield ReceiveHttp(ResponseProtocolError(self.stream_id, message, ResponseProtocolError.code))
 
     def _is_interim(self) -> bool:
         start = bytes(self.buf)[:13]
         return start.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and start[9:12] != b"101"
+
+
+def _flawed(event: ResponseHeaders) -> bool:
+    """Whether an answer changes the protocol, which nobody asked for, or has header fields that could be read in two ways."""
+    fields = event.response.headers.fields
+    return event.response.status_code == 101 or bool(_AMBIGUOUS.search(b"".join(value for _, value in fields)))
 
 
 def upstream_side(context: Context) -> layer.Layer:
@@ -140,8 +178,9 @@ def _as_error(event: ResponseProtocolError) -> ExchangeError | None:
     status = code.http_status_code() if hasattr(code, "http_status_code") else code  # an int up to mitmproxy 11.0
     if status is None or status in (204, 444, 499):
         return None
+    # mitmproxy's messages name its own options and quote what was sent
     if status == 413:
-        return RequestTooLarge(event.message)
+        return RequestTooLarge("the request's body is too large")
     if 400 <= status < 500:
-        return BadRequest(event.message)
-    return UpstreamBroken(event.message)
+        return BadRequest("the request is no valid HTTP/1.1: its header fields can be read in two ways")
+    return UpstreamBroken("the upstream sent no valid HTTP")

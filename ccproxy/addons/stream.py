@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from mitmproxy import flow as mflow, http
 from mitmproxy.connection import Connection, Server
 from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import tls
@@ -193,9 +194,16 @@ class GatewayStream(HttpStream):
             self.drained = event.response
             self.server_state = self.state_drain
             return
+        if self.context.options.validate_inbound_headers:
+            try:
+                validate_headers(event.response)
+            except ValueError:  # its message quotes the header
+                yield commands.CloseConnection(self.context.server)
+                yield from self.upstream_failed(
+                    ResponseProtocolError(self.stream_id, "invalid header", ResponseProtocolError.code)
+                )
+                return
         self.flow.response = event.response
-        if (yield from self.check_invalid(False)):  # noqa: FBT003
-            return
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.check_killed(True)):  # noqa: FBT003
             return
@@ -288,6 +296,10 @@ class GatewayStream(HttpStream):
         wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"
+        if self.flow.request.data.http_version == b"HTTP/1.0" and "transfer-encoding" in wire.headers:
+            # Such a client knows no chunks: its answer ends with the connection (https://www.rfc-editor.org/rfc/rfc9112#section-6.1-16).
+            del wire.headers["transfer-encoding"]
+            wire.headers["connection"] = "close"
         return SendHttp(ResponseHeaders(self.stream_id, wire, end), self.context.client)
 
     def send_response(self, already_streamed: bool = False) -> layer.CommandGenerator[None]:  # noqa: FBT001, FBT002
@@ -359,10 +371,10 @@ class GatewayStream(HttpStream):
             and self.server_state == self.state_wait_for_response_headers
             and event.message == "server closed connection"
         )
-        exchange.attempts += 1
         self.response_body_buf.clear()
         self.drained = None
-        if (stale or (never_connected and not self.parent.timed_out)) and exchange.attempts < ATTEMPTS:
+        if (stale or (never_connected and not self.parent.timed_out)) and exchange.attempts < ATTEMPTS - 1:
+            exchange.attempts += 1
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()
             return
@@ -386,6 +398,8 @@ class GatewayStream(HttpStream):
     def upstream_died(self, message: str) -> layer.CommandGenerator[None]:
         """The upstream died in the middle of a streamed answer."""
         exchange = self.exchange
+        if "peer closed" not in message:
+            message = "the upstream sent no valid HTTP"  # mitmproxy's message quotes the body
         exchange.truncated = message
         error = UpstreamBroken("the upstream closed the connection in the middle of its answer")
         data = b""

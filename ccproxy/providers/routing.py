@@ -14,7 +14,7 @@ from ccproxy.translate.formats import Format
 ROUTE_WORDS = frozenset({"v1", "messages", "responses", "chat", "models"})
 _SESSION = re.compile(r"/([A-Za-z0-9._-]{1,128})(/.*)")
 # A path that an upstream could read differently from us is refused: dot segments, empty ones, encoded separators, control characters.
-_UNSAFE = re.compile(r"//|/\.{1,2}(/|$)|\\|%2f|%5c|%00|[\x00-\x20\x7f]", re.IGNORECASE)
+_UNSAFE = re.compile(r"//|/\.{1,2}(/|$)|\\|%2f|%5c|[\x00-\x1f\x7f]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Router:
             MethodNotAllowed: the path is there under another method.
 
         """
-        if _UNSAFE.search(path) or ("%" in path and _UNSAFE.search(unquote(path))):
+        if _is_ambiguous(path):
             raise BadRequest(f"the path has parts that an upstream may read differently: {path[:200]!r}")
         if provider := self._provider(path):
             return self._below(provider, method, path[len(provider.prefix) :] or "/", path)
@@ -120,6 +120,15 @@ class Router:
             if near
             else f"; there are {', '.join(sorted(p.prefix for p in self._providers))}"
         )
+
+
+def _is_ambiguous(path: str) -> bool:
+    """Whether it is unsafe as it stands or after any number of decodings: an upstream may decode more often than once."""
+    while not _UNSAFE.search(path):
+        if "%" not in path or (decoded := unquote(path)) == path:
+            return False
+        path = decoded
+    return True
 
 
 def suggested_format(path: str, default: Format = Format.ANTHROPIC) -> Format:

@@ -6,6 +6,7 @@ Re-printing a body would change escapes, number spellings and white space, on wh
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]  # typeshed leaves scanstring out
@@ -15,6 +16,7 @@ from ccproxy.errors import BadRequest
 
 _DECODER: Final = JSONDecoder()
 _SPACE: Final = " \t\n\r"
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 class _Remove:
@@ -47,38 +49,60 @@ def loads(body: bytes) -> Any:
     """
     try:
         return json.loads(body)
-    except json.JSONDecodeError as error:
-        raise BadRequest(f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {type(error).__name__}") from None
+    except (ValueError, RecursionError) as error:
+        raise _no_json(error) from None
 
 
 def members(text: str) -> Iterator[Member]:
-    """The top-level members of a JSON object that `loads` accepts, in order.
+    """The top-level members of a JSON object, in order.
 
     Raises:
-        BadRequest: the text is no JSON object.
+        BadRequest: the text is no JSON object; the message says where.
 
     """
+    try:
+        yield from _members(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(error) from None
+
+
+def _members(text: str) -> Iterator[Member]:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
+        _DECODER.raw_decode(text, at)
         raise BadRequest("the body must be a JSON object")
     at = _skip(text, at + 1)
-    while text[at : at + 1] == '"':
+    more = text[at : at + 1] != "}"
+    while more:
         start = at
+        if text[at : at + 1] != '"':
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
         key, at = scanstring(text, at + 1)
         at = _skip(text, at)
         if text[at : at + 1] != ":":
-            raise BadRequest(f"the body is no JSON: ':' expected at character {at}")
+            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
         value_start = _skip(text, at + 1)
-        try:
-            value, at = _DECODER.raw_decode(text, value_start)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise BadRequest(f"the body is no JSON: {error} in {key!r}") from None
+        value, at = _DECODER.raw_decode(text, value_start)
         yield Member(key, value, start, value_start, at)
         at = _skip(text, at)
-        if text[at : at + 1] == ",":
+        more = text[at : at + 1] == ","
+        if more:
             at = _skip(text, at + 1)
+        elif text[at : at + 1] != "}":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    if (end := _skip(text, at + 1)) != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+
+
+def _no_json(error: ValueError | RecursionError) -> BadRequest:
+    match error:
+        case json.JSONDecodeError():
+            where = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        case UnicodeDecodeError():
+            where = f"byte {error.start} is no UTF-8"
+        case _:
+            where = "it is nested too deep, or has a number of too many digits"
+    return BadRequest(f"the body is no JSON: {where}")
 
 
 def edited(text: str, found: list[Member], changes: Mapping[str, object]) -> str:
@@ -123,4 +147,6 @@ def _skip(text: str, at: int) -> int:
 
 
 def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Half a surrogate pair is fine as an escape and cannot be written otherwise.
+    return text if text.isascii() or not _HALF_PAIR.search(text) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from ccproxy.settings import Settings
+from tests.fakes.proxy import Proxy, running
+from tests.fakes.upstream import Upstream
+
+settings.register_profile(
+    "dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+_NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+@pytest.fixture(autouse=True)
+def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the configuration, the logins or the network of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name, folder in (("CONFIG", "config"), ("DATA", "data"), ("CACHE", "cache"), ("STATE", "state")):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
+    for name in os.environ:
+        if name.upper() in _NETWORK or name.lower().partition("__")[0] in Settings.model_fields:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """An upstream that answers `{}` until a test gives it a script."""
+    async with Upstream() as made:
+        yield made
+    assert not made.broken
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+async def serve(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Serve]:
+    """Starts a proxy whose providers lead to `upstream`: `proxy = await serve(server={…}, providers={…})`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**sections: Any) -> Proxy:
+            return await stack.enter_async_context(running(tmp_path, upstream, **sections))
+
+        yield start
+
+
+@pytest.fixture
+async def proxy(serve: Serve) -> Proxy:
+    """A proxy with nothing but the defaults, whose providers lead to `upstream`."""
+    made: Proxy = await serve()
+    return made
