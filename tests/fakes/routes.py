@@ -8,6 +8,7 @@ from tests.fakes.client import message
 from tests.fakes.proxy import ANTHROPIC_KEY, CODEX_KEY, OWN_KEY
 
 VERSION = (b"anthropic-version", b"2023-06-01")
+ORIGINATOR = (b"originator", b"ccproxy")
 
 RESPONSES_BODY = (
     b'{"model":"gpt-x","instructions":"","input":[{"role":"user","content":"hello"}],"store":false,"stream":true}'
@@ -35,9 +36,9 @@ NATIVE = (
     Native("count_tokens", "/api/v1/messages/count_tokens", "/v1/messages/count_tokens", message(),
            (VERSION, (b"x-api-key", ANTHROPIC_KEY.encode())), "api_error"),
     Native("codex", "/api/codex/responses", "/backend-api/codex/responses", RESPONSES_BODY,
-           ((b"authorization", b"Bearer " + CODEX_KEY.encode()),), "server_error"),
+           (ORIGINATOR, (b"authorization", b"Bearer " + CODEX_KEY.encode())), "server_error"),
     Native("codex-v1", "/api/codex/v1/responses", "/backend-api/codex/responses", RESPONSES_BODY,
-           ((b"authorization", b"Bearer " + CODEX_KEY.encode()),), "server_error"),
+           (ORIGINATOR, (b"authorization", b"Bearer " + CODEX_KEY.encode())), "server_error"),
     Native("own-anthropic", "/zai/v1/messages", "/anthropic/v1/messages", message(),
            (VERSION, (b"x-api-key", OWN_KEY.encode())), "api_error"),
     Native("own-chat", "/chatty/v1/chat/completions", "/v1/chat/completions", CHAT_BODY,

@@ -76,7 +76,7 @@ async def test_head_and_body_arrive_as_they_were_sent(proxy: Proxy, upstream: Up
         ("PUT", "/api/v1/skills/%C3%BC%20x", "/v1/skills/%C3%BC%20x"),
         ("PATCH", "/api/v1/anything/at/all", "/v1/anything/at/all"),
         ("GET", "/api/codex/models?client_version=0.169.0", "/backend-api/codex/models?client_version=0.169.0"),
-        ("GET", "/api/codex/v1/models", "/backend-api/codex/models"),
+        ("GET", "/api/codex/v1/models?client_version=1", "/backend-api/codex/models?client_version=1"),
         ("POST", "/api/codex/responses/compact", "/backend-api/codex/responses/compact"),
         ("POST", "/api/codex/v1/responses/input_tokens", "/backend-api/codex/responses/input_tokens"),
         ("GET", "/zai/v1/models", "/anthropic/v1/models"),
