@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def main() -> None:
     """The program `ccproxy`."""
-    from ccproxy.cli.app import app
+    import sys
 
-    app(prog_name="ccproxy")
+    from ccproxy.cli.app import build
+
+    build(sys.argv[1:])(prog_name="ccproxy")

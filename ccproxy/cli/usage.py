@@ -11,26 +11,27 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, NamedTuple, NoReturn
 
-import platformdirs
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from ccproxy.cli.console import load_settings
 from ccproxy.errors import CcproxyError
 from ccproxy.ledger.database import ledger_location
 from ccproxy.ledger.pricing import update_prices
 from ccproxy.ledger.records import LIST_PRICE
 from ccproxy.ledger.report import By, Line, Report, parse_since, read_report
+from ccproxy.settings.folders import data_dir
 
 
 def data_folder() -> Path:
     """Where ccproxy keeps what it collects."""
-    return platformdirs.user_data_path("ccproxy", appauthor=False)
+    return data_dir()
 
 
 def ledger() -> str | Path:
     """Where the ledger is."""
-    return ledger_location("", data_folder())
+    return ledger_location(load_settings().settings.ledger.url, data_folder())
 
 
 def usage(
