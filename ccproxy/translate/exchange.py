@@ -121,10 +121,14 @@ class Translated:
         return errors.translate_error(self.client, self.upstream, status, headers, body)
 
     def _pipeline(self, losses: Losses) -> Pipeline:
-        context = self._context or AnswerContext(self.body, Names(128), str(self.body.get("model") or ""), include_usage=True)
+        context = self._context or AnswerContext(
+            self.body, Names(128), str(self.body.get("model") or ""), include_usage=True
+        )
         context = replace(context, losses=losses)
         stops = StopFilter(self._stops) if self._stops else None
-        return Pipeline(DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder)
+        return Pipeline(
+            DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder
+        )
 
 
 def _answer_object(body: bytes) -> Json | None:
@@ -161,7 +165,9 @@ def translate_request(
     try:
         if client is upstream:
             return _native(client, body, profile, losses, session_id)
-        return _translated(client, upstream, body, profile, losses, replay_cache, (principal, provider), session_id, created)
+        return _translated(
+            client, upstream, body, profile, losses, replay_cache, (principal, provider), session_id, created
+        )
     except RecursionError as error:
         raise BadRequest("The request body is nested too deeply") from error
 
@@ -197,7 +203,9 @@ def _translated(
     return Translated(client, upstream, rendered, request.stream, True, headers, losses, context, stops, recorder)
 
 
-def _render(request: Request, profile: Profile, losses: Losses, session_id: str | None) -> tuple[Json, Names, dict[str, str]]:
+def _render(
+    request: Request, profile: Profile, losses: Losses, session_id: str | None
+) -> tuple[Json, Names, dict[str, str]]:
     match profile:
         case AnthropicProfile():
             return *render_anthropic(request, profile, losses), {}

@@ -85,7 +85,9 @@ class NativeResponsesFolder(Folder):
 
     def feed_event(self, event: Json, name: str = "") -> None:
         super().feed_event(event, name)
-        if event.get("type", name) in ("response.completed", "response.incomplete") and isinstance(event.get("response"), dict):
+        if event.get("type", name) in ("response.completed", "response.incomplete") and isinstance(
+            event.get("response"), dict
+        ):
             self._response = event["response"]
 
     def feed_whole(self, body: Json) -> None:

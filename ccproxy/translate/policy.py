@@ -89,7 +89,9 @@ _ANTHROPIC_FIELDS = {
     "thinking": _row("as reasoning effort; budget < 2048 low, < 8192 medium, < 24576 high, else xhigh", all=NEAR),
     "output_config": _row("`effort` and `format`", all=MAP),
     "output_format": _row("the older name of `output_config.format`", all=MAP),
-    "stop_sequences": _row("Responses has no stop: ccproxy cuts the stream at the match", c=MAP, r=EMULATE, harmless=([],)),
+    "stop_sequences": _row(
+        "Responses has no stop: ccproxy cuts the stream at the match", c=MAP, r=EMULATE, harmless=([],)
+    ),
     "stream": _row("Codex always streams; ccproxy folds it for you", all=PROXY),
     "metadata": _row("`user_id`: user, safety_identifier; on Codex the seed of `prompt_cache_key`", all=NEAR),
     "service_tier": _row(all=NEAR, harmless=("auto",)),
@@ -122,7 +124,9 @@ _CHAT_FIELDS = {
     "stream_options": _row("`include_usage` drives what ccproxy sends", all=PROXY),
     "n": _row(_ONE_CHOICE, all=REJECT, harmless=(1,)),
     "stop": _row("Responses has no stop: ccproxy cuts the stream at the match", a=MAP, r=EMULATE),
-    "temperature": _row("Anthropic: at most 1, where version and model accept it; " + _FORBIDDEN_X, a=NEAR, r=MAP, x=DROP),
+    "temperature": _row(
+        "Anthropic: at most 1, where version and model accept it; " + _FORBIDDEN_X, a=NEAR, r=MAP, x=DROP
+    ),
     "top_p": _row("Anthropic: where version and model accept it; " + _FORBIDDEN_X, a=NEAR, r=MAP, x=DROP),
     "top_k": _row("an extension of other servers; Anthropic knows it", a=NEAR, r=DROP),
     "seed": _row(_NO_SAMPLING, all=DROP),
@@ -150,7 +154,11 @@ _CHAT_FIELDS = {
     "store": _row("nothing is stored", all=DROP, harmless=(False,)),
     "user": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, a=MAP, r=MAP, x=DROP),
     "safety_identifier": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, a=MAP, r=MAP, x=DROP),
-    "service_tier": _row("Anthropic: default is standard_only, priority and fast are `speed` if switched on", all=NEAR, harmless=("auto",)),
+    "service_tier": _row(
+        "Anthropic: default is standard_only, priority and fast are `speed` if switched on",
+        all=NEAR,
+        harmless=("auto",),
+    ),
     "prompt_cache_key": _row("Anthropic needs none", a=DROP, r=MAP),
     "prompt_cache_options": _row("cache settings of OpenAI", all=DROP),
     "prompt_cache_retention": _row("cache settings of OpenAI", all=DROP),
@@ -170,7 +178,9 @@ _RESPONSES_FIELDS = {
     "reasoning": _row("`effort` clamped to what the model offers; `summary` makes thinking visible", all=NEAR, x=MAP),
     "text": _row("`format`; `verbosity` not on Anthropic", all=MAP),
     "include": _row("drives what ccproxy sends", all=PROXY, x=MAP),
-    "temperature": _row("Anthropic: at most 1, where version and model accept it; " + _FORBIDDEN_X, a=NEAR, c=MAP, x=DROP),
+    "temperature": _row(
+        "Anthropic: at most 1, where version and model accept it; " + _FORBIDDEN_X, a=NEAR, c=MAP, x=DROP
+    ),
     "top_p": _row("Anthropic: where version and model accept it; " + _FORBIDDEN_X, a=NEAR, c=MAP, x=DROP),
     "top_logprobs": _row("token probabilities", all=REJECT, harmless=(0,)),
     "store": _row("nothing is stored, and the answer says so", all=DROP, x=PROXY, harmless=(False,)),
@@ -186,7 +196,10 @@ _RESPONSES_FIELDS = {
     "user": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, all=MAP, x=DROP),
     "safety_identifier": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, all=MAP, x=DROP),
     "service_tier": _row(
-        "Anthropic: default is standard_only, priority and fast are `speed` if switched on", all=NEAR, x=MAP, harmless=("auto",)
+        "Anthropic: default is standard_only, priority and fast are `speed` if switched on",
+        all=NEAR,
+        x=MAP,
+        harmless=("auto",),
     ),
     "prompt_cache_key": _row("Anthropic needs none", a=DROP, c=MAP, x=MAP),
     "prompt_cache_options": _row("cache settings of OpenAI", all=DROP),
@@ -327,7 +340,9 @@ _RESPONSES_TOOLS = {
     "local_shell": _row("a function with the schema of its action, and back", all=NEAR),
     "shell": _row("a function with the schema of its action, and back; a container is refused", all=NEAR),
     "apply_patch": _row("a function with the schema of its operation, and back", all=NEAR),
-    "tool_search": _row("run by the client: a function, and back; Anthropic has its own for the server", a=NEAR, c=NEAR),
+    "tool_search": _row(
+        "run by the client: a function, and back; Anthropic has its own for the server", a=NEAR, c=NEAR
+    ),
     "web_search*": _row("`search_context_size` is dropped on Anthropic", all=NEAR),
     "file_search": _row(_THERE_ONLY, all=REJECT),
     "code_interpreter": _row(_THERE_ONLY, all=REJECT),

@@ -46,7 +46,9 @@ class _Entry(NamedTuple):
 class ReplayCache:
     """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires."""
 
-    def __init__(self, limit_bytes: int = 64 * 2**20, ttl: float = 3600.0, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, limit_bytes: int = 64 * 2**20, ttl: float = 3600.0, clock: Callable[[], float] | None = None
+    ) -> None:
         self._limit = limit_bytes
         self._ttl = ttl
         self._clock = clock
@@ -183,7 +185,11 @@ def _shown(turns: list[Turn]) -> tuple[str, list[tuple[str, str, bytes]]]:
             if isinstance(part, Text):
                 texts.append(part.text)
             elif isinstance(part, ToolCall):
-                given = jsontext.canonical(part.input) if part.arguments is None else _arguments(part.variety, part.arguments)
+                given = (
+                    jsontext.canonical(part.input)
+                    if part.arguments is None
+                    else _arguments(part.variety, part.arguments)
+                )
                 calls.append((part.id, f"{part.namespace}.{part.name}", given))
     return "".join(texts), calls
 
@@ -225,7 +231,9 @@ def _recalled(run: list[Turn], found: _Hash, cache: ReplayCache, fmt: Format) ->
 class Recorder:
     """Remembers the answer to one request when it has come to its end."""
 
-    def __init__(self, request: Request, turns: list[Turn], cache: ReplayCache, scope: bytes, fmt: Format, names: Names) -> None:
+    def __init__(
+        self, request: Request, turns: list[Turn], cache: ReplayCache, scope: bytes, fmt: Format, names: Names
+    ) -> None:
         self._request = request
         self._turns = turns  # as the client sent them
         self._cache = cache
@@ -267,5 +275,3 @@ class Recorder:
         if part.kind == "reasoning":
             return self._request.fmt is Format.OPENAI_CHAT
         return part.kind in ("server_tool", "opaque")
-
-

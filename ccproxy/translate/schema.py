@@ -14,7 +14,9 @@ Json = dict[str, Any]
 
 EMPTY_OBJECT: Json = {"type": "object", "properties": {}}
 
-_ANTHROPIC_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
+_ANTHROPIC_FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+)
 _COMBINERS = ("anyOf", "oneOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 _SAID = frozenset(("type", "title", "description", "enum", "const", "$ref", *_COMBINERS, *_DEFINITIONS))
@@ -90,7 +92,9 @@ def _primitive(value: object) -> bool:
 
 def _object(schema: Json, result: Json) -> set[str]:
     properties = schema.get("properties")
-    result["properties"] = {name: for_anthropic(part) for name, part in properties.items()} if isinstance(properties, dict) else {}
+    result["properties"] = (
+        {name: for_anthropic(part) for name, part in properties.items()} if isinstance(properties, dict) else {}
+    )
     result["additionalProperties"] = False
     if isinstance(schema.get("required"), list):
         result["required"] = list(schema["required"])
@@ -110,7 +114,13 @@ def _array(schema: Json, result: Json) -> set[str]:
 def _describe(result: Json, leftover: Json) -> None:
     """Keywords that the grammar cannot hold: the model may still follow them when it reads them."""
     if leftover:
-        text = "{" + ", ".join(f"{key}: {value if isinstance(value, str) else jsontext.dump(value)}" for key, value in leftover.items()) + "}"
+        text = (
+            "{"
+            + ", ".join(
+                f"{key}: {value if isinstance(value, str) else jsontext.dump(value)}" for key, value in leftover.items()
+            )
+            + "}"
+        )
         description = result.get("description")
         result["description"] = f"{description}\n\n{text}" if description else text
 
@@ -140,7 +150,19 @@ def tool_input(schema: Json | None) -> Json:
 
 
 _OPENAI_UNSUPPORTED = frozenset(
-    ("allOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "oneOf", "patternProperties", "default", "unevaluatedProperties")
+    (
+        "allOf",
+        "not",
+        "dependentRequired",
+        "dependentSchemas",
+        "if",
+        "then",
+        "else",
+        "oneOf",
+        "patternProperties",
+        "default",
+        "unevaluatedProperties",
+    )
 )
 
 

@@ -17,7 +17,12 @@ Json = dict[str, Any]
 CLAUDE = "anthropic-claude-v1"
 OPENAI = "openai-responses-v1"
 
-FORMAT_NAMES: dict[Format | None, str] = {Format.ANTHROPIC: CLAUDE, Format.OPENAI_RESPONSES: OPENAI, Format.OPENAI_CHAT: "unknown", None: "unknown"}
+FORMAT_NAMES: dict[Format | None, str] = {
+    Format.ANTHROPIC: CLAUDE,
+    Format.OPENAI_RESPONSES: OPENAI,
+    Format.OPENAI_CHAT: "unknown",
+    None: "unknown",
+}
 
 
 class _Placed(NamedTuple):
@@ -67,9 +72,15 @@ def _entry(entry: Json, path: str, summary: list[str]) -> Reasoning:
             signature = optional_text(entry.get("signature"), f"{path}.signature")
             if not signature:
                 return Reasoning(path, None, None, visible)
-            return Reasoning(path, Format.ANTHROPIC, {"type": "thinking", "thinking": visible, "signature": signature}, visible)
+            return Reasoning(
+                path, Format.ANTHROPIC, {"type": "thinking", "thinking": visible, "signature": signature}, visible
+            )
         case (f, "reasoning.encrypted") if f == CLAUDE:
-            return Reasoning(path, Format.ANTHROPIC, {"type": "redacted_thinking", "data": optional_text(entry.get("data"), f"{path}.data")})
+            return Reasoning(
+                path,
+                Format.ANTHROPIC,
+                {"type": "redacted_thinking", "data": optional_text(entry.get("data"), f"{path}.data")},
+            )
         case (f, "reasoning.encrypted") if f == OPENAI:
             item: Json = {"type": "reasoning", "summary": [{"type": "summary_text", "text": part} for part in summary]}
             identity = optional_text(entry.get("id"), f"{path}.id")
@@ -89,7 +100,12 @@ def _blocks(message: Json, path: str) -> list[_Placed]:
         an_object(block, where)
         visible = block.get("thinking")
         signed = isinstance(block.get("signature"), str) or isinstance(block.get("data"), str)
-        part = Reasoning(where, Format.ANTHROPIC if signed else None, block if signed else None, visible if isinstance(visible, str) else "")
+        part = Reasoning(
+            where,
+            Format.ANTHROPIC if signed else None,
+            block if signed else None,
+            visible if isinstance(visible, str) else "",
+        )
         placed.append(_Placed(i, part))
     return placed
 

@@ -34,7 +34,9 @@ _CACHING = "OpenAI caches prompts by itself"
 class Conversation:
     """Builds `input`."""
 
-    def __init__(self, names: Names, losses: Losses, target: Target, *, lite: bool, phases: bool, namespace: str = "") -> None:
+    def __init__(
+        self, names: Names, losses: Losses, target: Target, *, lite: bool, phases: bool, namespace: str = ""
+    ) -> None:
         self.items: list[Json] = []
         self._names = names
         self._losses = losses
@@ -165,7 +167,13 @@ class Conversation:
 
     def _message(self, content: list[Json], phase: str) -> None:
         if content:
-            item: Json = {"type": "message", "id": f"msg_{self._messages}", "role": "assistant", "status": "completed", "content": content}
+            item: Json = {
+                "type": "message",
+                "id": f"msg_{self._messages}",
+                "role": "assistant",
+                "status": "completed",
+                "content": content,
+            }
             if self._phases:
                 item["phase"] = phase
             self._messages += 1
@@ -182,10 +190,20 @@ class Conversation:
         item: Json
         name = self._names.upstream(call.name, call.namespace)
         if call.variety == "custom":
-            item = {"type": "custom_tool_call", "call_id": fit(call.id, CALL_ID_LIMIT), "name": name, "input": call.arguments or ""}
+            item = {
+                "type": "custom_tool_call",
+                "call_id": fit(call.id, CALL_ID_LIMIT),
+                "name": name,
+                "input": call.arguments or "",
+            }
         else:
             arguments = dump(call.input) if call.arguments is None else call.arguments or "{}"
-            item = {"type": "function_call", "call_id": fit(call.id, CALL_ID_LIMIT), "name": name, "arguments": arguments}
+            item = {
+                "type": "function_call",
+                "call_id": fit(call.id, CALL_ID_LIMIT),
+                "name": name,
+                "arguments": arguments,
+            }
         if self._namespace:
             item["namespace"] = self._namespace
         return item

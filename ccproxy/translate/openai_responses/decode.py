@@ -125,7 +125,10 @@ class Decoder:
     def _end(self, response: Json, kind: object) -> list[Event]:
         status = response.get("status")
         if kind == "response.failed" or status in ("failed", "cancelled"):
-            error = response.get("error") or {"code": "server_error", "message": f"The response was {status or 'failed'}"}
+            error = response.get("error") or {
+                "code": "server_error",
+                "message": f"The response was {status or 'failed'}",
+            }
             return self._fail(read_error({"error": error}, 0))
         self._ended = True
         if kind == "response.incomplete" or status == "incomplete":
@@ -323,7 +326,12 @@ def _part_of(item: Json) -> Part | None:
             return Part("server_tool", id=str(item.get("id") or ""), name="web_search")
         case str() if _runs_here(item):
             variety = VARIETY_OF_ITEM[kind]
-            return Part("tool_call", id=str(item.get("call_id") or item.get("id") or ""), name=CLIENT_TOOLS[variety].name, variety=variety)
+            return Part(
+                "tool_call",
+                id=str(item.get("call_id") or item.get("id") or ""),
+                name=CLIENT_TOOLS[variety].name,
+                variety=variety,
+            )
         case _:
             return Part("opaque", id=str(item.get("id") or ""), name=str(kind))
 

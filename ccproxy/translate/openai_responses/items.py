@@ -107,7 +107,9 @@ def _cache(part: Json, path: str) -> Json | None:
 
 def _text(part: Json, path: str, losses: Losses) -> Text:
     if len(part) > 2:
-        note_unknown(part, frozenset(("type", "text", "prompt_cache_breakpoint", "logprobs", "annotations")), path, losses)
+        note_unknown(
+            part, frozenset(("type", "text", "prompt_cache_breakpoint", "logprobs", "annotations")), path, losses
+        )
         if part.get("annotations"):
             losses.add(f"{path}.annotations", "citations of an earlier answer")
         return Text(text(part.get("text"), f"{path}.text"), path, _cache(part, path))
@@ -119,7 +121,11 @@ def _refusal(part: Json, path: str, _losses: Losses) -> Text:
 
 
 def _file_id(part: Json, path: str) -> Exception:
-    return bad(f"{path}.file_id", "a file id is known to the provider that stores the file only: send the data", "unsupported_content")
+    return bad(
+        f"{path}.file_id",
+        "a file id is known to the provider that stores the file only: send the data",
+        "unsupported_content",
+    )
 
 
 def _image(part: Json, path: str, losses: Losses) -> Image:
@@ -174,7 +180,10 @@ def _reasoning(item: Json, path: str, _losses: Losses, _request: Request) -> Tur
     sealed = optional_text(item.get("encrypted_content"), f"{path}.encrypted_content")
     visible = "\n\n".join(
         part["text"]
-        for part in (*optional_list(item.get("summary"), f"{path}.summary"), *optional_list(item.get("content"), f"{path}.content"))
+        for part in (
+            *optional_list(item.get("summary"), f"{path}.summary"),
+            *optional_list(item.get("content"), f"{path}.content"),
+        )
         if isinstance(part, dict) and isinstance(part.get("text"), str)
     )
     found = Reasoning(path, None, None, visible)
@@ -220,7 +229,9 @@ def _output(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
     content: str | list[Content]
     content = output if isinstance(output, str) else list(_parts(output, f"{path}.output", losses))
     variety: Variety = "custom" if item["type"] == "custom_tool_call_output" else "function"
-    return Turn("user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), content, variety=variety)], path)
+    return Turn(
+        "user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), content, variety=variety)], path
+    )
 
 
 def _client_call(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
@@ -247,7 +258,9 @@ def _client_output(item: Json, path: str, losses: Losses, _request: Request) -> 
     output = item.get("output")
     if kind == "apply_patch_call_output":
         words = [w for w in (item.get("status"), output) if isinstance(w, str) and w]
-        return Turn("user", [ToolResult(path, identity, "\n".join(words), item.get("status") == "failed", variety)], path)
+        return Turn(
+            "user", [ToolResult(path, identity, "\n".join(words), item.get("status") == "failed", variety)], path
+        )
     shown = output if isinstance(output, str) else jsontext.dump(a_list(output, f"{path}.output"))
     return Turn("user", [ToolResult(path, identity, shown, variety=variety)], path)
 
@@ -265,7 +278,9 @@ def _search_output(item: Json, path: str, losses: Losses, request: Request) -> T
     _offer(request, found)
     names = [f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in found]
     shown = "Found: " + ", ".join(names) if names else "Nothing found."
-    return Turn("user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), shown, variety="tool_search")], path)
+    return Turn(
+        "user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), shown, variety="tool_search")], path
+    )
 
 
 def _additional_tools(item: Json, path: str, losses: Losses, request: Request) -> None:

@@ -182,7 +182,9 @@ def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
     if description:
         block["description"] = description
     block["parameters"] = parameters
-    block["strict"] = strict  # never left out: the backend's default is true, and optional properties would become required
+    block["strict"] = (
+        strict  # never left out: the backend's default is true, and optional properties would become required
+    )
     return block
 
 
