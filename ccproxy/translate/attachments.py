@@ -48,7 +48,7 @@ class Data(NamedTuple):
 
 def data_uri(url: str) -> Data | None:
     """The parts of a data URI (RFC 2397), or None when it is none."""
-    if not url[:5].lower() == "data:":
+    if url[:5].lower() != "data:":
         return None
     head, comma, content = url[5:].partition(",")
     if not comma:

@@ -132,9 +132,9 @@ def _codex(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
             dropped.append(key)
             if value is not None:
                 losses.add(key, UNKNOWN_FIELD)
-        elif value is not None and not policy.settle(row, Target.CODEX, key, losses, value):
-            dropped.append(key)
-        elif key not in CODEX_FIELDS:
+        elif (
+            value is not None and not policy.settle(row, Target.CODEX, key, losses, value)
+        ) or key not in CODEX_FIELDS:
             dropped.append(key)
     wanted: Json = {}
     if body.get("store") is not False:

@@ -103,7 +103,7 @@ class NativeResponsesFolder(Folder):
         if error is None and response is None:
             error = UpstreamBroken("The upstream closed its stream before the answer was whole")
         if error is not None or response is None:
-            assert error is not None  # noqa: S101 — set above
+            assert error is not None
             headers.update(error.headers)
             return error_status(Format.OPENAI_RESPONSES, error), headers, error_body(Format.OPENAI_RESPONSES, error)
         lost = self._lost.header()

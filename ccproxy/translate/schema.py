@@ -45,16 +45,21 @@ def for_anthropic(schema: object) -> Json:
     for key in ("title", "description"):
         if schema.get(key) is not None:
             result[key] = schema[key]
-    said = set(_SAID)
-    if kind == "object" or "properties" in schema:
-        said |= _object(schema, result)
-    elif kind == "array":
-        said |= _array(schema, result)
-    elif kind == "string" and schema.get("format") in _ANTHROPIC_FORMATS:
-        result["format"] = schema["format"]
-        said.add("format")
+    said = _SAID | _keywords_of(kind, schema, result)
     _describe(result, {key: value for key, value in schema.items() if key not in said})
     return result
+
+
+def _keywords_of(kind: object, schema: Json, result: Json) -> set[str]:
+    """Write the keywords that belong to a type; the names of those that are said."""
+    if kind == "object" or "properties" in schema:
+        return _object(schema, result)
+    if kind == "array":
+        return _array(schema, result)
+    if kind == "string" and schema.get("format") in _ANTHROPIC_FORMATS:
+        result["format"] = schema["format"]
+        return {"format"}
+    return set()
 
 
 def _union_of_types(schema: Json, kinds: list[Any]) -> Json:

@@ -45,9 +45,9 @@ def _anthropic(stream: bytes) -> Json:
     with (
         _client(stream) as http,
         anthropic.Anthropic(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client,
+        client.messages.stream(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}]) as events,
     ):
-        with client.messages.stream(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}]) as events:
-            message: Json = events.get_final_message().to_dict(mode="json")
+        message: Json = events.get_final_message().to_dict(mode="json")
     return message
 
 
@@ -55,11 +55,9 @@ def _chat(stream: bytes, **request: Any) -> Json:
     with (
         _client(stream) as http,
         openai.OpenAI(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client,
+        client.chat.completions.stream(model="m", messages=[{"role": "user", "content": "hi"}], **request) as events,
     ):
-        with client.chat.completions.stream(
-            model="m", messages=[{"role": "user", "content": "hi"}], **request
-        ) as events:
-            completion: Json = events.get_final_completion().to_dict(mode="json")
+        completion: Json = events.get_final_completion().to_dict(mode="json")
     return completion
 
 
@@ -67,15 +65,15 @@ def _responses(stream: bytes, **request: Any) -> Json:
     with (
         _client(stream) as http,
         openai.OpenAI(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client,
+        client.responses.stream(model="m", input="hi", **request) as events,
     ):
-        with client.responses.stream(model="m", input="hi", **request) as events:
-            last = None
-            for event in events:
-                last = event
-            if last is not None and last.type in ("response.incomplete", "response.failed"):
-                found: Json = last.response.to_dict(mode="json")
-                return found
-            response: Json = events.get_final_response().to_dict(mode="json")
+        last = None
+        for event in events:
+            last = event
+        if last is not None and last.type in ("response.incomplete", "response.failed"):
+            found: Json = last.response.to_dict(mode="json")
+            return found
+        response: Json = events.get_final_response().to_dict(mode="json")
     return response
 
 
@@ -122,7 +120,7 @@ def force(value: Any) -> None:
     if isinstance(value, dict):
         for item in value.values():
             force(item)
-    elif isinstance(value, list | tuple) or isinstance(value, collections.abc.Iterator):
+    elif isinstance(value, list | tuple | collections.abc.Iterator):
         for item in value:
             force(item)
 

@@ -171,7 +171,7 @@ class Conversation:
 
     def _answer(self, part: RequestPart) -> None:
         blocks = self._assistant
-        assert blocks is not None  # noqa: S101 — opened by `add`
+        assert blocks is not None
         match part:
             case Text():
                 block = self._text(part)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ccproxy.errors import ExchangeError
 from ccproxy.translate import capsule, usage as accounting
-from ccproxy.translate.anthropic import errors
 from ccproxy.translate.answer import AnswerContext
+from ccproxy.translate.anthropic import errors
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import unwrap_object, wrap_end, wrap_start, wrap_text
 from ccproxy.translate.jsontext import dump_bytes, quote, utf8
@@ -192,7 +192,7 @@ class Encoder:
     def _end(self, part: Part) -> bytes:
         """Close the open part, and write what waited for that."""
         front = self._front
-        assert front is not None  # noqa: S101 — every caller has looked
+        assert front is not None
         out = [self._close(front, part)]
         self._front = None
         while self._waiting and self._idle():

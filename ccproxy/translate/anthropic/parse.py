@@ -150,11 +150,11 @@ def _image(block: Json, path: str, losses: Losses) -> Image:
     elif kind == "url":
         image.url = text(source.get("url"), f"{path}.source.url")
     else:
-        raise _bad_source(source, kind, path)
+        raise _bad_source(kind, path)
     return image
 
 
-def _bad_source(source: Json, kind: object, path: str) -> Exception:
+def _bad_source(kind: object, path: str) -> Exception:
     if kind == "file":
         return bad(
             f"{path}.source.file_id",
@@ -185,7 +185,7 @@ def _document(block: Json, path: str, losses: Losses) -> Document:
     elif kind == "content":
         found.content = _plain_parts(source.get("content"), f"{path}.source.content", losses)
     else:
-        raise _bad_source(source, kind, path)
+        raise _bad_source(kind, path)
     return found
 
 

@@ -41,7 +41,7 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
     if conversation.system:
         body["system"] = conversation.system
     body["messages"] = conversation.messages
-    choice = _tool_choice(request, tools, names, losses)
+    choice = _tool_choice(request, tools, names)
     if tools:
         body["tools"] = [block for _, block in tools]
         if choice is not None:
@@ -52,7 +52,11 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
     _thinking(request, profile, body, losses)
     _output(request, body, losses)
     _settings(request, profile, body, losses)
-    _caching(request, profile, body, conversation, tools, losses)
+    marked = [block for _, block in tools if "cache_control" in block] + conversation.breakpoints
+    if marked:
+        _limit_breakpoints(marked, losses)
+    elif profile.auto_cache_control:  # OpenAI's clients are used to automatic caching
+        body["cache_control"] = {"type": "ephemeral"}
     if request.stream:
         body["stream"] = True
     return body, names
@@ -149,7 +153,7 @@ def _allowed(request: Request, tools: list[tuple[Tool, Json]], names: Names, los
     return [(tool, block) for tool, block in tools if block["name"] in wanted or tool.name in wanted]
 
 
-def _tool_choice(request: Request, tools: list[tuple[Tool, Json]], names: Names, losses: Losses) -> Json | None:
+def _tool_choice(request: Request, tools: list[tuple[Tool, Json]], names: Names) -> Json | None:
     choice = request.tool_choice
     block: Json | None = None
     if choice is not None:
@@ -327,19 +331,9 @@ def _sampling(request: Request, profile: AnthropicProfile, body: Json, losses: L
             body[field] = value
 
 
-def _caching(
-    request: Request,
-    profile: AnthropicProfile,
-    body: Json,
-    conversation: Conversation,
-    tools: list[tuple[Tool, Json]],
-    losses: Losses,
-) -> None:
-    """The client's breakpoints, at most four; without any, the automatic one that OpenAI's clients are used to."""
-    marked = [block for _, block in tools if "cache_control" in block] + conversation.breakpoints
+def _limit_breakpoints(marked: list[Json], losses: Losses) -> None:
+    """Anthropic takes four cache breakpoints: the last ones, which cover the most, are kept."""
     for block in marked[: max(0, len(marked) - _MAX_BREAKPOINTS)]:
         del block["cache_control"]
     if len(marked) > _MAX_BREAKPOINTS:
         losses.add("cache_control", f"at most {_MAX_BREAKPOINTS} cache breakpoints: the last ones are kept")
-    if not marked and profile.auto_cache_control and request.fmt is not Format.ANTHROPIC:
-        body["cache_control"] = {"type": "ephemeral"}

@@ -182,9 +182,8 @@ class Conversation:
         if call.variety == "custom" and self._custom_tools:
             return {"id": identity, "type": "custom", "custom": {"name": name, "input": written or ""}}
         if call.variety == "custom":
-            arguments = dump({"input": written or ""})
-        else:
-            arguments = dump(call.input) if written is None else written or "{}"
+            written = dump({"input": written or ""})
+        arguments = dump(call.input) if written is None else written or "{}"
         return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
 
     # --- notes ---

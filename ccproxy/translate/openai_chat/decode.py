@@ -65,6 +65,7 @@ class Decoder:
         self._reason: str | None = None
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
+        del name  # chunks have none
         if self._ended:
             return []
         if event.get("error"):

@@ -317,7 +317,7 @@ class Encoder:
             out = self._chunk(
                 dump({"reasoning_details": [self._detail(opened, {"type": "reasoning.text", "text": ""})]})
             )
-        assert opened.entry is not None  # noqa: S101 — made by `_detail`
+        assert opened.entry is not None
         opened.entry["signature"] = part.encrypted
         signed = {"type": "reasoning.text", "signature": part.encrypted, "index": opened.place}
         return out + self._chunk(dump({"reasoning_details": [signed]}))

@@ -111,7 +111,7 @@ def _assistant(message: Json, path: str, losses: Losses) -> Turn:
             raise bad(
                 f"{path}.audio", "audio of an earlier answer cannot be told to this upstream", "unsupported_content"
             )
-        parts = parse_reasoning(message, path, parts, losses)
+        parts = parse_reasoning(message, path, parts)
         if message.get("annotations"):
             losses.add(f"{path}.annotations", "citations of an earlier answer")
         note_unknown(message, _ASSISTANT | {"annotations"}, path, losses)

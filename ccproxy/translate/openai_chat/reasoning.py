@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ccproxy.translate.formats import Format
-from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import Reasoning, RequestPart
 from ccproxy.translate.reading import an_object, optional_list, optional_text
 
@@ -30,7 +29,7 @@ class _Placed(NamedTuple):
     part: Reasoning
 
 
-def parse_reasoning(message: Json, path: str, parts: list[RequestPart], losses: Losses) -> list[RequestPart]:
+def parse_reasoning(message: Json, path: str, parts: list[RequestPart]) -> list[RequestPart]:
     """The parts of an assistant message with its reasoning at the place where it stood."""
     placed = _details(message, path)
     if not placed:

@@ -149,8 +149,7 @@ class Encoder:
             out.append(self._refusal(event.explanation))
         reason = _INCOMPLETE.get(event.reason)
         out.append(self._close_message("incomplete" if reason else "completed"))
-        for place in self._searches.values():
-            out.append(self._search_done(place, None))
+        out.extend(self._search_done(place, None) for place in self._searches.values())
         if event.reason in ("pause", "other"):
             self._context.losses.add("stop_reason", f"no such reason: {event.raw or event.reason}")
         status = "incomplete" if reason else "completed"

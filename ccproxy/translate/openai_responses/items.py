@@ -15,7 +15,6 @@ from ccproxy.translate.neutral import (
     Opaque,
     Reasoning,
     Request,
-    RequestPart,
     Role,
     Text,
     ToolCall,
@@ -120,7 +119,7 @@ def _refusal(part: Json, path: str, _losses: Losses) -> Text:
     return Text(text(part.get("refusal"), f"{path}.refusal"), path)
 
 
-def _file_id(part: Json, path: str) -> Exception:
+def _file_id(path: str) -> Exception:
     return bad(
         f"{path}.file_id",
         "a file id is known to the provider that stores the file only: send the data",
@@ -131,7 +130,7 @@ def _file_id(part: Json, path: str) -> Exception:
 def _image(part: Json, path: str, losses: Losses) -> Image:
     note_unknown(part, frozenset(("type", "image_url", "file_id", "detail", "prompt_cache_breakpoint")), path, losses)
     if part.get("image_url") is None and part.get("file_id") is not None:
-        raise _file_id(part, path)
+        raise _file_id(path)
     image = attachments.image(text(part.get("image_url"), f"{path}.image_url"), path)
     image.detail, image.detail_path = optional_text(part.get("detail"), f"{path}.detail"), f"{path}.detail"
     image.cache = _cache(part, path)
@@ -150,7 +149,7 @@ def _file(part: Json, path: str, losses: Losses) -> Document | Image:
     elif part.get("file_url") is not None:
         found = Document(path, url=text(part["file_url"], f"{path}.file_url"), title=name)
     elif part.get("file_id") is not None:
-        raise _file_id(part, path)
+        raise _file_id(path)
     else:
         raise bad(path, "needs file_data or file_url")
     found.cache = _cache(part, path)

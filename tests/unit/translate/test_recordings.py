@@ -131,7 +131,8 @@ def test_a_request_is_valid_for_its_upstream_or_refused_by_name(recording: Recor
         try:
             exchange = translate_request(recording.fmt, upstream, recording.request, profile)
         except BadRequest as refused:
-            assert refused.param
+            if not refused.param:
+                raise
             continue
         body = exchange.body
         if isinstance(profile, ResponsesProfile) and profile.lite:
