@@ -123,6 +123,8 @@ class Conversation:
         if document.url:
             raise bad(document.path, "Chat takes no addresses of files: send the data", "unsupported_content")
         if document.text is None and document.content is None:
+            if document.context:
+                content.append({"type": "text", "text": prose.document_head(document)})
             data = f"data:{document.media_type};base64,{document.data}"
             content.append({"type": "file", "file": {"filename": document.title or "document.pdf", "file_data": data}})
             return

@@ -41,7 +41,8 @@ from ccproxy.translate.reading import (
 
 Json = dict[str, Any]
 
-_PLAIN = frozenset(("role", "content"))
+_PLAIN = frozenset(("role", "content", "name"))
+_NO_NAMES = "speakers have no names there"
 _ASSISTANT = frozenset(
     (
         "role",
@@ -54,6 +55,8 @@ _ASSISTANT = frozenset(
         "reasoning",
         "thinking_blocks",
         "audio",
+        "annotations",
+        "name",
     )
 )
 _TOOL = frozenset(("role", "content", "tool_call_id", "name"))
@@ -83,14 +86,20 @@ def parse(body: Json, losses: Losses) -> Request:
 
 def _system(message: Json, path: str, losses: Losses) -> Turn:
     if len(message) > 2:
-        note_unknown(message, _PLAIN, path, losses)
+        _note_plain(message, path, losses)
     return Turn("system", _content(message.get("content"), f"{path}.content", losses), path)
 
 
 def _user(message: Json, path: str, losses: Losses) -> Turn:
     if len(message) > 2:
-        note_unknown(message, _PLAIN, path, losses)
+        _note_plain(message, path, losses)
     return Turn("user", _content(message.get("content"), f"{path}.content", losses), path)
+
+
+def _note_plain(message: Json, path: str, losses: Losses) -> None:
+    note_unknown(message, _PLAIN, path, losses)
+    if message.get("name") is not None:
+        losses.add(f"{path}.name", _NO_NAMES)
 
 
 def _assistant(message: Json, path: str, losses: Losses) -> Turn:
@@ -114,7 +123,9 @@ def _assistant(message: Json, path: str, losses: Losses) -> Turn:
         parts = parse_reasoning(message, path, parts)
         if message.get("annotations"):
             losses.add(f"{path}.annotations", "citations of an earlier answer")
-        note_unknown(message, _ASSISTANT | {"annotations"}, path, losses)
+        if message.get("name") is not None:
+            losses.add(f"{path}.name", _NO_NAMES)
+        note_unknown(message, _ASSISTANT, path, losses)
     return Turn("assistant", parts, path)
 
 

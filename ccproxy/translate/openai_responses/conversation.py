@@ -45,7 +45,8 @@ class Conversation:
         self._phases = phases
         self._namespace = namespace
         self._messages = 0
-        self._reasoning: list[tuple[str, list[Json]]] = []  # waits for the item that it belongs to
+        self._reasoning: list[tuple[str, Json]] = []  # waits for the item that it belongs to
+        self._custom: set[str] = set()  # ids of calls that were free text: their results have a type of their own
 
     def add(self, turns: list[Turn]) -> None:
         """Write turns."""
@@ -87,7 +88,7 @@ class Conversation:
             if result.is_error:
                 prose.mark_error(parts, "input_text")
             output = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "input_text" else parts or ""
-        kind = "custom_tool_call_output" if result.variety == "custom" else "function_call_output"
+        kind = "custom_tool_call_output" if result.id in self._custom else "function_call_output"
         self.items.append({"type": kind, "call_id": fit(result.id, CALL_ID_LIMIT), "output": output})
 
     def _content(self, parts: list[Any]) -> list[Json]:
@@ -122,9 +123,12 @@ class Conversation:
 
     def _document(self, document: Document, content: list[Json]) -> None:
         self._note_cache(document)
+        plain = document.text is not None or document.content is not None
+        if not plain and (document.context or (document.url and document.title)):
+            content.append({"type": "input_text", "text": prose.document_head(document)})
         if document.url:
             content.append({"type": "input_file", "file_url": document.url})
-        elif document.text is None and document.content is None:
+        elif not plain:
             data = f"data:{document.media_type};base64,{document.data}"
             content.append({"type": "input_file", "filename": document.title or "document.pdf", "file_data": data})
         else:
@@ -149,11 +153,12 @@ class Conversation:
                     self._append(self._call(part))
                 case Reasoning():
                     if part.fmt is Format.OPENAI_RESPONSES and part.raw is not None:
-                        self._reasoning.append((part.path, [part.raw]))
+                        self._reasoning.append((part.path, part.raw))
                     else:
                         self._losses.add(part.path, _NOT_MINTED_HERE)
                 case Verbatim():
                     self.items.extend(part.raw)
+                    self._custom.update(item["call_id"] for item in part.raw if item.get("type") == "custom_tool_call")
                 case Opaque():
                     shown = self._foreign(part)
                     if shown:
@@ -180,8 +185,7 @@ class Conversation:
             self._append(item)
 
     def _append(self, item: Json) -> None:
-        for _, items in self._reasoning:
-            self.items.extend(items)
+        self.items.extend(raw for _, raw in self._reasoning)
         self._reasoning = []
         self.items.append(item)
 
@@ -190,6 +194,7 @@ class Conversation:
         item: Json
         name = self._names.upstream(call.name, call.namespace)
         if call.variety == "custom":
+            self._custom.add(call.id)
             item = {
                 "type": "custom_tool_call",
                 "call_id": fit(call.id, CALL_ID_LIMIT),
