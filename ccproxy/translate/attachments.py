@@ -12,8 +12,31 @@ from ccproxy.translate.reading import bad
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _PDF_START = "JVBERi"  # base64 of "%PDF-"
-_TEXT_TYPES = ("application/json", "application/xml", "application/yaml", "application/x-yaml", "application/javascript", "application/toml")
-_TEXT_ENDINGS = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".py", ".js", ".ts", ".toml", ".log", ".rst", ".tex")
+_TEXT_TYPES = (
+    "application/json",
+    "application/xml",
+    "application/yaml",
+    "application/x-yaml",
+    "application/javascript",
+    "application/toml",
+)
+_TEXT_ENDINGS = (
+    ".txt",
+    ".md",
+    ".csv",
+    ".json",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".py",
+    ".js",
+    ".ts",
+    ".toml",
+    ".log",
+    ".rst",
+    ".tex",
+)
 
 
 class Data(NamedTuple):
@@ -25,7 +48,7 @@ class Data(NamedTuple):
 
 def data_uri(url: str) -> Data | None:
     """The parts of a data URI (RFC 2397), or None when it is none."""
-    if not url[:5].lower() == "data:":
+    if url[:5].lower() != "data:":
         return None
     head, comma, content = url[5:].partition(",")
     if not comma:
@@ -53,9 +76,18 @@ def file(given: str, name: str, path: str) -> Document | Image:
         return Image(path, media_type=media_type, data=content)
     if media_type == "application/pdf" or content.startswith(_PDF_START):
         return Document(path, media_type="application/pdf", data=content, title=name)
-    if media_type.startswith("text/") or media_type in _TEXT_TYPES or media_type.endswith(("+json", "+xml")) or name.lower().endswith(_TEXT_ENDINGS):
+    if (
+        media_type.startswith("text/")
+        or media_type in _TEXT_TYPES
+        or media_type.endswith(("+json", "+xml"))
+        or name.lower().endswith(_TEXT_ENDINGS)
+    ):
         return Document(path, media_type="text/plain", text=_text(content, path), title=name)
-    raise bad(path, f"a file of type {media_type or 'unknown'} cannot be told to this upstream: send a PDF, an image or text", "unsupported_content")
+    raise bad(
+        path,
+        f"a file of type {media_type or 'unknown'} cannot be told to this upstream: send a PDF, an image or text",
+        "unsupported_content",
+    )
 
 
 def _guess(content: str, name: str) -> str:

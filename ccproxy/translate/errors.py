@@ -76,7 +76,9 @@ def _prose(status: int, headers: Mapping[str, str], body: bytes) -> str:
     if not text:
         return f"The upstream answered {status} without a body"
     if "html" in headers.get("content-type", "") or text[:1] == "<":
-        text = " ".join(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.IGNORECASE | re.DOTALL).split())
+        text = " ".join(
+            re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.IGNORECASE | re.DOTALL).split()
+        )
         ray = f" (cf-ray {headers['cf-ray']})" if "cf-ray" in headers else ""
         return f"The upstream answered {status} with a web page{ray}: {text}"
     return text

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ccproxy.errors import BadRequest
-from ccproxy.translate import errors, jsontext, native, policy, replay
-from ccproxy.translate.anthropic.render import render as render_anthropic
+from ccproxy.translate import errors, jsontext, native, policy
 from ccproxy.translate.answer import AnswerContext
+from ccproxy.translate.anthropic.render import render as render_anthropic
 from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Loss, Losses
@@ -31,7 +31,7 @@ from ccproxy.translate.neutral import Request
 from ccproxy.translate.openai_chat.render import render as render_chat
 from ccproxy.translate.openai_responses.render import render as render_responses, without
 from ccproxy.translate.profiles import AnthropicProfile, ChatProfile, Profile, ResponsesProfile, default_profile
-from ccproxy.translate.replay import Recorder, ReplayCache
+from ccproxy.translate.replay import Memory, Recorder, ReplayCache, restore, scope_of
 from ccproxy.translate.stops import StopFilter
 from ccproxy.translate.streaming import Folder, Pipeline, StreamTranslator
 
@@ -121,10 +121,14 @@ class Translated:
         return errors.translate_error(self.client, self.upstream, status, headers, body)
 
     def _pipeline(self, losses: Losses) -> Pipeline:
-        context = self._context or AnswerContext(self.body, Names(128), str(self.body.get("model") or ""), include_usage=True)
+        context = self._context or AnswerContext(
+            self.body, Names(128), str(self.body.get("model") or ""), include_usage=True
+        )
         context = replace(context, losses=losses)
         stops = StopFilter(self._stops) if self._stops else None
-        return Pipeline(DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder)
+        return Pipeline(
+            DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder
+        )
 
 
 def _answer_object(body: bytes) -> Json | None:
@@ -161,43 +165,40 @@ def translate_request(
     try:
         if client is upstream:
             return _native(client, body, profile, losses, session_id)
-        return _translated(client, upstream, body, profile, losses, replay_cache, (principal, provider), session_id, created)
+        policy.screen_fields(client, profile.target, body, losses)
+        request = DIALECTS[client].parse(body, losses)
+        turns, memory = request.turns, None
+        if replay_cache is not None:
+            memory = Memory(replay_cache, scope_of(principal, provider, request.model), upstream)
+            restore(request, memory)
+        rendered, names, headers = _render(request, profile, losses, session_id)
     except RecursionError as error:
         raise BadRequest("The request body is nested too deeply") from error
+    return Translated(
+        client,
+        upstream,
+        rendered,
+        stream=request.stream,
+        changed=True,
+        headers=headers,
+        _losses=losses,
+        _context=AnswerContext(body, names, request.model, request.include_usage, request.include, created),
+        _stops=tuple(stop for stop in request.stops if stop) if isinstance(profile, ResponsesProfile) else (),
+        _recorder=Recorder(memory, request, turns, names) if memory is not None else None,
+    )
 
 
 def _native(fmt: Format, body: Json, profile: Profile, losses: Losses, session_id: str | None) -> Translated:
     adapted = native.adapt(fmt, body, profile, losses)
     codex = isinstance(profile, ResponsesProfile) and profile.codex
     headers = {"session-id": session_id} if codex and session_id else {}
-    return Translated(fmt, fmt, adapted, body.get("stream") is True, adapted is not body, headers, losses)
+    streams = body.get("stream") is True
+    return Translated(fmt, fmt, adapted, streams, adapted is not body, headers, losses)
 
 
-def _translated(
-    client: Format,
-    upstream: Format,
-    body: Json,
-    profile: Profile,
-    losses: Losses,
-    cache: ReplayCache | None,
-    owner: tuple[str, str],
-    session_id: str | None,
-    created: int,
-) -> Translated:
-    policy.screen_fields(client, profile.target, body, losses)
-    request = DIALECTS[client].parse(body, losses)
-    turns = request.turns
-    scope = replay.scope_of(*owner, request.model)
-    if cache is not None:
-        replay.restore(request, cache, scope, upstream)
-    rendered, names, headers = _render(request, profile, losses, session_id)
-    recorder = Recorder(request, turns, cache, scope, upstream, names) if cache is not None else None
-    context = AnswerContext(body, names, request.model, request.include_usage, request.include, created)
-    stops = tuple(stop for stop in request.stops if stop) if isinstance(profile, ResponsesProfile) else ()
-    return Translated(client, upstream, rendered, request.stream, True, headers, losses, context, stops, recorder)
-
-
-def _render(request: Request, profile: Profile, losses: Losses, session_id: str | None) -> tuple[Json, Names, dict[str, str]]:
+def _render(
+    request: Request, profile: Profile, losses: Losses, session_id: str | None
+) -> tuple[Json, Names, dict[str, str]]:
     match profile:
         case AnthropicProfile():
             return *render_anthropic(request, profile, losses), {}

@@ -65,7 +65,9 @@ _KIND_OF_CODE: dict[str, tuple[int, str]] = {
     "timeout": (504, "timeout_error"),
 }
 
-_TOO_LONG = re.compile(r"prompt is too long|context (?:length|window)|input is too long|exceeds? the (?:maximum )?context", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"prompt is too long|context (?:length|window)|input is too long|exceeds? the (?:maximum )?context", re.IGNORECASE
+)
 _PATH_IN_TEXT = re.compile(r"^([a-z_]+(?:\.(?:\d+|[a-z_]+))+|messages|tools|system|max_tokens|thinking):")
 
 
@@ -76,8 +78,10 @@ def kind_of_status(status: int) -> str:
 
 def by_code(code: str, kind: str = "") -> tuple[int, str]:
     """HTTP status and Anthropic's type for an OpenAI code or type; a server's fault when neither is known."""
-    return _KIND_OF_CODE.get(code) or _KIND_OF_CODE.get(kind) or (
-        (400, "invalid_request_error") if kind == "invalid_request_error" else (500, "api_error")
+    return (
+        _KIND_OF_CODE.get(code)
+        or _KIND_OF_CODE.get(kind)
+        or ((400, "invalid_request_error") if kind == "invalid_request_error" else (500, "api_error"))
     )
 
 

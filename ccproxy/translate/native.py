@@ -96,7 +96,11 @@ def _strip_citations(block: Json) -> Json:
     citations = block.get("citations")
     if not isinstance(citations, list):
         return block
-    own = [entry for entry in citations if not (isinstance(entry, dict) and capsule.is_sealed(entry.get("encrypted_index")))]
+    own = [
+        entry
+        for entry in citations
+        if not (isinstance(entry, dict) and capsule.is_sealed(entry.get("encrypted_index")))
+    ]
     if len(own) == len(citations):
         return block
     rest = {key: value for key, value in block.items() if key != "citations"}
@@ -128,9 +132,9 @@ def _codex(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
             dropped.append(key)
             if value is not None:
                 losses.add(key, UNKNOWN_FIELD)
-        elif value is not None and not policy.settle(row, Target.CODEX, key, losses, value):
-            dropped.append(key)
-        elif key not in CODEX_FIELDS:
+        elif (
+            value is not None and not policy.settle(row, Target.CODEX, key, losses, value)
+        ) or key not in CODEX_FIELDS:
             dropped.append(key)
     wanted: Json = {}
     if body.get("store") is not False:
@@ -153,7 +157,10 @@ def _codex_input(items: Any) -> Any:
     if isinstance(items, str):
         return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": items}]}]
     if isinstance(items, list) and any(isinstance(item, dict) and item.get("role") == "system" for item in items):
-        return [{**item, "role": "developer"} if isinstance(item, dict) and item.get("role") == "system" else item for item in items]
+        return [
+            {**item, "role": "developer"} if isinstance(item, dict) and item.get("role") == "system" else item
+            for item in items
+        ]
     return items
 
 

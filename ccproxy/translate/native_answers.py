@@ -85,7 +85,9 @@ class NativeResponsesFolder(Folder):
 
     def feed_event(self, event: Json, name: str = "") -> None:
         super().feed_event(event, name)
-        if event.get("type", name) in ("response.completed", "response.incomplete") and isinstance(event.get("response"), dict):
+        if event.get("type", name) in ("response.completed", "response.incomplete") and isinstance(
+            event.get("response"), dict
+        ):
             self._response = event["response"]
 
     def feed_whole(self, body: Json) -> None:
@@ -101,7 +103,7 @@ class NativeResponsesFolder(Folder):
         if error is None and response is None:
             error = UpstreamBroken("The upstream closed its stream before the answer was whole")
         if error is not None or response is None:
-            assert error is not None  # noqa: S101 — set above
+            assert error is not None
             headers.update(error.headers)
             return error_status(Format.OPENAI_RESPONSES, error), headers, error_body(Format.OPENAI_RESPONSES, error)
         lost = self._lost.header()

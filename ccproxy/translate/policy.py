@@ -44,10 +44,11 @@ MAP, NEAR, EMULATE, DROP, REJECT, PROXY = Action
 
 
 class Row(NamedTuple):
-    """One line of a table. `harmless` values ask for nothing beyond the default, so that leaving them out is no loss."""
+    """One line of a table. `why` is the reason of a loss or a refusal. `harmless` values ask for nothing beyond the default: leaving them out is no loss."""
 
     actions: Mapping[Target, Action]
     note: str
+    why: str
     harmless: tuple[object, ...] = ()
 
 
@@ -59,15 +60,16 @@ def _row(
     c: Action | None = None,
     r: Action | None = None,
     x: Action | None = None,
+    why: str = "",
     harmless: tuple[object, ...] = (),
 ) -> Row:
-    """One action for `all` targets, then a: Anthropic, c: Chat, r: Responses, x: Codex (as `r` unless said)."""
+    """One action for `all` targets, then a: Anthropic, c: Chat, r: Responses, x: Codex (as `r` unless said). `why` is the note unless said."""
     actions: dict[Target, Action] = {}
     for target, action in ((Target.ANTHROPIC, a), (Target.CHAT, c), (Target.RESPONSES, r), (Target.CODEX, x or r)):
         chosen = action or all
         if chosen is not None:
             actions[target] = chosen
-    return Row(actions, note, harmless)
+    return Row(actions, note, why or note, harmless)
 
 
 _CACHING = "OpenAI caches prompts by itself"
@@ -81,7 +83,7 @@ _NOT_YOURS = "an account setting of the other provider"
 
 _ANTHROPIC_FIELDS = {
     "model": _row("routing and `models` decide", all=MAP),
-    "max_tokens": _row(_FORBIDDEN_X, all=MAP, x=DROP),
+    "max_tokens": _row("not on Codex", all=MAP, x=DROP, why=_FORBIDDEN_X),
     "messages": _row(all=MAP),
     "system": _row("in place: leading instructions stay leading", all=MAP),
     "tools": _row(all=MAP),
@@ -89,13 +91,15 @@ _ANTHROPIC_FIELDS = {
     "thinking": _row("as reasoning effort; budget < 2048 low, < 8192 medium, < 24576 high, else xhigh", all=NEAR),
     "output_config": _row("`effort` and `format`", all=MAP),
     "output_format": _row("the older name of `output_config.format`", all=MAP),
-    "stop_sequences": _row("Responses has no stop: ccproxy cuts the stream at the match", c=MAP, r=EMULATE, harmless=([],)),
+    "stop_sequences": _row(
+        "Responses has no stop: ccproxy cuts the stream at the match", c=MAP, r=EMULATE, harmless=([],)
+    ),
     "stream": _row("Codex always streams; ccproxy folds it for you", all=PROXY),
     "metadata": _row("`user_id`: user, safety_identifier; on Codex the seed of `prompt_cache_key`", all=NEAR),
     "service_tier": _row(all=NEAR, harmless=("auto",)),
     "speed": _row("`fast` is the priority tier", all=NEAR, harmless=("standard",)),
-    "temperature": _row(_FORBIDDEN_X, c=MAP, r=MAP, x=DROP),
-    "top_p": _row(_FORBIDDEN_X, c=MAP, r=MAP, x=DROP),
+    "temperature": _row("Responses: not with reasoning models", c=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
+    "top_p": _row("Responses: not with reasoning models", c=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
     "top_k": _row(_NO_SAMPLING, all=DROP),
     "cache_control": _row(_CACHING, all=DROP),
     "container": _row("code execution runs at Anthropic only", all=REJECT),
@@ -116,14 +120,16 @@ _ANTHROPIC_FIELDS = {
 _CHAT_FIELDS = {
     "model": _row("routing and `models` decide", all=MAP),
     "messages": _row(all=MAP),
-    "max_completion_tokens": _row(_FORBIDDEN_X, all=MAP, x=DROP),
-    "max_tokens": _row("the older name of `max_completion_tokens`; " + _FORBIDDEN_X, all=MAP, x=DROP),
+    "max_completion_tokens": _row("not on Codex", all=MAP, x=DROP, why=_FORBIDDEN_X),
+    "max_tokens": _row("the older name of `max_completion_tokens`", all=MAP, x=DROP, why=_FORBIDDEN_X),
     "stream": _row(all=PROXY),
     "stream_options": _row("`include_usage` drives what ccproxy sends", all=PROXY),
     "n": _row(_ONE_CHOICE, all=REJECT, harmless=(1,)),
     "stop": _row("Responses has no stop: ccproxy cuts the stream at the match", a=MAP, r=EMULATE),
-    "temperature": _row("Anthropic: at most 1, where version and model accept it; " + _FORBIDDEN_X, a=NEAR, r=MAP, x=DROP),
-    "top_p": _row("Anthropic: where version and model accept it; " + _FORBIDDEN_X, a=NEAR, r=MAP, x=DROP),
+    "temperature": _row(
+        "Anthropic: at most 1, where version and model accept it", a=NEAR, r=MAP, x=DROP, why=_FORBIDDEN_X
+    ),
+    "top_p": _row("Anthropic: where version and model accept it", a=NEAR, r=MAP, x=DROP, why=_FORBIDDEN_X),
     "top_k": _row("an extension of other servers; Anthropic knows it", a=NEAR, r=DROP),
     "seed": _row(_NO_SAMPLING, all=DROP),
     "frequency_penalty": _row(_NO_SAMPLING, all=DROP, harmless=(0,)),
@@ -148,10 +154,14 @@ _CHAT_FIELDS = {
     "moderation": _row("moderation runs at OpenAI's own endpoint", all=DROP),
     "metadata": _row("labels of stored completions", all=DROP, harmless=({},)),
     "store": _row("nothing is stored", all=DROP, harmless=(False,)),
-    "user": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, a=MAP, r=MAP, x=DROP),
-    "safety_identifier": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, a=MAP, r=MAP, x=DROP),
-    "service_tier": _row("Anthropic: default is standard_only, priority and fast are `speed` if switched on", all=NEAR, harmless=("auto",)),
-    "prompt_cache_key": _row("Anthropic needs none", a=DROP, r=MAP),
+    "user": _row("Anthropic: `metadata.user_id`", a=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
+    "safety_identifier": _row("Anthropic: `metadata.user_id`", a=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
+    "service_tier": _row(
+        "Anthropic: default is standard_only, priority and fast are `speed` if switched on",
+        all=NEAR,
+        harmless=("auto",),
+    ),
+    "prompt_cache_key": _row("Anthropic needs none", a=DROP, r=MAP, why="Anthropic caches by content, not by a key"),
     "prompt_cache_options": _row("cache settings of OpenAI", all=DROP),
     "prompt_cache_retention": _row("cache settings of OpenAI", all=DROP),
 }
@@ -160,7 +170,7 @@ _RESPONSES_FIELDS = {
     "model": _row("routing and `models` decide", all=MAP),
     "input": _row("Codex: a string becomes a list, the role system developer", all=MAP),
     "instructions": _row("the first system text; Codex wants the key and takes it empty", all=MAP),
-    "max_output_tokens": _row(_FORBIDDEN_X, all=MAP, x=DROP),
+    "max_output_tokens": _row("not on Codex", all=MAP, x=DROP, why=_FORBIDDEN_X),
     "max_tool_calls": _row("a limit on OpenAI's own tools", all=DROP),
     "stream": _row("Codex always streams; ccproxy folds it for you", all=PROXY),
     "stream_options": _row("ccproxy never obfuscates", all=PROXY),
@@ -170,8 +180,10 @@ _RESPONSES_FIELDS = {
     "reasoning": _row("`effort` clamped to what the model offers; `summary` makes thinking visible", all=NEAR, x=MAP),
     "text": _row("`format`; `verbosity` not on Anthropic", all=MAP),
     "include": _row("drives what ccproxy sends", all=PROXY, x=MAP),
-    "temperature": _row("Anthropic: at most 1, where version and model accept it; " + _FORBIDDEN_X, a=NEAR, c=MAP, x=DROP),
-    "top_p": _row("Anthropic: where version and model accept it; " + _FORBIDDEN_X, a=NEAR, c=MAP, x=DROP),
+    "temperature": _row(
+        "Anthropic: at most 1, where version and model accept it", a=NEAR, c=MAP, x=DROP, why=_FORBIDDEN_X
+    ),
+    "top_p": _row("Anthropic: where version and model accept it", a=NEAR, c=MAP, x=DROP, why=_FORBIDDEN_X),
     "top_logprobs": _row("token probabilities", all=REJECT, harmless=(0,)),
     "store": _row("nothing is stored, and the answer says so", all=DROP, x=PROXY, harmless=(False,)),
     "previous_response_id": _row(_STATELESS, all=REJECT),
@@ -183,12 +195,17 @@ _RESPONSES_FIELDS = {
     "context_management": _row("server-side context editing", all=DROP, harmless=([],)),
     "metadata": _row("labels of stored responses", all=DROP, harmless=({},)),
     "client_metadata": _row("labels that Codex adds", all=DROP, x=MAP),
-    "user": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, all=MAP, x=DROP),
-    "safety_identifier": _row("Anthropic: `metadata.user_id`; " + _FORBIDDEN_X, all=MAP, x=DROP),
+    "user": _row("Anthropic: `metadata.user_id`", all=MAP, x=DROP, why=_FORBIDDEN_X),
+    "safety_identifier": _row("Anthropic: `metadata.user_id`", all=MAP, x=DROP, why=_FORBIDDEN_X),
     "service_tier": _row(
-        "Anthropic: default is standard_only, priority and fast are `speed` if switched on", all=NEAR, x=MAP, harmless=("auto",)
+        "Anthropic: default is standard_only, priority and fast are `speed` if switched on",
+        all=NEAR,
+        x=MAP,
+        harmless=("auto",),
     ),
-    "prompt_cache_key": _row("Anthropic needs none", a=DROP, c=MAP, x=MAP),
+    "prompt_cache_key": _row(
+        "Anthropic needs none", a=DROP, c=MAP, x=MAP, why="Anthropic caches by content, not by a key"
+    ),
     "prompt_cache_options": _row("cache settings of OpenAI", all=DROP),
     "prompt_cache_retention": _row("cache settings of OpenAI", all=DROP),
     "moderation": _row("moderation runs at OpenAI's own endpoint", all=DROP),
@@ -327,7 +344,9 @@ _RESPONSES_TOOLS = {
     "local_shell": _row("a function with the schema of its action, and back", all=NEAR),
     "shell": _row("a function with the schema of its action, and back; a container is refused", all=NEAR),
     "apply_patch": _row("a function with the schema of its operation, and back", all=NEAR),
-    "tool_search": _row("run by the client: a function, and back; Anthropic has its own for the server", a=NEAR, c=NEAR),
+    "tool_search": _row(
+        "run by the client: a function, and back; Anthropic has its own for the server", a=NEAR, c=NEAR
+    ),
     "web_search*": _row("`search_context_size` is dropped on Anthropic", all=NEAR),
     "file_search": _row(_THERE_ONLY, all=REJECT),
     "code_interpreter": _row(_THERE_ONLY, all=REJECT),
@@ -379,7 +398,7 @@ def settle(row: Row, target: Target, path: str, losses: Losses, value: object = 
         if value is not None and any(value == harmless and type(value) is type(harmless) for harmless in row.harmless):
             return False
         if action is REJECT:
-            raise bad(path, f"cannot be told to this upstream: {row.note}", code="unsupported_parameter")
-        losses.add(path, row.note)
+            raise bad(path, f"cannot be told to this upstream: {row.why}", code="unsupported_parameter")
+        losses.add(path, row.why)
         return False
     return True

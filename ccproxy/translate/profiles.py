@@ -139,9 +139,13 @@ def _guess_claude(model: str) -> AnthropicProfile:
     name = model.lower()
     if _CLAUDE_3.search(name):
         thinking = _MANUAL if "3-7" in name or "3.7" in name else frozenset[str]()
-        return AnthropicProfile(limit=64_000 if thinking else 8192, thinking=thinking, efforts=(), sampling=True, mid_system=False)
+        return AnthropicProfile(
+            limit=64_000 if thinking else 8192, thinking=thinking, efforts=(), sampling=True, mid_system=False
+        )
     found = _CLAUDE.search(name)
-    if found is None:  # another vendor's model behind an Anthropic-compatible server knows the older API; a new Claude the newer
+    if (
+        found is None
+    ):  # another vendor's model behind an Anthropic-compatible server knows the older API; a new Claude the newer
         if "claude" in name:
             return AnthropicProfile()
         return AnthropicProfile(thinking=_MANUAL, efforts=(), sampling=True, mid_system=False)
@@ -154,7 +158,9 @@ def _guess_claude(model: str) -> AnthropicProfile:
         limit = 32_000 if family == "opus" and generation < (4, 5) else 64_000
         return AnthropicProfile(limit=limit, thinking=_MANUAL, efforts=efforts, sampling=True, mid_system=False)
     if generation == (4, 6):
-        return AnthropicProfile(thinking=_MANUAL | _ADAPTIVE, efforts=("low", "medium", "high", "max"), sampling=True, mid_system=False)
+        return AnthropicProfile(
+            thinking=_MANUAL | _ADAPTIVE, efforts=("low", "medium", "high", "max"), sampling=True, mid_system=False
+        )
     if generation < (5, 0):
         return AnthropicProfile(thinking=_ADAPTIVE, mid_system=generation >= (4, 8))
     return AnthropicProfile()
@@ -222,7 +228,9 @@ class ResponsesProfile:
             lite = codex and entry.get("use_responses_lite") is True
             levels = entry.get("supported_reasoning_levels")
             if isinstance(levels, list):
-                efforts = tuple(level["effort"] for level in levels if isinstance(level, Mapping) and level.get("effort") in EFFORTS)
+                efforts = tuple(
+                    level["effort"] for level in levels if isinstance(level, Mapping) and level.get("effort") in EFFORTS
+                )
         reasons = codex or bool(_REASONS.search(name))
         return cls(codex, lite, reasons, efforts if reasons else (), frozenset(refused))
 

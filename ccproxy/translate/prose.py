@@ -10,18 +10,23 @@ from ccproxy.translate.neutral import Document, Opaque, Text, Tool
 Json = dict[str, Any]
 
 
-def document_text(document: Document) -> str:
-    """A document of plain text, under a line that says what it is."""
+def document_head(document: Document) -> str:
+    """The line that says what a document is."""
     label = "Search result" if document.source else "Document"
     head = f"[{label}: {document.title}]" if document.title else f"[{label}]"
     if document.source:
         head += f"\nSource: {document.source}"
     if document.context:
         head += f"\nContext: {document.context}"
+    return head
+
+
+def document_text(document: Document) -> str:
+    """A document of plain text, under a line that says what it is."""
     body = document.text
     if body is None:
         body = "\n".join(part.text for part in document.content or () if isinstance(part, Text))
-    return f"{head}\n\n{body}"
+    return f"{document_head(document)}\n\n{body}"
 
 
 def error_text(text: str) -> str:

@@ -46,7 +46,9 @@ class _Entry(NamedTuple):
 class ReplayCache:
     """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires."""
 
-    def __init__(self, limit_bytes: int = 64 * 2**20, ttl: float = 3600.0, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, limit_bytes: int = 64 * 2**20, ttl: float = 3600.0, clock: Callable[[], float] | None = None
+    ) -> None:
         self._limit = limit_bytes
         self._ttl = ttl
         self._clock = clock
@@ -183,7 +185,11 @@ def _shown(turns: list[Turn]) -> tuple[str, list[tuple[str, str, bytes]]]:
             if isinstance(part, Text):
                 texts.append(part.text)
             elif isinstance(part, ToolCall):
-                given = jsontext.canonical(part.input) if part.arguments is None else _arguments(part.variety, part.arguments)
+                given = (
+                    jsontext.canonical(part.input)
+                    if part.arguments is None
+                    else _arguments(part.variety, part.arguments)
+                )
                 calls.append((part.id, f"{part.namespace}.{part.name}", given))
     return "".join(texts), calls
 
@@ -195,49 +201,55 @@ def _arguments(variety: str, arguments: str) -> bytes:
 # --- restoring and remembering ---------------------------------------------------------------------------------------
 
 
-def restore(request: Request, cache: ReplayCache, scope: bytes, fmt: Format) -> None:
+class Memory(NamedTuple):
+    """The cache as one exchange sees it: the scope of its client, and the format of its upstream."""
+
+    cache: ReplayCache
+    scope: bytes
+    fmt: Format
+
+
+def restore(request: Request, memory: Memory) -> None:
     """Put the turns that the cache remembers in place of what the client sent of them."""
-    if not cache.holds(scope):
+    if not memory.cache.holds(memory.scope):
         return
-    found = _seeded(request, scope)
+    found = _seeded(request, memory.scope)
     turns: list[Turn] = []
     run: list[Turn] = []
     for turn in request.turns:
         if turn.role == "assistant":
             run.append(turn)
             continue
-        turns += _recalled(run, found, cache, fmt)
+        turns += _recalled(run, found, memory)
         run = []
         _add_turn(found, turn)
         turns.append(turn)
-    turns += _recalled(run, found, cache, fmt)
+    turns += _recalled(run, found, memory)
     request.turns = turns
 
 
-def _recalled(run: list[Turn], found: _Hash, cache: ReplayCache, fmt: Format) -> list[Turn]:
+def _recalled(run: list[Turn], found: _Hash, memory: Memory) -> list[Turn]:
     if not run:
         return run
     _add_answer(found, *_shown(run))
-    raw = cache.get(found.digest(), fmt)
-    return run if raw is None else [Turn("assistant", [Verbatim(fmt, raw)], run[0].path)]
+    raw = memory.cache.get(found.digest(), memory.fmt)
+    return run if raw is None else [Turn("assistant", [Verbatim(memory.fmt, raw)], run[0].path)]
 
 
 class Recorder:
     """Remembers the answer to one request when it has come to its end."""
 
-    def __init__(self, request: Request, turns: list[Turn], cache: ReplayCache, scope: bytes, fmt: Format, names: Names) -> None:
+    def __init__(self, memory: Memory, request: Request, turns: list[Turn], names: Names) -> None:
+        self._memory = memory
         self._request = request
         self._turns = turns  # as the client sent them
-        self._cache = cache
-        self._scope = scope
-        self._fmt = fmt
         self._names = names
 
     def record(self, parts: list[Part], raw: list[Json]) -> None:
         """Keep the turn if the client's format would lose some of it."""
         if not raw or not any(self._would_lose(part) for part in parts):
             return
-        found = _seeded(self._request, self._scope)
+        found = _seeded(self._request, self._memory.scope)
         run: list[Turn] = []
         for turn in self._turns:
             if turn.role == "assistant":
@@ -256,7 +268,7 @@ class Recorder:
                 given = jsontext.canonical(unwrap_text(part.text)) if free else _arguments(part.variety, part.text)
                 calls.append((part.id, f"{tool.namespace}.{tool.name}", given))
         _add_answer(found, text, calls)
-        self._cache.put(found.digest(), self._scope, self._fmt, raw)
+        self._memory.cache.put(found.digest(), self._memory.scope, self._memory.fmt, raw)
 
     @staticmethod
     def _add_run(found: _Hash, run: list[Turn]) -> None:
@@ -267,5 +279,3 @@ class Recorder:
         if part.kind == "reasoning":
             return self._request.fmt is Format.OPENAI_CHAT
         return part.kind in ("server_tool", "opaque")
-
-

@@ -14,7 +14,9 @@ Json = dict[str, Any]
 
 EMPTY_OBJECT: Json = {"type": "object", "properties": {}}
 
-_ANTHROPIC_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
+_ANTHROPIC_FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+)
 _COMBINERS = ("anyOf", "oneOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 _SAID = frozenset(("type", "title", "description", "enum", "const", "$ref", *_COMBINERS, *_DEFINITIONS))
@@ -43,16 +45,21 @@ def for_anthropic(schema: object) -> Json:
     for key in ("title", "description"):
         if schema.get(key) is not None:
             result[key] = schema[key]
-    said = set(_SAID)
-    if kind == "object" or "properties" in schema:
-        said |= _object(schema, result)
-    elif kind == "array":
-        said |= _array(schema, result)
-    elif kind == "string" and schema.get("format") in _ANTHROPIC_FORMATS:
-        result["format"] = schema["format"]
-        said.add("format")
+    said = _SAID | _keywords_of(kind, schema, result)
     _describe(result, {key: value for key, value in schema.items() if key not in said})
     return result
+
+
+def _keywords_of(kind: object, schema: Json, result: Json) -> set[str]:
+    """Write the keywords that belong to a type; the names of those that are said."""
+    if kind == "object" or "properties" in schema:
+        return _object(schema, result)
+    if kind == "array":
+        return _array(schema, result)
+    if kind == "string" and schema.get("format") in _ANTHROPIC_FORMATS:
+        result["format"] = schema["format"]
+        return {"format"}
+    return set()
 
 
 def _union_of_types(schema: Json, kinds: list[Any]) -> Json:
@@ -90,7 +97,9 @@ def _primitive(value: object) -> bool:
 
 def _object(schema: Json, result: Json) -> set[str]:
     properties = schema.get("properties")
-    result["properties"] = {name: for_anthropic(part) for name, part in properties.items()} if isinstance(properties, dict) else {}
+    result["properties"] = (
+        {name: for_anthropic(part) for name, part in properties.items()} if isinstance(properties, dict) else {}
+    )
     result["additionalProperties"] = False
     if isinstance(schema.get("required"), list):
         result["required"] = list(schema["required"])
@@ -110,7 +119,13 @@ def _array(schema: Json, result: Json) -> set[str]:
 def _describe(result: Json, leftover: Json) -> None:
     """Keywords that the grammar cannot hold: the model may still follow them when it reads them."""
     if leftover:
-        text = "{" + ", ".join(f"{key}: {value if isinstance(value, str) else jsontext.dump(value)}" for key, value in leftover.items()) + "}"
+        text = (
+            "{"
+            + ", ".join(
+                f"{key}: {value if isinstance(value, str) else jsontext.dump(value)}" for key, value in leftover.items()
+            )
+            + "}"
+        )
         description = result.get("description")
         result["description"] = f"{description}\n\n{text}" if description else text
 
@@ -140,7 +155,19 @@ def tool_input(schema: Json | None) -> Json:
 
 
 _OPENAI_UNSUPPORTED = frozenset(
-    ("allOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "oneOf", "patternProperties", "default", "unevaluatedProperties")
+    (
+        "allOf",
+        "not",
+        "dependentRequired",
+        "dependentSchemas",
+        "if",
+        "then",
+        "else",
+        "oneOf",
+        "patternProperties",
+        "default",
+        "unevaluatedProperties",
+    )
 )
 
 

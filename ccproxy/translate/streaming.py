@@ -23,7 +23,18 @@ _GARBLED = "The upstream sent something that cannot be read"
 class Pipeline:
     """Decoder, filters and encoder of one answer, and what passes through them."""
 
-    __slots__ = ("_parts", "decoder", "encoder", "failed", "finished", "model", "recorder", "stop_reason", "stops", "usage")
+    __slots__ = (
+        "_parts",
+        "decoder",
+        "encoder",
+        "failed",
+        "finished",
+        "model",
+        "recorder",
+        "stop_reason",
+        "stops",
+        "usage",
+    )
 
     def __init__(self, decoder: Decoder, encoder: Encoder, stops: StopFilter | None, recorder: Recorder | None) -> None:
         self.decoder = decoder

@@ -91,7 +91,11 @@ def to_chat(usage: Usage) -> Json:
         "prompt_tokens": usage.total_input,
         "completion_tokens": usage.output,
         "total_tokens": usage.total_input + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,

@@ -42,29 +42,38 @@ def accumulate(fmt: Format, stream: bytes, **request: Any) -> Json:
 
 
 def _anthropic(stream: bytes) -> Json:
-    with _client(stream) as http, anthropic.Anthropic(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client:
-        with client.messages.stream(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}]) as events:
-            message: Json = events.get_final_message().to_dict(mode="json")
+    with (
+        _client(stream) as http,
+        anthropic.Anthropic(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client,
+        client.messages.stream(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}]) as events,
+    ):
+        message: Json = events.get_final_message().to_dict(mode="json")
     return message
 
 
 def _chat(stream: bytes, **request: Any) -> Json:
-    with _client(stream) as http, openai.OpenAI(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client:
-        with client.chat.completions.stream(model="m", messages=[{"role": "user", "content": "hi"}], **request) as events:
-            completion: Json = events.get_final_completion().to_dict(mode="json")
+    with (
+        _client(stream) as http,
+        openai.OpenAI(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client,
+        client.chat.completions.stream(model="m", messages=[{"role": "user", "content": "hi"}], **request) as events,
+    ):
+        completion: Json = events.get_final_completion().to_dict(mode="json")
     return completion
 
 
 def _responses(stream: bytes, **request: Any) -> Json:
-    with _client(stream) as http, openai.OpenAI(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client:
-        with client.responses.stream(model="m", input="hi", **request) as events:
-            last = None
-            for event in events:
-                last = event
-            if last is not None and last.type in ("response.incomplete", "response.failed"):
-                found: Json = last.response.to_dict(mode="json")
-                return found
-            response: Json = events.get_final_response().to_dict(mode="json")
+    with (
+        _client(stream) as http,
+        openai.OpenAI(api_key="dummy", base_url="http://sdk.invalid", max_retries=0, http_client=http) as client,
+        client.responses.stream(model="m", input="hi", **request) as events,
+    ):
+        last = None
+        for event in events:
+            last = event
+        if last is not None and last.type in ("response.incomplete", "response.failed"):
+            found: Json = last.response.to_dict(mode="json")
+            return found
+        response: Json = events.get_final_response().to_dict(mode="json")
     return response
 
 
@@ -99,7 +108,11 @@ def _adapter(name: str) -> TypeAdapter[Any]:
 
 def check_request(fmt: Format, body: Json) -> None:
     """Validate a request against the SDK's parameters. Whether it streams is not their business."""
-    force(_adapter(fmt.value).validate_python({key: value for key, value in body.items() if key not in ("stream", "stream_options")}))
+    force(
+        _adapter(fmt.value).validate_python(
+            {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
+        )
+    )
 
 
 def force(value: Any) -> None:
@@ -107,9 +120,31 @@ def force(value: Any) -> None:
     if isinstance(value, dict):
         for item in value.values():
             force(item)
-    elif isinstance(value, list | tuple) or isinstance(value, collections.abc.Iterator):
+    elif isinstance(value, list | tuple | collections.abc.Iterator):
         for item in value:
             force(item)
 
 
-__all__ = ["NEW_ANTHROPIC", "NEW_OPENAI", "accumulate", "check_answer", "check_request", "force"]
+def plain(value: Any) -> Any:
+    """A body without what an accumulator adds or leaves out by its nature: nulls, empty content, parsed copies, indices of calls."""
+    if isinstance(value, dict):
+        found = {key: plain(item) for key, item in value.items() if item is not None and not key.startswith("parsed")}
+        if found.get("content") == "":
+            del found["content"]
+        for call in found.get("tool_calls", ()):
+            call.pop("index", None)
+        return found
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def with_image_detail(body: Json) -> Json:
+    """The body with `detail` on every image."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            found = {key: walk(item) for key, item in value.items()}
+            return {"detail": "auto", **found} if found.get("type") == "input_image" else found
+        return [walk(item) for item in value] if isinstance(value, list) else value
+
+    result: Json = walk(body)
+    return result

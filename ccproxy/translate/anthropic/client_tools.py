@@ -11,7 +11,11 @@ Json = dict[str, Any]
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
-_RANGE = {"type": "array", "items": {"type": "integer"}, "description": "First and last line; -1 is the end of the file."}
+_RANGE = {
+    "type": "array",
+    "items": {"type": "integer"},
+    "description": "First and last line; -1 is the end of the file.",
+}
 
 
 def _object(properties: Json, *required: str) -> Json:
@@ -20,7 +24,10 @@ def _object(properties: Json, *required: str) -> Json:
 
 _BASH = _object(
     {
-        "command": {"type": "string", "description": "The bash command to run. Required unless the tool is being restarted."},
+        "command": {
+            "type": "string",
+            "description": "The bash command to run. Required unless the tool is being restarted.",
+        },
         "restart": {"type": "boolean", "description": "True restarts the tool; else leave it out."},
     }
 )
@@ -28,9 +35,15 @@ _BASH = _object(
 _EDIT = {
     "path": {"type": "string", "description": "Absolute path to a file or folder."},
     "file_text": {"type": "string", "description": "For `create`: the content of the file."},
-    "old_str": {"type": "string", "description": "For `str_replace`: the text to replace, which must occur exactly once."},
+    "old_str": {
+        "type": "string",
+        "description": "For `str_replace`: the text to replace, which must occur exactly once.",
+    },
     "new_str": {"type": "string", "description": "For `str_replace`: the new text."},
-    "insert_line": {"type": "integer", "description": "For `insert`: the line after which to insert; 0 is the beginning."},
+    "insert_line": {
+        "type": "integer",
+        "description": "For `insert`: the line after which to insert; 0 is the beginning.",
+    },
     "insert_text": {"type": "string", "description": "For `insert`: the text."},
     "view_range": _RANGE,
 }

@@ -74,7 +74,9 @@ class Conversation:
         self._end_user()
         self._end_assistant()
         if not self.messages:
-            raise bad("messages" if request.fmt is not Format.OPENAI_RESPONSES else "input", "holds nothing that can be sent")
+            raise bad(
+                "messages" if request.fmt is not Format.OPENAI_RESPONSES else "input", "holds nothing that can be sent"
+            )
 
     # --- instructions ---
 
@@ -91,7 +93,9 @@ class Conversation:
                 if block is not None:
                     self.system.append(block)
         if stand_in:
-            self._losses.add(turns[count - 1].path, "Anthropic's first message is the user's: this instruction is sent as one")
+            self._losses.add(
+                turns[count - 1].path, "Anthropic's first message is the user's: this instruction is sent as one"
+            )
             for part in turns[count - 1].parts:
                 self._said(part)
         return count
@@ -102,7 +106,11 @@ class Conversation:
         if isinstance(part, Opaque):
             self._foreign(part)
             return None
-        raise bad(part.path, "instructions are text") if not isinstance(part, Verbatim) else bad("messages", "instructions are text")
+        raise (
+            bad(part.path, "instructions are text")
+            if not isinstance(part, Verbatim)
+            else bad("messages", "instructions are text")
+        )
 
     def _instructions(self, turn: Turn) -> None:
         """Instructions inside the conversation: a message of their own after the user's turn, or a reminder in it."""
@@ -163,7 +171,7 @@ class Conversation:
 
     def _answer(self, part: RequestPart) -> None:
         blocks = self._assistant
-        assert blocks is not None  # noqa: S101 — opened by `add`
+        assert blocks is not None
         match part:
             case Text():
                 block = self._text(part)
@@ -232,7 +240,9 @@ class Conversation:
         if image.url:
             return self._marked({"type": "image", "source": {"type": "url", "url": image.url}}, image.cache)
         if image.media_type not in _IMAGE_TYPES:
-            raise bad(image.path, f"Anthropic takes JPEG, PNG, GIF and WebP, not {image.media_type}", "unsupported_content")
+            raise bad(
+                image.path, f"Anthropic takes JPEG, PNG, GIF and WebP, not {image.media_type}", "unsupported_content"
+            )
         source = {"type": "base64", "media_type": image.media_type, "data": image.data}
         return self._marked({"type": "image", "source": source}, image.cache)
 

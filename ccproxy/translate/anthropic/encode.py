@@ -9,8 +9,8 @@ from typing import Any
 
 from ccproxy.errors import ExchangeError
 from ccproxy.translate import capsule, usage as accounting
-from ccproxy.translate.anthropic import errors
 from ccproxy.translate.answer import AnswerContext
+from ccproxy.translate.anthropic import errors
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import unwrap_object, wrap_end, wrap_start, wrap_text
 from ccproxy.translate.jsontext import dump_bytes, quote, utf8
@@ -127,7 +127,11 @@ class Encoder:
     def _start(self, event: Start) -> bytes:
         self._usage = event.usage or self._usage
         self._model = event.model or self._model
-        identity = event.id if event.id.startswith("msg_") else f"msg_{event.id.removeprefix('chatcmpl-').removeprefix('resp_')}"
+        identity = (
+            event.id
+            if event.id.startswith("msg_")
+            else f"msg_{event.id.removeprefix('chatcmpl-').removeprefix('resp_')}"
+        )
         self._message = {
             "id": identity,
             "type": "message",
@@ -153,7 +157,11 @@ class Encoder:
         delta: Json = {"stop_reason": reason, "stop_sequence": event.stop_sequence}
         if reason == "refusal":
             category = event.category if event.category in _REFUSAL_CATEGORIES else None
-            delta["stop_details"] = {"type": "refusal", "category": category, "explanation": event.explanation or self._refused or None}
+            delta["stop_details"] = {
+                "type": "refusal",
+                "category": category,
+                "explanation": event.explanation or self._refused or None,
+            }
         usage = accounting.to_anthropic(self._usage)
         self._message.update(delta)
         self._message["content"] = self._content
@@ -184,7 +192,7 @@ class Encoder:
     def _end(self, part: Part) -> bytes:
         """Close the open part, and write what waited for that."""
         front = self._front
-        assert front is not None  # noqa: S101 — every caller has looked
+        assert front is not None
         out = [self._close(front, part)]
         self._front = None
         while self._waiting and self._idle():
@@ -204,7 +212,9 @@ class Encoder:
         tool = self._context.names.client(part.name, part.namespace)
         name = f"{tool.namespace}__{tool.name}" if tool.namespace else tool.name
         block = {"type": "tool_use", "id": part.id, "name": name, "input": {}}
-        return self._block_start(front, block) + (self._wrapped(front, wrap_start()) if part.variety == "custom" else b"")
+        return self._block_start(front, block) + (
+            self._wrapped(front, wrap_start()) if part.variety == "custom" else b""
+        )
 
     def _block_start(self, front: _Front, block: Json) -> bytes:
         front.started = True
@@ -214,7 +224,9 @@ class Encoder:
         front.delta_start = (
             f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{place},"delta":{{"type":{kind}'
         )
-        return frame("content_block_start", dump_bytes({"type": "content_block_start", "index": place, "content_block": block}))
+        return frame(
+            "content_block_start", dump_bytes({"type": "content_block_start", "index": place, "content_block": block})
+        )
 
     def _delta(self, front: _Front, text: str) -> bytes:
         if not front.started:
@@ -322,14 +334,24 @@ class Encoder:
         raw_action = item.get("action")
         action: Json = raw_action if isinstance(raw_action, dict) else {}
         identity = "srvtoolu_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in part.id)
-        given = {key: value for key, value in action.items() if key in ("query", "queries", "url", "pattern") and value is not None}
+        given = {
+            key: value
+            for key, value in action.items()
+            if key in ("query", "queries", "url", "pattern") and value is not None
+        }
         sealed = capsule.seal(Format.OPENAI_RESPONSES, self._model, item)
         results = []
         for source in action.get("sources") or ():
             if isinstance(source, dict) and isinstance(source.get("url"), str):
                 title = source.get("title") if isinstance(source.get("title"), str) else source["url"]
                 results.append(
-                    {"type": "web_search_result", "url": source["url"], "title": title, "encrypted_content": sealed, "page_age": None}
+                    {
+                        "type": "web_search_result",
+                        "url": source["url"],
+                        "title": title,
+                        "encrypted_content": sealed,
+                        "page_age": None,
+                    }
                 )
                 sealed = _SEALED_INDEX
         call = {"type": "server_tool_use", "id": identity, "name": "web_search", "input": given}

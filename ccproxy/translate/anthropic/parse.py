@@ -55,7 +55,17 @@ _SEARCH_RESULT = frozenset(("type", "source", "title", "content", "cache_control
 _TOOL_USE = frozenset(("type", "id", "name", "input", "cache_control", "caller"))
 _TOOL_RESULT = frozenset(("type", "tool_use_id", "content", "is_error", "cache_control"))
 _TOOL = frozenset(
-    ("type", "name", "description", "input_schema", "strict", "cache_control", "input_examples", "defer_loading", "allowed_callers")
+    (
+        "type",
+        "name",
+        "description",
+        "input_schema",
+        "strict",
+        "cache_control",
+        "input_examples",
+        "defer_loading",
+        "allowed_callers",
+    )
 )
 _WEB_SEARCH_OPTIONS = ("allowed_domains", "blocked_domains", "user_location", "max_uses")
 
@@ -140,13 +150,17 @@ def _image(block: Json, path: str, losses: Losses) -> Image:
     elif kind == "url":
         image.url = text(source.get("url"), f"{path}.source.url")
     else:
-        raise _bad_source(source, kind, path)
+        raise _bad_source(kind, path)
     return image
 
 
-def _bad_source(source: Json, kind: object, path: str) -> Exception:
+def _bad_source(kind: object, path: str) -> Exception:
     if kind == "file":
-        return bad(f"{path}.source.file_id", "a file id is known to the provider that stores the file only: send the data", "unsupported_content")
+        return bad(
+            f"{path}.source.file_id",
+            "a file id is known to the provider that stores the file only: send the data",
+            "unsupported_content",
+        )
     return bad(f"{path}.source.type", f"unknown source {kind!r}")
 
 
@@ -171,7 +185,7 @@ def _document(block: Json, path: str, losses: Losses) -> Document:
     elif kind == "content":
         found.content = _plain_parts(source.get("content"), f"{path}.source.content", losses)
     else:
-        raise _bad_source(source, kind, path)
+        raise _bad_source(kind, path)
     return found
 
 
@@ -312,7 +326,9 @@ def _typed_tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
     name = optional_text(tool.get("name"), f"{path}.name")
     found = published(kind)
     if found is not None:
-        known = frozenset(("type", "name", "cache_control", "strict", "input_examples", "defer_loading", "allowed_callers"))
+        known = frozenset(
+            ("type", "name", "cache_control", "strict", "input_examples", "defer_loading", "allowed_callers")
+        )
         note_unknown(tool, known, path, losses)
         examples = optional_list(tool.get("input_examples"), f"{path}.input_examples") or None
         return Tool("function", name, path, found[0], found[1], examples=examples, cache=_cache(tool, path))
@@ -375,7 +391,10 @@ def _output_settings(request: Request, losses: Losses) -> None:
     config = optional_object(request.raw.get("output_config"), "output_config")
     request.thinking.effort = optional_text(config.get("effort"), "output_config.effort")
     note_unknown(config, frozenset(("effort", "format")), "output_config", losses)
-    for holder, path in ((config.get("format"), "output_config.format"), (request.raw.get("output_format"), "output_format")):
+    for holder, path in (
+        (config.get("format"), "output_config.format"),
+        (request.raw.get("output_format"), "output_format"),
+    ):
         wanted = optional_object(holder, path)
         if wanted:
             if wanted.get("type") != "json_schema":
@@ -383,5 +402,3 @@ def _output_settings(request: Request, losses: Losses) -> None:
             schema = an_object(wanted.get("schema"), f"{path}.schema")
             request.output = OutputFormat(path, schema, optional_text(schema.get("title"), f"{path}.schema.title"))
             return
-
-

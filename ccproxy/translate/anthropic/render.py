@@ -20,7 +20,15 @@ WEB_SEARCH = "web_search_20250305"
 TOOL_SEARCH = "tool_search_tool_bm25_20251119"
 _MAX_BREAKPOINTS = 4
 _MIN_BUDGET = 1024
-_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 32_768, "ultra": 32_768}
+_BUDGETS = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16_384,
+    "xhigh": 32_768,
+    "max": 32_768,
+    "ultra": 32_768,
+}
 
 
 def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple[Json, Names]:
@@ -33,7 +41,7 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
     if conversation.system:
         body["system"] = conversation.system
     body["messages"] = conversation.messages
-    choice = _tool_choice(request, tools, names, losses)
+    choice = _tool_choice(request, tools, names)
     if tools:
         body["tools"] = [block for _, block in tools]
         if choice is not None:
@@ -44,7 +52,11 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
     _thinking(request, profile, body, losses)
     _output(request, body, losses)
     _settings(request, profile, body, losses)
-    _caching(request, profile, body, conversation, tools, losses)
+    marked = [block for _, block in tools if "cache_control" in block] + conversation.breakpoints
+    if marked:
+        _limit_breakpoints(marked, losses)
+    elif profile.auto_cache_control:  # OpenAI's clients are used to automatic caching
+        body["cache_control"] = {"type": "ephemeral"}
     if request.stream:
         body["stream"] = True
     return body, names
@@ -141,7 +153,7 @@ def _allowed(request: Request, tools: list[tuple[Tool, Json]], names: Names, los
     return [(tool, block) for tool, block in tools if block["name"] in wanted or tool.name in wanted]
 
 
-def _tool_choice(request: Request, tools: list[tuple[Tool, Json]], names: Names, losses: Losses) -> Json | None:
+def _tool_choice(request: Request, tools: list[tuple[Tool, Json]], names: Names) -> Json | None:
     choice = request.tool_choice
     block: Json | None = None
     if choice is not None:
@@ -231,7 +243,10 @@ def _manual(request: Request, budget: int, body: Json, losses: Losses) -> None:
     """A budget below `max_tokens`, with room for an answer."""
     limit: int = body["max_tokens"]
     if limit <= _MIN_BUDGET:
-        losses.add(request.thinking.path, f"thinking needs more than {_MIN_BUDGET} tokens and {request.max_tokens_path} allows {limit}")
+        losses.add(
+            request.thinking.path,
+            f"thinking needs more than {_MIN_BUDGET} tokens and {request.max_tokens_path} allows {limit}",
+        )
         return
     body["thinking"] = {"type": "enabled", "budget_tokens": max(_MIN_BUDGET, min(budget, limit - _MIN_BUDGET))}
 
@@ -239,7 +254,10 @@ def _manual(request: Request, budget: int, body: Json, losses: Losses) -> None:
 def _check_manual(request: Request, body: Json, losses: Losses) -> None:
     """What manual thinking does not go together with: a forced tool, or a tool loop whose thinking is lost."""
     if body.get("tool_choice", {}).get("type") in ("any", "tool"):
-        losses.add(request.thinking.path, "thinking with a budget does not go with a forced tool choice: switched off for this request")
+        losses.add(
+            request.thinking.path,
+            "thinking with a budget does not go with a forced tool choice: switched off for this request",
+        )
         del body["thinking"]
         return
     messages: list[Json] = body["messages"]
@@ -285,7 +303,12 @@ def _settings(request: Request, profile: AnthropicProfile, body: Json, losses: L
         case "priority" | "fast" | "ultrafast" if profile.fast:
             body["speed"] = "fast"
         case tier:
-            losses.add("service_tier", f"{tier}: faster answers cost more and are switched on in the configuration" if tier != "flex" else "no such tier")
+            losses.add(
+                "service_tier",
+                f"{tier}: faster answers cost more and are switched on in the configuration"
+                if tier != "flex"
+                else "no such tier",
+            )
 
 
 def _sampling(request: Request, profile: AnthropicProfile, body: Json, losses: Losses) -> None:
@@ -308,14 +331,9 @@ def _sampling(request: Request, profile: AnthropicProfile, body: Json, losses: L
             body[field] = value
 
 
-def _caching(
-    request: Request, profile: AnthropicProfile, body: Json, conversation: Conversation, tools: list[tuple[Tool, Json]], losses: Losses
-) -> None:
-    """The client's breakpoints, at most four; without any, the automatic one that OpenAI's clients are used to."""
-    marked = [block for _, block in tools if "cache_control" in block] + conversation.breakpoints
+def _limit_breakpoints(marked: list[Json], losses: Losses) -> None:
+    """Anthropic takes four cache breakpoints: the last ones, which cover the most, are kept."""
     for block in marked[: max(0, len(marked) - _MAX_BREAKPOINTS)]:
         del block["cache_control"]
     if len(marked) > _MAX_BREAKPOINTS:
         losses.add("cache_control", f"at most {_MAX_BREAKPOINTS} cache breakpoints: the last ones are kept")
-    if not marked and profile.auto_cache_control and request.fmt is not Format.ANTHROPIC:
-        body["cache_control"] = {"type": "ephemeral"}

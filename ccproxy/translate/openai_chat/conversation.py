@@ -123,6 +123,8 @@ class Conversation:
         if document.url:
             raise bad(document.path, "Chat takes no addresses of files: send the data", "unsupported_content")
         if document.text is None and document.content is None:
+            if document.context:
+                content.append({"type": "text", "text": prose.document_head(document)})
             data = f"data:{document.media_type};base64,{document.data}"
             content.append({"type": "file", "file": {"filename": document.title or "document.pdf", "file_data": data}})
             return
@@ -182,9 +184,8 @@ class Conversation:
         if call.variety == "custom" and self._custom_tools:
             return {"id": identity, "type": "custom", "custom": {"name": name, "input": written or ""}}
         if call.variety == "custom":
-            arguments = dump({"input": written or ""})
-        else:
-            arguments = dump(call.input) if written is None else written or "{}"
+            written = dump({"input": written or ""})
+        arguments = dump(call.input) if written is None else written or "{}"
         return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
 
     # --- notes ---

@@ -58,12 +58,14 @@ class Decoder:
         self._flow: _Open | None = None  # the open text, refusal or reasoning: one at a time
         self._calls: dict[int, _Open] = {}  # by the call's index
         self._details: list[Json] = []  # reasoning_details of the open reasoning
+        self._early: list[Json] = []  # annotations that came before their text
         self._message: Json = {"role": "assistant", "content": None}
         self._started = False
         self._ended = False
         self._reason: str | None = None
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
+        del name  # chunks have none
         if self._ended:
             return []
         if event.get("error"):
@@ -165,6 +167,10 @@ class Decoder:
             events.append(PartStart(flow.index, flow.part))
         flow.chunks.append(text)
         events.append(Delta(flow.index, text))
+        if self._early and kind == "text":
+            early, self._early = self._early, []
+            for annotation in early:
+                events += self._cite(annotation)
         return events
 
     def _begin(self, part: Part) -> _Open:
@@ -194,6 +200,7 @@ class Decoder:
     def _cite(self, annotation: Json) -> list[Event]:
         flow = self._flow
         if flow is None or flow.part.kind != "text":
+            self._early.append(annotation)
             return []
         inner = annotation.get("url_citation") or annotation
         start, end = inner.get("start_index"), inner.get("end_index")

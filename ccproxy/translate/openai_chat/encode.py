@@ -149,7 +149,9 @@ class Encoder:
         out.append(utf8(f"{self._prefix}{{}}{closing}"))
         usage = accounting.to_chat(self._usage)
         if self._context.include_usage:
-            out.append(frame("", dump_bytes({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage})))
+            out.append(
+                frame("", dump_bytes({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage}))
+            )
         out.append(b"data: [DONE]\n\n")
         self._completion = {
             **self._head,
@@ -312,10 +314,10 @@ class Encoder:
             return b""
         out = b""
         if opened.entry is None:
-            out = self._chunk(dump({"reasoning_details": [self._detail(opened, {"type": "reasoning.text", "text": ""})]}))
-        assert opened.entry is not None  # noqa: S101 — made by `_detail`
+            out = self._chunk(
+                dump({"reasoning_details": [self._detail(opened, {"type": "reasoning.text", "text": ""})]})
+            )
+        assert opened.entry is not None
         opened.entry["signature"] = part.encrypted
         signed = {"type": "reasoning.text", "signature": part.encrypted, "index": opened.place}
         return out + self._chunk(dump({"reasoning_details": [signed]}))
-
-

@@ -41,7 +41,8 @@ from ccproxy.translate.reading import (
 
 Json = dict[str, Any]
 
-_PLAIN = frozenset(("role", "content"))
+_PLAIN = frozenset(("role", "content", "name"))
+_NO_NAMES = "speakers have no names there"
 _ASSISTANT = frozenset(
     (
         "role",
@@ -54,6 +55,8 @@ _ASSISTANT = frozenset(
         "reasoning",
         "thinking_blocks",
         "audio",
+        "annotations",
+        "name",
     )
 )
 _TOOL = frozenset(("role", "content", "tool_call_id", "name"))
@@ -83,14 +86,20 @@ def parse(body: Json, losses: Losses) -> Request:
 
 def _system(message: Json, path: str, losses: Losses) -> Turn:
     if len(message) > 2:
-        note_unknown(message, _PLAIN, path, losses)
+        _note_plain(message, path, losses)
     return Turn("system", _content(message.get("content"), f"{path}.content", losses), path)
 
 
 def _user(message: Json, path: str, losses: Losses) -> Turn:
     if len(message) > 2:
-        note_unknown(message, _PLAIN, path, losses)
+        _note_plain(message, path, losses)
     return Turn("user", _content(message.get("content"), f"{path}.content", losses), path)
+
+
+def _note_plain(message: Json, path: str, losses: Losses) -> None:
+    note_unknown(message, _PLAIN, path, losses)
+    if message.get("name") is not None:
+        losses.add(f"{path}.name", _NO_NAMES)
 
 
 def _assistant(message: Json, path: str, losses: Losses) -> Turn:
@@ -108,11 +117,15 @@ def _assistant(message: Json, path: str, losses: Losses) -> Turn:
         if legacy:
             parts.append(_legacy_call(legacy, f"{path}.function_call"))
         if message.get("audio") is not None:
-            raise bad(f"{path}.audio", "audio of an earlier answer cannot be told to this upstream", "unsupported_content")
-        parts = parse_reasoning(message, path, parts, losses)
+            raise bad(
+                f"{path}.audio", "audio of an earlier answer cannot be told to this upstream", "unsupported_content"
+            )
+        parts = parse_reasoning(message, path, parts)
         if message.get("annotations"):
             losses.add(f"{path}.annotations", "citations of an earlier answer")
-        note_unknown(message, _ASSISTANT | {"annotations"}, path, losses)
+        if message.get("name") is not None:
+            losses.add(f"{path}.name", _NO_NAMES)
+        note_unknown(message, _ASSISTANT, path, losses)
     return Turn("assistant", parts, path)
 
 
@@ -133,7 +146,11 @@ def _result(message: Json, path: str, losses: Losses) -> str | list[Content]:
         return ""
     if isinstance(content, str):
         return content
-    return [part for part in _content(content, f"{path}.content", losses) if isinstance(part, Text | Image | Document | Opaque)]
+    return [
+        part
+        for part in _content(content, f"{path}.content", losses)
+        if isinstance(part, Text | Image | Document | Opaque)
+    ]
 
 
 _MESSAGES: dict[str, Callable[[Json, str, Losses], Turn]] = {
@@ -214,7 +231,10 @@ def _image_part(part: Json, path: str, losses: Losses) -> Image:
     note_unknown(part, _IMAGE_PART, path, losses)
     given = an_object(part.get("image_url"), f"{path}.image_url")
     image = attachments.image(text(given.get("url"), f"{path}.image_url.url"), path)
-    image.detail, image.detail_path = optional_text(given.get("detail"), f"{path}.image_url.detail"), f"{path}.image_url.detail"
+    image.detail, image.detail_path = (
+        optional_text(given.get("detail"), f"{path}.image_url.detail"),
+        f"{path}.image_url.detail",
+    )
     image.cache = _cache(part, path)
     return image
 
@@ -223,7 +243,11 @@ def _file_part(part: Json, path: str, losses: Losses) -> Document | Image:
     note_unknown(part, _FILE_PART, path, losses)
     given = an_object(part.get("file"), f"{path}.file")
     if given.get("file_id") is not None and given.get("file_data") is None:
-        raise bad(f"{path}.file.file_id", "a file id is known to the provider that stores the file only: send the data", "unsupported_content")
+        raise bad(
+            f"{path}.file.file_id",
+            "a file id is known to the provider that stores the file only: send the data",
+            "unsupported_content",
+        )
     name = optional_text(given.get("filename"), f"{path}.file.filename")
     found = attachments.file(text(given.get("file_data"), f"{path}.file.file_data"), name, path)
     found.cache = _cache(part, path)
@@ -275,7 +299,9 @@ def _function_tool(function: Json, path: str, losses: Losses, cache: Json | None
 
 def _function_type(tool: Json, path: str, losses: Losses) -> Tool:
     note_unknown(tool, frozenset(("type", "function", "cache_control")), path, losses)
-    return _function_tool(an_object(tool.get("function"), f"{path}.function"), f"{path}.function", losses, _cache(tool, path))
+    return _function_tool(
+        an_object(tool.get("function"), f"{path}.function"), f"{path}.function", losses, _cache(tool, path)
+    )
 
 
 def _custom_type(tool: Json, path: str, losses: Losses) -> Tool:
@@ -287,7 +313,9 @@ def _custom_type(tool: Json, path: str, losses: Losses) -> Tool:
     if grammar.get("type") == "grammar" and isinstance(inner, dict):  # Chat nests it, Responses does not
         grammar = {"type": "grammar", **inner}
     description = optional_text(custom.get("description"), f"{path}.description")
-    return Tool("custom", text(custom.get("name"), f"{path}.name"), path, description, variety="custom", grammar=grammar or None)
+    return Tool(
+        "custom", text(custom.get("name"), f"{path}.name"), path, description, variety="custom", grammar=grammar or None
+    )
 
 
 _TOOLS: dict[str, Callable[[Json, str, Losses], Tool]] = {"function": _function_type, "custom": _custom_type}
@@ -298,7 +326,10 @@ def _web_search(options: Json, losses: Losses) -> Tool:
     found: Json = {}
     location = optional_object(options.get("user_location"), f"{path}.user_location")
     if location:
-        found["user_location"] = {"type": "approximate", **optional_object(location.get("approximate"), f"{path}.user_location.approximate")}
+        found["user_location"] = {
+            "type": "approximate",
+            **optional_object(location.get("approximate"), f"{path}.user_location.approximate"),
+        }
     if options.get("search_context_size") is not None:
         found["search_context_size"] = options["search_context_size"]
     note_unknown(options, frozenset(("user_location", "search_context_size")), path, losses)
@@ -366,7 +397,9 @@ def _settings(request: Request, losses: Losses) -> None:
     request.include_usage = bool(options.get("include_usage"))
     note_unknown(options, frozenset(("include_usage", "include_obfuscation")), "stream_options", losses)
     request.verbosity = optional_text(body.get("verbosity"), "verbosity")
-    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
+    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(
+        body.get("user"), "user"
+    )
     request.service_tier = optional_text(body.get("service_tier"), "service_tier")
     request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
     request.output = _output(optional_object(body.get("response_format"), "response_format"))

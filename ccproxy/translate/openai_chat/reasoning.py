@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ccproxy.translate.formats import Format
-from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import Reasoning, RequestPart
 from ccproxy.translate.reading import an_object, optional_list, optional_text
 
@@ -17,7 +16,12 @@ Json = dict[str, Any]
 CLAUDE = "anthropic-claude-v1"
 OPENAI = "openai-responses-v1"
 
-FORMAT_NAMES: dict[Format | None, str] = {Format.ANTHROPIC: CLAUDE, Format.OPENAI_RESPONSES: OPENAI, Format.OPENAI_CHAT: "unknown", None: "unknown"}
+FORMAT_NAMES: dict[Format | None, str] = {
+    Format.ANTHROPIC: CLAUDE,
+    Format.OPENAI_RESPONSES: OPENAI,
+    Format.OPENAI_CHAT: "unknown",
+    None: "unknown",
+}
 
 
 class _Placed(NamedTuple):
@@ -25,7 +29,7 @@ class _Placed(NamedTuple):
     part: Reasoning
 
 
-def parse_reasoning(message: Json, path: str, parts: list[RequestPart], losses: Losses) -> list[RequestPart]:
+def parse_reasoning(message: Json, path: str, parts: list[RequestPart]) -> list[RequestPart]:
     """The parts of an assistant message with its reasoning at the place where it stood."""
     placed = _details(message, path)
     if not placed:
@@ -67,9 +71,15 @@ def _entry(entry: Json, path: str, summary: list[str]) -> Reasoning:
             signature = optional_text(entry.get("signature"), f"{path}.signature")
             if not signature:
                 return Reasoning(path, None, None, visible)
-            return Reasoning(path, Format.ANTHROPIC, {"type": "thinking", "thinking": visible, "signature": signature}, visible)
+            return Reasoning(
+                path, Format.ANTHROPIC, {"type": "thinking", "thinking": visible, "signature": signature}, visible
+            )
         case (f, "reasoning.encrypted") if f == CLAUDE:
-            return Reasoning(path, Format.ANTHROPIC, {"type": "redacted_thinking", "data": optional_text(entry.get("data"), f"{path}.data")})
+            return Reasoning(
+                path,
+                Format.ANTHROPIC,
+                {"type": "redacted_thinking", "data": optional_text(entry.get("data"), f"{path}.data")},
+            )
         case (f, "reasoning.encrypted") if f == OPENAI:
             item: Json = {"type": "reasoning", "summary": [{"type": "summary_text", "text": part} for part in summary]}
             identity = optional_text(entry.get("id"), f"{path}.id")
@@ -89,7 +99,12 @@ def _blocks(message: Json, path: str) -> list[_Placed]:
         an_object(block, where)
         visible = block.get("thinking")
         signed = isinstance(block.get("signature"), str) or isinstance(block.get("data"), str)
-        part = Reasoning(where, Format.ANTHROPIC if signed else None, block if signed else None, visible if isinstance(visible, str) else "")
+        part = Reasoning(
+            where,
+            Format.ANTHROPIC if signed else None,
+            block if signed else None,
+            visible if isinstance(visible, str) else "",
+        )
         placed.append(_Placed(i, part))
     return placed
 

@@ -84,7 +84,9 @@ def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
     block = _plain(name, prose.described(tool), tool.schema or schema.EMPTY_OBJECT)
     if tool.strict:
         if request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(tool.schema):
-            losses.add(f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed")
+            losses.add(
+                f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed"
+            )
         else:
             block["function"]["strict"] = True
     return block
@@ -108,7 +110,9 @@ def _web_search(tool: Tool, losses: Losses) -> Json:
     for key, value in tool.options.items():
         match key:
             case "user_location":
-                place = {name: part for name, part in value.items() if name != "type"} if isinstance(value, dict) else {}
+                place = (
+                    {name: part for name, part in value.items() if name != "type"} if isinstance(value, dict) else {}
+                )
                 options[key] = {"type": "approximate", "approximate": place}
             case "search_context_size":
                 options[key] = value

@@ -34,7 +34,9 @@ _CACHING = "OpenAI caches prompts by itself"
 class Conversation:
     """Builds `input`."""
 
-    def __init__(self, names: Names, losses: Losses, target: Target, *, lite: bool, phases: bool, namespace: str = "") -> None:
+    def __init__(
+        self, names: Names, losses: Losses, target: Target, *, lite: bool, phases: bool, namespace: str = ""
+    ) -> None:
         self.items: list[Json] = []
         self._names = names
         self._losses = losses
@@ -43,7 +45,8 @@ class Conversation:
         self._phases = phases
         self._namespace = namespace
         self._messages = 0
-        self._reasoning: list[tuple[str, list[Json]]] = []  # waits for the item that it belongs to
+        self._reasoning: list[tuple[str, Json]] = []  # waits for the item that it belongs to
+        self._custom: set[str] = set()  # ids of calls that were free text: their results have a type of their own
 
     def add(self, turns: list[Turn]) -> None:
         """Write turns."""
@@ -85,7 +88,7 @@ class Conversation:
             if result.is_error:
                 prose.mark_error(parts, "input_text")
             output = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "input_text" else parts or ""
-        kind = "custom_tool_call_output" if result.variety == "custom" else "function_call_output"
+        kind = "custom_tool_call_output" if result.id in self._custom else "function_call_output"
         self.items.append({"type": kind, "call_id": fit(result.id, CALL_ID_LIMIT), "output": output})
 
     def _content(self, parts: list[Any]) -> list[Json]:
@@ -120,9 +123,12 @@ class Conversation:
 
     def _document(self, document: Document, content: list[Json]) -> None:
         self._note_cache(document)
+        plain = document.text is not None or document.content is not None
+        if not plain and (document.context or (document.url and document.title)):
+            content.append({"type": "input_text", "text": prose.document_head(document)})
         if document.url:
             content.append({"type": "input_file", "file_url": document.url})
-        elif document.text is None and document.content is None:
+        elif not plain:
             data = f"data:{document.media_type};base64,{document.data}"
             content.append({"type": "input_file", "filename": document.title or "document.pdf", "file_data": data})
         else:
@@ -147,11 +153,12 @@ class Conversation:
                     self._append(self._call(part))
                 case Reasoning():
                     if part.fmt is Format.OPENAI_RESPONSES and part.raw is not None:
-                        self._reasoning.append((part.path, [part.raw]))
+                        self._reasoning.append((part.path, part.raw))
                     else:
                         self._losses.add(part.path, _NOT_MINTED_HERE)
                 case Verbatim():
                     self.items.extend(part.raw)
+                    self._custom.update(item["call_id"] for item in part.raw if item.get("type") == "custom_tool_call")
                 case Opaque():
                     shown = self._foreign(part)
                     if shown:
@@ -165,15 +172,20 @@ class Conversation:
 
     def _message(self, content: list[Json], phase: str) -> None:
         if content:
-            item: Json = {"type": "message", "id": f"msg_{self._messages}", "role": "assistant", "status": "completed", "content": content}
+            item: Json = {
+                "type": "message",
+                "id": f"msg_{self._messages}",
+                "role": "assistant",
+                "status": "completed",
+                "content": content,
+            }
             if self._phases:
                 item["phase"] = phase
             self._messages += 1
             self._append(item)
 
     def _append(self, item: Json) -> None:
-        for _, items in self._reasoning:
-            self.items.extend(items)
+        self.items.extend(raw for _, raw in self._reasoning)
         self._reasoning = []
         self.items.append(item)
 
@@ -182,10 +194,21 @@ class Conversation:
         item: Json
         name = self._names.upstream(call.name, call.namespace)
         if call.variety == "custom":
-            item = {"type": "custom_tool_call", "call_id": fit(call.id, CALL_ID_LIMIT), "name": name, "input": call.arguments or ""}
+            self._custom.add(call.id)
+            item = {
+                "type": "custom_tool_call",
+                "call_id": fit(call.id, CALL_ID_LIMIT),
+                "name": name,
+                "input": call.arguments or "",
+            }
         else:
             arguments = dump(call.input) if call.arguments is None else call.arguments or "{}"
-            item = {"type": "function_call", "call_id": fit(call.id, CALL_ID_LIMIT), "name": name, "arguments": arguments}
+            item = {
+                "type": "function_call",
+                "call_id": fit(call.id, CALL_ID_LIMIT),
+                "name": name,
+                "arguments": arguments,
+            }
         if self._namespace:
             item["namespace"] = self._namespace
         return item

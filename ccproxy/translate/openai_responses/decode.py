@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ccproxy.errors import ExchangeError, UpstreamBroken
 from ccproxy.translate import usage as accounting
@@ -65,7 +65,7 @@ class Decoder:
             return self._text(event, event["delta"])
         if self._ended:
             return []
-        reader = _READERS.get(kind)
+        reader = self._readers.get(kind)
         return reader(self, event) if reader is not None else []
 
     def done(self) -> list[Event]:
@@ -125,7 +125,10 @@ class Decoder:
     def _end(self, response: Json, kind: object) -> list[Event]:
         status = response.get("status")
         if kind == "response.failed" or status in ("failed", "cancelled"):
-            error = response.get("error") or {"code": "server_error", "message": f"The response was {status or 'failed'}"}
+            error = response.get("error") or {
+                "code": "server_error",
+                "message": f"The response was {status or 'failed'}",
+            }
             return self._fail(read_error({"error": error}, 0))
         self._ended = True
         if kind == "response.incomplete" or status == "incomplete":
@@ -302,6 +305,29 @@ class Decoder:
         events += self._catch_up(key, _text_of(item))
         return events + self._close(key, item)
 
+    _readers: ClassVar[dict[object, Callable[[Decoder, Json], list[Event]]]] = {
+        "response.created": _created,
+        "response.queued": _created,
+        "response.in_progress": _created,
+        "response.completed": _terminal,
+        "response.incomplete": _terminal,
+        "response.failed": _terminal,
+        "response.cancelled": _terminal,
+        "error": _failed_event,
+        "response.output_item.added": _item_added,
+        "response.output_item.done": _item_done,
+        "response.content_part.added": _content_added,
+        "response.content_part.done": _content_done,
+        "response.refusal.delta": _refusal,
+        "response.output_text.annotation.added": _annotation,
+        "response.function_call_arguments.delta": _arguments,
+        "response.function_call_arguments.done": _arguments_done,
+        "response.custom_tool_call_input.delta": _arguments,
+        "response.custom_tool_call_input.done": _arguments_done,
+        "response.reasoning_summary_text.delta": _thought,
+        "response.reasoning_text.delta": _thought,
+    }
+
 
 def _part_of(item: Json) -> Part | None:
     """What is known of a part from its item; None for messages, whose parts are their contents."""
@@ -323,7 +349,12 @@ def _part_of(item: Json) -> Part | None:
             return Part("server_tool", id=str(item.get("id") or ""), name="web_search")
         case str() if _runs_here(item):
             variety = VARIETY_OF_ITEM[kind]
-            return Part("tool_call", id=str(item.get("call_id") or item.get("id") or ""), name=CLIENT_TOOLS[variety].name, variety=variety)
+            return Part(
+                "tool_call",
+                id=str(item.get("call_id") or item.get("id") or ""),
+                name=CLIENT_TOOLS[variety].name,
+                variety=variety,
+            )
         case _:
             return Part("opaque", id=str(item.get("id") or ""), name=str(kind))
 
@@ -357,27 +388,3 @@ def _text_of(item: Json) -> str | None:
             return given if isinstance(given, str) else dump(given or {})
         case _:
             return None
-
-
-_READERS: dict[object, Callable[[Decoder, Json], list[Event]]] = {
-    "response.created": Decoder._created,
-    "response.queued": Decoder._created,
-    "response.in_progress": Decoder._created,
-    "response.completed": Decoder._terminal,
-    "response.incomplete": Decoder._terminal,
-    "response.failed": Decoder._terminal,
-    "response.cancelled": Decoder._terminal,
-    "error": Decoder._failed_event,
-    "response.output_item.added": Decoder._item_added,
-    "response.output_item.done": Decoder._item_done,
-    "response.content_part.added": Decoder._content_added,
-    "response.content_part.done": Decoder._content_done,
-    "response.refusal.delta": Decoder._refusal,
-    "response.output_text.annotation.added": Decoder._annotation,
-    "response.function_call_arguments.delta": Decoder._arguments,
-    "response.function_call_arguments.done": Decoder._arguments_done,
-    "response.custom_tool_call_input.delta": Decoder._arguments,
-    "response.custom_tool_call_input.done": Decoder._arguments_done,
-    "response.reasoning_summary_text.delta": Decoder._thought,
-    "response.reasoning_text.delta": Decoder._thought,
-}

@@ -36,7 +36,12 @@ from ccproxy.translate.sse import PING_COMMENT, frame
 
 Json = dict[str, Any]
 
-_INCOMPLETE = {"length": "max_output_tokens", "context": "max_output_tokens", "pause": "max_output_tokens", "refusal": "content_filter"}
+_INCOMPLETE = {
+    "length": "max_output_tokens",
+    "context": "max_output_tokens",
+    "pause": "max_output_tokens",
+    "refusal": "content_filter",
+}
 _SOURCES = "web_search_call.action.sources"
 
 
@@ -74,7 +79,9 @@ class Encoder:
         self._context = context
         self._open: dict[int, _Open] = {}
         self._output: list[Json] = []  # the items, by output index
-        self._message: _Message | None = None  # the message item that takes the next text: not closed before something else begins
+        self._message: _Message | None = (
+            None  # the message item that takes the next text: not closed before something else begins
+        )
         self._searches: dict[str, int] = {}  # output index of a web search that waits for its result
         self._sequence = 0
         self._usage = Usage()
@@ -134,12 +141,15 @@ class Encoder:
         for index in list(self._open):
             opened = self._open.pop(index)
             out.append(self._part_end(opened, opened.part))
-        if event.reason == "refusal" and event.explanation and not any(item["type"] == "message" for item in self._output):
+        if (
+            event.reason == "refusal"
+            and event.explanation
+            and not any(item["type"] == "message" for item in self._output)
+        ):
             out.append(self._refusal(event.explanation))
         reason = _INCOMPLETE.get(event.reason)
         out.append(self._close_message("incomplete" if reason else "completed"))
-        for place in self._searches.values():
-            out.append(self._search_done(place, None))
+        out.extend(self._search_done(place, None) for place in self._searches.values())
         if event.reason in ("pause", "other"):
             self._context.losses.add("stop_reason", f"no such reason: {event.raw or event.reason}")
         status = "incomplete" if reason else "completed"
@@ -157,7 +167,12 @@ class Encoder:
     def fail(self, error: ExchangeError) -> bytes:
         """The end of a stream that failed."""
         out = b"" if self._started else self._start(Start())
-        self._response = {**self._response, "status": "failed", "error": errors.response_error(error), "output": self._finished()}
+        self._response = {
+            **self._response,
+            "status": "failed",
+            "error": errors.response_error(error),
+            "output": self._finished(),
+        }
         return out + self._event("response.failed", {"response": self._response})
 
     def _finished(self) -> list[Json]:
@@ -182,8 +197,8 @@ class Encoder:
     def _part_start(self, event: PartStart) -> bytes:
         part = event.part
         match part.kind:
-            case "text" | "refusal":
-                opened, out = self._text_start(part)
+            case "text" | "refusal":  # it is not known yet whether it holds anything
+                opened, out = _Open(part, -1, {}), b""
             case "reasoning":
                 out = self._close_message("completed")
                 item = {"id": self._id("rs"), "type": "reasoning", "summary": []}
@@ -196,31 +211,43 @@ class Encoder:
         self._open[event.index] = opened
         return out
 
-    def _text_start(self, part: Part) -> tuple[_Open, bytes]:
-        out = b""
+    def _text_start(self, opened: _Open) -> bytes:
+        part, out = opened.part, b""
         holder = self._message
         if holder is None:
-            item: Json = {"id": self._id("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
+            item: Json = {
+                "id": self._id("msg"),
+                "type": "message",
+                "status": "in_progress",
+                "role": "assistant",
+                "content": [],
+            }
             place, out = self._add(item, {**item})
             holder = _Message(place, item)
             self._message = holder
         holder.open_parts += 1
-        opened = _Open(part, holder.output_index, holder.item)
-        opened.message = holder
+        opened.output_index, opened.item, opened.message = holder.output_index, holder.item, holder
         opened.content_index = len(holder.item["content"])
-        place_fields = {"item_id": holder.item["id"], "output_index": opened.output_index, "content_index": opened.content_index}
+        place_fields = {
+            "item_id": holder.item["id"],
+            "output_index": opened.output_index,
+            "content_index": opened.content_index,
+        }
         content = _content(part.kind, "")
         holder.item["content"] = [*holder.item["content"], content]
         kind = "output_text" if part.kind == "text" else "refusal"
         head = dump({"type": f"response.{kind}.delta", **place_fields})[:-1]
         opened.delta_start = f'event: response.{kind}.delta\ndata: {head},"delta":'
-        return opened, out + self._event("response.content_part.added", {**place_fields, "part": content})
+        return out + self._event("response.content_part.added", {**place_fields, "part": content})
 
     def _call_start(self, part: Part) -> tuple[_Open, bytes]:
         out = self._close_message("completed")
         tool = self._context.names.client(part.name, part.namespace)
         variety = tool.variety if part.variety == "function" else part.variety
-        if variety not in ("function", "custom"):  # an item type of its own, which has no deltas: written when it is whole
+        if variety not in (
+            "function",
+            "custom",
+        ):  # an item type of its own, which has no deltas: written when it is whole
             return _Open(part, -1, {}), out
         if variety == "custom":
             item: Json = {"id": self._id("ctc"), "type": "custom_tool_call", "status": "in_progress"}
@@ -244,11 +271,16 @@ class Encoder:
             text = opened.unwrapper.feed(text)
             if not text:
                 return b""
+        kind = opened.part.kind
+        start = b""
         if not opened.delta_start:
-            if opened.part.kind != "reasoning":
+            if kind in ("text", "refusal"):
+                start = self._text_start(opened)
+            elif kind == "reasoning":
+                start = self._summary_start(opened)
+            else:
                 return b""
-            return self._summary_start(opened) + self._more(opened, text, "")
-        return self._more(opened, text, ',"logprobs":[]' if opened.part.kind == "text" else "")
+        return start + self._more(opened, text, ',"logprobs":[]' if kind == "text" else "")
 
     def _more(self, opened: _Open, text: str, extra: str) -> bytes:
         sequence = self._sequence
@@ -276,8 +308,14 @@ class Encoder:
                 return self._other_end(part)
 
     def _text_end(self, opened: _Open, part: Part) -> bytes:
+        if opened.message is None:
+            return b""
         out = []
-        place = {"item_id": opened.item["id"], "output_index": opened.output_index, "content_index": opened.content_index}
+        place = {
+            "item_id": opened.item["id"],
+            "output_index": opened.output_index,
+            "content_index": opened.content_index,
+        }
         content = _content(part.kind, part.text)
         for annotation in part.annotations:
             shown = self._annotation(annotation, part.text)
@@ -303,7 +341,13 @@ class Encoder:
             self._context.losses.add("content.citations", "a citation without an address")
             return None
         start, end = (annotation.start, annotation.end) if annotation.start >= 0 else (0, len(text))
-        return {"type": "url_citation", "url": annotation.url, "title": annotation.title, "start_index": start, "end_index": end}
+        return {
+            "type": "url_citation",
+            "url": annotation.url,
+            "title": annotation.title,
+            "start_index": start,
+            "end_index": end,
+        }
 
     def _close_message(self, status: str) -> bytes:
         """Something else begins, or nothing more comes: the message is whole."""
@@ -318,8 +362,8 @@ class Encoder:
     def _refusal(self, text: str) -> bytes:
         """Anthropic says why it refuses beside the content; here it is content."""
         part = Part("refusal", text)
-        opened, out = self._text_start(part)
-        return out + self._more(opened, text, "") + self._text_end(opened, part)
+        opened = _Open(part, -1, {})
+        return self._delta(opened, text) + self._text_end(opened, part)
 
     def _reasoning_end(self, opened: _Open, part: Part) -> bytes:
         out = b""
@@ -344,7 +388,9 @@ class Encoder:
         if item["type"] == "function_call":
             out = b"" if part.text else self._more(opened, "{}", "")
             item["arguments"] = part.text or "{}"
-            out += self._event("response.function_call_arguments.done", {**place, "arguments": item["arguments"], "name": item["name"]})
+            out += self._event(
+                "response.function_call_arguments.done", {**place, "arguments": item["arguments"], "name": item["name"]}
+            )
             return out + self._done(opened.output_index, item)
         item["input"], out = part.text, b""
         if opened.unwrapper is not None:
@@ -358,7 +404,12 @@ class Encoder:
         """A call that has an item type of its own."""
         tool = self._context.names.client(part.name, part.namespace)
         variety = tool.variety if part.variety == "function" else part.variety
-        item = {"id": self._id("call"), "call_id": part.id, "status": "completed", **call_item(variety, unwrap_object(part.text))}
+        item = {
+            "id": self._id("call"),
+            "call_id": part.id,
+            "status": "completed",
+            **call_item(variety, unwrap_object(part.text)),
+        }
         place, out = self._add(item, {**item, "status": "in_progress"})
         return out + self._done(place, item)
 

@@ -15,7 +15,6 @@ from ccproxy.translate.neutral import (
     Opaque,
     Reasoning,
     Request,
-    RequestPart,
     Role,
     Text,
     ToolCall,
@@ -107,7 +106,9 @@ def _cache(part: Json, path: str) -> Json | None:
 
 def _text(part: Json, path: str, losses: Losses) -> Text:
     if len(part) > 2:
-        note_unknown(part, frozenset(("type", "text", "prompt_cache_breakpoint", "logprobs", "annotations")), path, losses)
+        note_unknown(
+            part, frozenset(("type", "text", "prompt_cache_breakpoint", "logprobs", "annotations")), path, losses
+        )
         if part.get("annotations"):
             losses.add(f"{path}.annotations", "citations of an earlier answer")
         return Text(text(part.get("text"), f"{path}.text"), path, _cache(part, path))
@@ -118,14 +119,18 @@ def _refusal(part: Json, path: str, _losses: Losses) -> Text:
     return Text(text(part.get("refusal"), f"{path}.refusal"), path)
 
 
-def _file_id(part: Json, path: str) -> Exception:
-    return bad(f"{path}.file_id", "a file id is known to the provider that stores the file only: send the data", "unsupported_content")
+def _file_id(path: str) -> Exception:
+    return bad(
+        f"{path}.file_id",
+        "a file id is known to the provider that stores the file only: send the data",
+        "unsupported_content",
+    )
 
 
 def _image(part: Json, path: str, losses: Losses) -> Image:
     note_unknown(part, frozenset(("type", "image_url", "file_id", "detail", "prompt_cache_breakpoint")), path, losses)
     if part.get("image_url") is None and part.get("file_id") is not None:
-        raise _file_id(part, path)
+        raise _file_id(path)
     image = attachments.image(text(part.get("image_url"), f"{path}.image_url"), path)
     image.detail, image.detail_path = optional_text(part.get("detail"), f"{path}.detail"), f"{path}.detail"
     image.cache = _cache(part, path)
@@ -144,7 +149,7 @@ def _file(part: Json, path: str, losses: Losses) -> Document | Image:
     elif part.get("file_url") is not None:
         found = Document(path, url=text(part["file_url"], f"{path}.file_url"), title=name)
     elif part.get("file_id") is not None:
-        raise _file_id(part, path)
+        raise _file_id(path)
     else:
         raise bad(path, "needs file_data or file_url")
     found.cache = _cache(part, path)
@@ -174,7 +179,10 @@ def _reasoning(item: Json, path: str, _losses: Losses, _request: Request) -> Tur
     sealed = optional_text(item.get("encrypted_content"), f"{path}.encrypted_content")
     visible = "\n\n".join(
         part["text"]
-        for part in (*optional_list(item.get("summary"), f"{path}.summary"), *optional_list(item.get("content"), f"{path}.content"))
+        for part in (
+            *optional_list(item.get("summary"), f"{path}.summary"),
+            *optional_list(item.get("content"), f"{path}.content"),
+        )
         if isinstance(part, dict) and isinstance(part.get("text"), str)
     )
     found = Reasoning(path, None, None, visible)
@@ -220,7 +228,9 @@ def _output(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
     content: str | list[Content]
     content = output if isinstance(output, str) else list(_parts(output, f"{path}.output", losses))
     variety: Variety = "custom" if item["type"] == "custom_tool_call_output" else "function"
-    return Turn("user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), content, variety=variety)], path)
+    return Turn(
+        "user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), content, variety=variety)], path
+    )
 
 
 def _client_call(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
@@ -247,7 +257,9 @@ def _client_output(item: Json, path: str, losses: Losses, _request: Request) -> 
     output = item.get("output")
     if kind == "apply_patch_call_output":
         words = [w for w in (item.get("status"), output) if isinstance(w, str) and w]
-        return Turn("user", [ToolResult(path, identity, "\n".join(words), item.get("status") == "failed", variety)], path)
+        return Turn(
+            "user", [ToolResult(path, identity, "\n".join(words), item.get("status") == "failed", variety)], path
+        )
     shown = output if isinstance(output, str) else jsontext.dump(a_list(output, f"{path}.output"))
     return Turn("user", [ToolResult(path, identity, shown, variety=variety)], path)
 
@@ -265,7 +277,9 @@ def _search_output(item: Json, path: str, losses: Losses, request: Request) -> T
     _offer(request, found)
     names = [f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in found]
     shown = "Found: " + ", ".join(names) if names else "Nothing found."
-    return Turn("user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), shown, variety="tool_search")], path)
+    return Turn(
+        "user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), shown, variety="tool_search")], path
+    )
 
 
 def _additional_tools(item: Json, path: str, losses: Losses, request: Request) -> None:

@@ -48,7 +48,9 @@ def _settings(request: Request, losses: Losses) -> None:
     request.temperature = optional_number(body.get("temperature"), "temperature")
     request.top_p = optional_number(body.get("top_p"), "top_p")
     request.stream = optional_bool(body.get("stream"), "stream") or False
-    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
+    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(
+        body.get("user"), "user"
+    )
     request.service_tier = optional_text(body.get("service_tier"), "service_tier")
     request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
     request.include = frozenset(texts(body.get("include"), "include"))

@@ -15,7 +15,6 @@ from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
 from ccproxy.translate.neutral import Request, Text, Tool, Turn
 from ccproxy.translate.openai_responses.conversation import Conversation
-from ccproxy.translate.policy import Target
 from ccproxy.translate.profiles import ResponsesProfile, clamp_effort, effort_of_budget
 from ccproxy.translate.reading import bad
 
@@ -81,9 +80,9 @@ def render(
     elif request.parallel is not None and tools:
         body["parallel_tool_calls"] = request.parallel
     _reasoning(request, profile, body, losses)
-    _text(request, profile, body, losses)
+    _text(request, body)
     _settings(request, profile, body, losses)
-    _include(request, tools, body)
+    _include(tools, body)
     body["store"] = False
     body["stream"] = True if profile.codex else request.stream
     headers = _session(request, profile, body, session_id)
@@ -182,7 +181,9 @@ def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
     if description:
         block["description"] = description
     block["parameters"] = parameters
-    block["strict"] = strict  # never left out: the backend's default is true, and optional properties would become required
+    block["strict"] = (
+        strict  # never left out: the backend's default is true, and optional properties would become required
+    )
     return block
 
 
@@ -260,7 +261,7 @@ def _reasoning(request: Request, profile: ResponsesProfile, body: Json, losses: 
         body["reasoning"] = found
 
 
-def _text(request: Request, profile: ResponsesProfile, body: Json, losses: Losses) -> None:
+def _text(request: Request, body: Json) -> None:
     found: Json = {}
     wanted = request.output
     if wanted is not None and wanted.schema is None:
@@ -302,7 +303,7 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
             body["service_tier"] = tier
 
 
-def _include(request: Request, tools: list[Json], body: Json) -> None:
+def _include(tools: list[Json], body: Json) -> None:
     include = ["reasoning.encrypted_content"]
     if any(tool["type"] == "web_search" for tool in tools):
         include.append("web_search_call.action.sources")

@@ -47,4 +47,9 @@ def _tool(tool: Json) -> Json:
     """A tool as the API shows it: nothing left out."""
     if tool.get("type") != "function":
         return tool
-    return {**tool, "parameters": tool.get("parameters"), "strict": tool.get("strict") is True, "description": tool.get("description")}
+    return {
+        **tool,
+        "parameters": tool.get("parameters"),
+        "strict": tool.get("strict") is True,
+        "description": tool.get("description"),
+    }

@@ -26,7 +26,9 @@ from ccproxy.translate.reading import (
 Json = dict[str, Any]
 
 _FUNCTION = frozenset(("type", "name", "description", "parameters", "strict", "defer_loading"))
-_WEB_SEARCH = frozenset(("type", "filters", "user_location", "search_context_size", "external_web_access", "search_content_types"))
+_WEB_SEARCH = frozenset(
+    ("type", "filters", "user_location", "search_context_size", "external_web_access", "search_content_types")
+)
 
 
 def parse_tools(value: object, path: str, losses: Losses) -> list[Tool]:
@@ -141,7 +143,10 @@ def parse_choice(given: object) -> ToolChoice | None:
         return ToolChoice("tool", [text(choice.get("name"), "tool_choice.name")])
     if kind == "allowed_tools":
         tools = a_list(choice.get("tools"), "tool_choice.tools")
-        names = [_chosen(an_object(tool, f"tool_choice.tools[{i}]"), f"tool_choice.tools[{i}]") for i, tool in enumerate(tools)]
+        names = [
+            _chosen(an_object(tool, f"tool_choice.tools[{i}]"), f"tool_choice.tools[{i}]")
+            for i, tool in enumerate(tools)
+        ]
         return ToolChoice("allowed", names, choice.get("mode") == "required")
     return ToolChoice("tool", [_chosen(choice, "tool_choice")])
 
