@@ -20,6 +20,7 @@ from ccproxy.addons.guard import Guard
 from ccproxy.addons.own import OwnEndpoints
 from ccproxy.addons.stream import Limits
 from ccproxy.addons.upstreams import Upstreams
+from ccproxy.providers.credentials import credential
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.routing import Router
 from ccproxy.settings import Settings
@@ -47,7 +48,14 @@ def addons(parts: Parts) -> list[Any]:
             origins=frozenset(origin.lower().rstrip("/") for origin in settings.server.allowed_origins),
         ),
         own=OwnEndpoints(
-            providers={p.name: {"prefix": p.prefix, "format": p.format.value} for p in parts.router.providers},
+            providers={
+                p.name: {
+                    "prefix": p.prefix,
+                    "format": p.format.value,
+                    "credential": credential(settings, p.name).state.value,
+                }
+                for p in parts.router.providers
+            },
             status={name: provider.status for name, provider in parts.locals.items()},
         ),
         limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ccproxy import __version__
-from ccproxy.cli import addon_path, config, demo, serve
+from ccproxy.cli import addon_path, config, demo, doctor, env, routes, run, serve
 
 app = typer.Typer(
     name="ccproxy",
@@ -17,6 +17,10 @@ app = typer.Typer(
 )
 app.command(name="serve", help=serve.serve.__doc__)(serve.serve)
 app.add_typer(config.app, name="config")
+app.command(name="routes")(routes.routes)
+app.command(name="env")(env.env)
+app.command(name="run")(run.run)
+app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="addon-path")(addon_path.addon_path)
 
