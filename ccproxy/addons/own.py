@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ class OwnEndpoints:
             return response(200, info + self.metrics(), {"content-type": "text/plain; version=0.0.4; charset=utf-8"})
         body: dict[str, Any] = {"status": "ok"}
         if path in {"/", "/health"}:
-            body |= {"name": "ccproxy", "version": __version__}
+            body |= {"name": "ccproxy", "version": __version__, "pid": os.getpid()}
             body["providers"] = {
                 name: {**facts, **self.status.get(name, dict)()} for name, facts in self.providers.items()
             }

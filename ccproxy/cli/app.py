@@ -14,7 +14,11 @@ COMMANDS: Final = {
     "serve": "ccproxy.cli.serve:serve",
     "auth": "ccproxy.cli.auth:app",
     "config": "ccproxy.cli.config:app",
+    "routes": "ccproxy.cli.routes:routes",
     "usage": "ccproxy.cli.usage:usage",
+    "env": "ccproxy.cli.env:env",
+    "run": "ccproxy.cli.run:run",
+    "doctor": "ccproxy.cli.doctor:doctor",
     "demo": "ccproxy.cli.demo:demo",
     "addon-path": "ccproxy.cli.addon_path:addon_path",
 }

@@ -1,0 +1,3 @@
+"""What `ccproxy doctor` looks at. `probes` finds facts; the other modules judge facts and are pure."""
+
+from __future__ import annotations

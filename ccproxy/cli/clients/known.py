@@ -1,0 +1,250 @@
+"""The clients. Each variable was tried with the real program, at the version named beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ccproxy.cli.clients.connection import Connection, Dialect
+from ccproxy.cli.clients.spec import Client, Setting
+
+ANTHROPIC, OPENAI = Dialect.ANTHROPIC, Dialect.OPENAI
+
+
+def _has_key(connection: Connection) -> bool:
+    return connection.key is not None
+
+
+def _foreign(connection: Connection) -> bool:
+    return not connection.native_models
+
+
+_BASE = "where requests go; the client adds /v1/messages itself, so there is no /v1 here"
+_V1 = "where requests go; the client adds /chat/completions or /responses, so it ends in /v1"
+_KEY = "ccproxy puts the real credential on; the client only insists that something stands here"
+_TOKEN = "ccproxy's own token (server.auth_token), beside the client's own key"  # noqa: S105 - it says what one is for
+_MODEL = "the model to ask for"
+
+# https://docs.claude.com/en/docs/claude-code/settings#environment-variables; tried with 2.1.330
+_CLAUDE_CODE = (
+    Setting("ANTHROPIC_BASE_URL", "{base}", _BASE),
+    Setting("ANTHROPIC_AUTH_TOKEN", "{key}", f"{_KEY}; it wins over a login"),
+    Setting("ANTHROPIC_API_KEY", None, "Claude Code warns where this and ANTHROPIC_AUTH_TOKEN are both set", _has_key),
+    Setting("CLAUDE_CODE_OAUTH_TOKEN", None, "a login's token is not needed here", _has_key),
+    Setting("ANTHROPIC_CUSTOM_HEADERS", "x-ccproxy-token: {token}", _TOKEN, joined_by="\n"),
+    Setting("ANTHROPIC_MODEL", "{model}", _MODEL),
+    *(
+        Setting(name, "{model}", "Claude Code asks for this one too, for smaller jobs and aliases", _foreign)
+        for name in (
+            "ANTHROPIC_DEFAULT_OPUS_MODEL",
+            "ANTHROPIC_DEFAULT_SONNET_MODEL",
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+            "ANTHROPIC_DEFAULT_FABLE_MODEL",
+            "CLAUDE_CODE_SUBAGENT_MODEL",
+        )
+    ),
+)
+
+# anthropic 0.125 and 2.12 read all of these
+_ANTHROPIC_SDK = (
+    Setting("ANTHROPIC_BASE_URL", "{base}", _BASE),
+    Setting("ANTHROPIC_API_KEY", "{key}", _KEY),
+    Setting("ANTHROPIC_AUTH_TOKEN", None, "the SDK would send it beside the key", _has_key),
+    Setting("ANTHROPIC_CUSTOM_HEADERS", "x-ccproxy-token: {token}", _TOKEN, joined_by="\n"),
+    Setting("ANTHROPIC_MODEL", "{model}", f"{_MODEL}; the SDK does not read it, programs may"),
+)
+
+# openai 2.54 and 3.54 read all of these
+_OPENAI_SDK = (
+    Setting("OPENAI_BASE_URL", "{v1}", _V1),
+    Setting("OPENAI_API_KEY", "{key}", _KEY),
+    Setting("OPENAI_CUSTOM_HEADERS", "x-ccproxy-token: {token}", _TOKEN, joined_by="\n"),
+    Setting("OPENAI_MODEL", "{model}", f"{_MODEL}; the SDK does not read it, programs may"),
+)
+
+# aider 0.86 with litellm 1.81, which reads both spellings and lets one win
+_AIDER = {
+    ANTHROPIC: (
+        Setting("ANTHROPIC_API_BASE", "{base}", _BASE),
+        Setting("ANTHROPIC_BASE_URL", "{base}", "the other spelling of the same"),
+        Setting("ANTHROPIC_API_KEY", "{key}", _KEY),
+        Setting("AIDER_MODEL", "anthropic/{model}", f"{_MODEL}; anthropic/ says how to ask"),
+        Setting("AIDER_WEAK_MODEL", "anthropic/{model}", "aider asks for this one for commit messages", _foreign),
+    ),
+    OPENAI: (
+        Setting("OPENAI_BASE_URL", "{v1}", _V1),
+        Setting("OPENAI_API_BASE", "{v1}", "the other spelling of the same"),
+        Setting("OPENAI_API_KEY", "{key}", _KEY),
+        Setting("AIDER_MODEL", "openai/{model}", f"{_MODEL}; openai/ says how to ask"),
+        Setting("AIDER_WEAK_MODEL", "openai/{model}", "aider asks for this one for commit messages", _foreign),
+    ),
+}
+
+# llm 0.36 with llm-anthropic: both make their SDK's client, which reads the SDK's variables
+_LLM = {
+    ANTHROPIC: (*_ANTHROPIC_SDK[:-1], Setting("LLM_MODEL", "anthropic/{model}", f"{_MODEL}; llm must know the name")),
+    OPENAI: (*_OPENAI_SDK[:-1], Setting("LLM_MODEL", "{model}", f"{_MODEL}; llm must know the name")),
+}
+
+
+def _opencode(connection: Connection) -> str:
+    """A provider of its own, merged over the user's configuration: https://opencode.ai/docs/config/#precedence-order."""
+    package = "@ai-sdk/anthropic" if connection.dialect is ANTHROPIC else "@ai-sdk/openai"
+    options: dict[str, object] = {"baseURL": connection.v1}  # Vercel's SDKs take both with /v1
+    if connection.key:
+        options["apiKey"] = connection.key
+    if connection.token:
+        options["headers"] = {"x-ccproxy-token": connection.token}
+    provider: dict[str, object] = {"npm": package, "name": "ccproxy", "options": options}
+    inline: dict[str, object] = {"provider": {"ccproxy": provider}}
+    if connection.model:
+        provider["models"] = {connection.model: {}}
+        inline |= {"model": f"ccproxy/{connection.model}", "small_model": f"ccproxy/{connection.model}"}
+    return json.dumps(inline, separators=(",", ":"))
+
+
+_OPENCODE_SETTING = Setting(
+    "OPENCODE_CONFIG_CONTENT", _opencode, "OpenCode merges this over its configuration: a provider named ccproxy"
+)
+
+
+def _codex(connection: Connection, given: Sequence[str]) -> list[str]:
+    """Overrides for one run; the user's config.toml stays as it is. https://developers.openai.com/codex/config-reference."""
+    block = {
+        "name": '"ccproxy"',
+        "base_url": _toml(connection.v1),
+        "wire_api": '"responses"',
+        "supports_websockets": "false",
+    }
+    if connection.key:
+        block["env_key"] = '"CCPROXY_KEY"'
+    else:
+        block["requires_openai_auth"] = "true"  # the Codex CLI's own login
+    if connection.token:
+        block["env_http_headers"] = (
+            '{"x-ccproxy-token"="CCPROXY_TOKEN"}'  # a variable: arguments can be read by everybody
+        )
+    inline = ",".join(f"{name}={value}" for name, value in block.items())
+    overrides = ["-c", 'model_provider="ccproxy"', "-c", f"model_providers.ccproxy={{{inline}}}"]
+    if connection.model:
+        overrides += ["-c", f"model={_toml(connection.model)}"]
+    return [*overrides, *given]
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a TOML basic string is written as JSON writes it
+
+
+def _curl(connection: Connection, given: Sequence[str]) -> list[str]:
+    """`/v1/…` becomes a URL, and a body is JSON unless the user says otherwise, as all routes take it."""
+    arguments = [f"{connection.base}{word}" if word.startswith("/v1/") else word for word in given]
+    kind = ["-H", "content-type: application/json"] if _sends_body(given) and not _sets_type(given) else []
+    token = ["-H", f"@{connection.header_file}"] if connection.header_file else []
+    return [*kind, *token, *arguments]
+
+
+def _sends_body(given: Sequence[str]) -> bool:
+    return any(word.startswith(("-d", "--data", "--json")) for word in given)
+
+
+def _sets_type(given: Sequence[str]) -> bool:
+    return any(word.lower().startswith(("content-type:", "-hcontent-type:", "--json")) for word in given)
+
+
+def _token_for_curl(connection: Connection) -> str | None:
+    return connection.own_token
+
+
+_CURL = (
+    Setting("CCPROXY_URL", "{base}", 'curl reads no variable for this: write "$CCPROXY_URL/v1/messages"'),
+    Setting("CCPROXY_TOKEN", _token_for_curl, 'ccproxy\'s token: -H "x-ccproxy-token: $CCPROXY_TOKEN"'),
+)
+
+CLIENTS = {
+    client.name: client
+    for client in (
+        Client(
+            name="claude",
+            title="Claude Code",
+            program="claude",
+            settings={ANTHROPIC: _CLAUDE_CODE},
+            via="claude_api",
+            own_family="anthropic",
+        ),
+        Client(
+            name="codex",
+            title="Codex CLI",
+            program="codex",
+            settings={
+                OPENAI: (
+                    Setting("CCPROXY_KEY", "{key}", f"{_KEY}; the provider block names this variable"),
+                    Setting("CCPROXY_TOKEN", "{token}", _TOKEN),
+                )
+            },
+            via="codex",
+            own_family="codex",
+            arguments=_codex,
+            notes=(
+                "Codex reads no base URL from the environment: the function below gives it a provider for each run.",
+            ),
+        ),
+        Client(
+            name="openai",
+            title="OpenAI SDK",
+            program="openai",
+            settings={OPENAI: _OPENAI_SDK},
+            via="codex",
+            own_family="codex",
+        ),
+        Client(
+            name="anthropic",
+            title="Anthropic SDK",
+            program="anthropic",
+            settings={ANTHROPIC: _ANTHROPIC_SDK},
+            via="claude_api",
+            own_family="anthropic",
+        ),
+        Client(
+            name="aider",
+            title="Aider",
+            program="aider",
+            settings=_AIDER,
+            via="claude_api",
+            carries_token=False,
+        ),
+        Client(
+            name="opencode",
+            title="OpenCode",
+            program="opencode",
+            settings={ANTHROPIC: (_OPENCODE_SETTING,), OPENAI: (_OPENCODE_SETTING,)},
+            via="claude_api",
+        ),
+        Client(
+            name="llm",
+            title="llm",
+            program="llm",
+            settings=_LLM,
+            via="codex",
+            notes=(
+                "llm knows models by name: `llm models`. Any other: llm openai endpoint \"$OPENAI_BASE_URL\" -m MODEL 'PROMPT'.",
+            ),
+        ),
+        Client(
+            name="curl",
+            title="curl",
+            program="curl",
+            settings={ANTHROPIC: _CURL, OPENAI: _CURL},
+            via="claude_api",
+            own_family="anthropic",
+            arguments=_curl,
+            reads_header_file=True,
+        ),
+    )
+}
+
+
+def generic(program: str, dialect: Dialect) -> Client:
+    """Any program that is made with one of the SDKs."""
+    settings = _ANTHROPIC_SDK if dialect is ANTHROPIC else _OPENAI_SDK
+    via, own = ("claude_api", "anthropic") if dialect is ANTHROPIC else ("codex", "codex")
+    return Client(name=program, title=program, program=program, settings={dialect: settings}, via=via, own_family=own)

@@ -1,0 +1,105 @@
+"""`ccproxy env`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path, PurePath
+
+import typer
+
+from ccproxy.cli.clients import Variable
+from ccproxy.cli.console import fail, load_settings
+from ccproxy.cli.options import CLIENT_ARGUMENT, CONFIG_OPTION, FORMAT_OPTION, MODEL_OPTION, PORT_OPTION, VIA_OPTION
+from ccproxy.errors import CcproxyError, ConfigError
+
+
+class Shell(StrEnum):
+    """The shells that the exports can be written for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def env(
+    client: str = CLIENT_ARGUMENT,
+    via: str | None = VIA_OPTION,
+    model: str | None = MODEL_OPTION,
+    format_: str | None = FORMAT_OPTION,
+    shell: Shell | None = typer.Option(None, help="The shell to write for.", show_default="$SHELL, else bash"),
+    as_json: bool = typer.Option(False, "--json", help="As JSON; null takes a variable away."),
+    port: int | None = PORT_OPTION,
+    config: Path | None = CONFIG_OPTION,
+) -> None:
+    """Print the variables that point a client at ccproxy, as exports with a comment on each. Nothing is started.
+
+    Example: eval "$(ccproxy env claude)"      fish: ccproxy env claude | source
+    """
+    from ccproxy.cli.running import Listener, look
+    from ccproxy.cli.target import target
+
+    loaded = load_settings({"server": {"port": port}} if port is not None else {}, config)
+    if loaded.settings.server.port == 0:
+        fail("server.port is 0, a free one at each start: give ccproxy a port that stays", 2)
+    try:
+        wanted = target(loaded.settings, client, via=via, model=model, wanted=format_)
+        running = look(wanted.address, wanted.auth_token)
+        connection = wanted.connection(running)
+    except CcproxyError as error:
+        fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+    variables = list(wanted.client.variables(connection, os.environ))
+    arguments = wanted.client.arguments(connection, [])
+    if as_json:
+        body = {"variables": {each.name: each.value for each in variables}, "arguments": arguments}
+        typer.echo(json.dumps(body, indent=2))
+        return
+    fish = (shell or _current_shell()) is Shell.FISH
+    typer.echo(f"# {wanted.client.title} through ccproxy at {connection.base} ({wanted.provider.name})")
+    if running.listener is not Listener.CCPROXY:
+        typer.echo(f"# {wanted.address}: {running.listener.value} answers there now; start ccproxy with: ccproxy serve")
+    if connection.key is None:
+        typer.echo("# its own key or login is passed through: ccproxy has no credential for this provider")
+    for line in (*_exports(variables, fish=fish), *(f"# {note}" for note in wanted.client.notes)):
+        typer.echo(line)
+    if arguments:
+        typer.echo(_function(wanted.client.program, arguments, fish=fish))
+
+
+def _current_shell() -> Shell:
+    name = PurePath(os.environ.get("SHELL", "")).name
+    return Shell(name) if name in set(Shell) else Shell.BASH
+
+
+def _exports(variables: list[Variable], *, fish: bool) -> Iterator[str]:
+    said = ""
+    for variable in variables:
+        if variable.why != said:
+            yield f"# {variable.why}"
+        said = variable.why
+        yield _export(variable, fish=fish)
+
+
+def _function(program: str, arguments: list[str], *, fish: bool) -> str:
+    words = " ".join(_quoted(word, fish=fish) for word in arguments)
+    if fish:
+        return f"function {program}; command {program} {words} $argv; end"
+    return f'{program}() {{ command {program} {words} "$@"; }}'
+
+
+def _export(variable: Variable, *, fish: bool) -> str:
+    if variable.value is None:
+        return f"set -e {variable.name}" if fish else f"unset {variable.name}"
+    value = _quoted(variable.value, fish=fish)
+    return f"set -gx {variable.name} {value}" if fish else f"export {variable.name}={value}"
+
+
+def _quoted(text: str, *, fish: bool) -> str:
+    """One word of the shell. Between fish's single quotes a backslash keeps its meaning before another and before a quote."""
+    if not fish:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,141 @@
+"""`ccproxy routes`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import typer
+
+from ccproxy.cli.console import load_settings
+from ccproxy.cli.options import CONFIG_OPTION
+from ccproxy.cli.tables import print_table
+from ccproxy.providers.credentials import CredentialState
+from ccproxy.providers.spec import Operation, Provider
+from ccproxy.settings import Settings
+
+FORMAT_NAMES = {
+    "anthropic": "Anthropic Messages",
+    "openai_chat": "OpenAI Chat Completions",
+    "openai_responses": "OpenAI Responses",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One route."""
+
+    method: str
+    path: str
+    provider: str
+    client_format: str
+    upstream: str
+    """URL at the upstream; of a translated route, its own endpoint."""
+    handling: str
+    """`native`, `translated`, or `inside` where this process answers."""
+    credential: str
+    terms: str
+
+
+def routes(as_json: bool = typer.Option(False, "--json", help="As JSON."), config: Path | None = CONFIG_OPTION) -> None:
+    """List every route: who answers, in which format it is asked, where it leads, with whose credential, under which terms.
+
+    Example: ccproxy routes
+    """
+    rows = list(all_rows(load_settings(config=config).settings))
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    headings = ("route", "client format", "provider", "how", "upstream", "credential", "terms")
+    print_table(headings, [_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row.method} {row.path}", row.client_format, row.provider, row.handling, row.upstream, row.credential, row.terms,
+    )  # fmt: skip
+
+
+def all_rows(settings: Settings) -> Iterator[Row]:
+    """Every route of the enabled providers, provider by provider."""
+    from ccproxy.cli.logins import credential_of
+    from ccproxy.providers.registry import providers
+
+    for provider in sorted(providers(settings), key=lambda each: each.prefix):
+        state = credential_of(settings, provider.name).state
+        yield from _rows(provider, state.value, terms(provider, state))
+
+
+def _rows(provider: Provider, credential: str, label: str) -> Iterator[Row]:
+    session = "[/SESSION]" if provider.sessions else ""
+    for path, endpoint in provider.endpoints.items():
+        models = endpoint.operation is Operation.MODELS
+        yield Row(
+            method=endpoint.method,
+            path=f"{provider.prefix}{session}{path}" + ("[/ID]" if models else ""),
+            provider=provider.name,
+            client_format="any" if models else FORMAT_NAMES[endpoint.format.value],
+            upstream=_upstream(provider, endpoint.upstream_path, endpoint.operation),
+            handling=_handling(provider, endpoint.upstream_path),
+            credential=credential,
+            terms=label,
+        )
+    if provider.native_root is not None:
+        yield Row(
+            method="*",
+            path=f"{provider.prefix}{provider.native_root}*",
+            provider=provider.name,
+            client_format="the upstream's own",
+            upstream=_base(provider)
+            + (provider.native_root.removeprefix("/v1") if provider.strips_version else provider.native_root)
+            + "*",
+            handling="native",
+            credential=credential,
+            terms=label,
+        )
+
+
+def _handling(provider: Provider, upstream_path: str | None) -> str:
+    if provider.upstream is None:
+        return "inside"
+    return "native" if upstream_path is not None else "translated"
+
+
+def _upstream(provider: Provider, upstream_path: str | None, operation: Operation) -> str:
+    if provider.upstream is None:
+        return "-"
+    if upstream_path is not None:
+        return _base(provider) + upstream_path
+    if operation is not Operation.CREATE:
+        return "-"  # estimated here
+    own = next(
+        (
+            each.upstream_path
+            for each in provider.endpoints.values()
+            if each.operation is operation and each.upstream_path is not None
+        ),
+        "",
+    )
+    return _base(provider) + own
+
+
+def _base(provider: Provider) -> str:
+    upstream = provider.upstream
+    return f"{upstream.scheme}://{upstream.host_header}{upstream.path}" if upstream else ""
+
+
+def terms(provider: Provider, state: CredentialState) -> str:
+    """Under whose terms requests of this provider go, in a few words; docs/explanation/terms.md says what the vendors write."""
+    if provider.name == "mock":
+        return "nobody's: no vendor is asked"
+    if provider.name == "claude_sdk":
+        return "your own Claude Code"
+    return {
+        CredentialState.API_KEY: "your own API key",
+        CredentialState.LOGIN: "stored subscription login: personal use",
+        CredentialState.CLIENT: "the client's own credential",
+        CredentialState.UNNEEDED: "your own server",
+        CredentialState.MISSING: "-",
+    }[state]
