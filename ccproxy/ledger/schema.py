@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +75,9 @@ _TOKENS = (
     "web_searches",
     "server_tool_uses",
 )
+
+_DERIVED = ("cost_unknown", "reported_cost")
+"""Properties of a record that have columns."""
 
 exchanges = sa.Table(
     "exchanges",
@@ -148,24 +152,30 @@ def bring_up(connection: sa.Connection, now: datetime) -> None:
     connection.execute(sa.insert(versions).values(version=newest, since=now))
 
 
+_OF_RECORD = tuple(column.name for column in exchanges.c if column.name in {*Record.__slots__, *_DERIVED})
+_OF_USAGE = tuple(column.name for column in exchanges.c if column.name in {"service_tier", "speed"})
+_read_record = attrgetter(*_OF_RECORD)
+_LENGTHS = {column.name: column.type.length or 0 for column in exchanges.c if isinstance(column.type, sa.String)}
+
+
 def row(record: Record) -> dict[str, Any]:
     """A record as a row of `exchanges`."""
+    values: dict[str, Any] = dict(zip(_OF_RECORD, _read_record(record), strict=True))
     usage = record.usage
     total = usage.total if usage else None
-    values: dict[str, Any] = {name: getattr(total, name, None) for name in _TOKENS}
-    for column in exchanges.c:
-        name = column.name
-        if name not in values:
-            values[name] = getattr(record, name) if hasattr(record, name) else getattr(usage, name, None)
-        if isinstance(column.type, sa.String):
-            values[name] = _text(values[name], column.type.length)
+    for name in _TOKENS:
+        values[name] = getattr(total, name, None)
+    for name in _OF_USAGE:
+        values[name] = getattr(usage, name, None)
+    for name, length in _LENGTHS.items():
+        value = values[name]
+        if value is not None:
+            values[name] = _text(value, length)
     return values
 
 
-def _text(value: str | None, length: int | None) -> str | None:
+def _text(value: str, length: int) -> str:
     """Text that every database takes: cut to the column's length, without NUL (PostgreSQL) and lone surrogates."""
-    if value is None:
-        return None
     value = str(value)[:length]
     return value if value.isprintable() else value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
