@@ -109,7 +109,7 @@ class Broker:
         choice = choose(state.auth, has_login=state.login is not None, sent=sent, own_token=self._own_token)
         if choice.source is Source.LOGIN:
             return await self._valid(state)
-        return wire.credential(state.auth, choice, None)
+        return wire.credential(state.auth, choice)
 
     async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None:
         """A credential to replay a request with, after the upstream refused the one it `used`.

@@ -101,6 +101,8 @@ def _moved(client: OAuthClient, token_url: str) -> OAuthClient:
 
 
 def _answered_at(client: OAuthClient, redirect_uri: str) -> OAuthClient:
+    if not is_safe(redirect_uri):
+        raise _wrong(client, "redirect_uri", redirect_uri, "https://, or with http:// and a loopback address")
     if not is_loopback(redirect_uri):
         return replace(client, manual_redirect_uri=redirect_uri)
     if urlsplit(redirect_uri).scheme != "http":

@@ -79,8 +79,7 @@ def login(
         client = settings.client("claude_api")
         if force or not _signed_in(settings, client):
             _terms(client)
-            with _stoppable():
-                _sign_in(settings, client, manual=manual)
+            _sign_in(settings, client, manual=manual)
         _identity(settings, identity)
 
 
@@ -103,8 +102,7 @@ def login_openai(
         client = settings.client("codex")
         if force or not _signed_in(settings, client):
             _terms(client)
-            with _stoppable():
-                _sign_in(settings, client, device=device, open_browser=not no_browser)
+            _sign_in(settings, client, device=device, open_browser=not no_browser)
 
 
 @app.command()
@@ -185,12 +183,15 @@ def _sign_in(
     from ccproxy.auth import account, login as flows, oauth
 
     network, person, pace = oauth.Network(), Terminal(), flows.Pace()
-    if manual:
-        made = flows.manual_login(client, network, person, pace)
-    elif device:
-        made = flows.device_login(client, network, person, pace)
-    else:
-        made = flows.browser_login(client, network, person, pace, open_browser=open_browser)
+    try:
+        if manual:
+            made = flows.manual_login(client, network, person, pace)
+        elif device:
+            made = flows.device_login(client, network, person, pace)
+        else:
+            made = flows.browser_login(client, network, person, pace, open_browser=open_browser)
+    except KeyboardInterrupt:
+        _fail("\nStopped. Nothing was stored.", 1)
     made = account.keep(settings.store, client, network, made)
     typer.echo(f"Signed in at {client.title}{_whose(made)}. Stored in {settings.store.path(client.provider)}.")
 
@@ -249,14 +250,6 @@ def _failures() -> Iterator[None]:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("Stopped.", 1)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _fail("\nStopped. Nothing was stored.", 1)
 
 
 def _fail(message: str, code: int) -> NoReturn:
