@@ -25,7 +25,7 @@ class Keys:
 class Provider:
     base_url: str
     auth: Mode = "auto"
-    api_key: SecretStr = SecretStr("")
+    api_key: SecretStr = field(default_factory=lambda: SecretStr(""))
     oauth: Keys = field(default_factory=Keys)
     header: str = "x-api-key"
 
