@@ -17,6 +17,15 @@ from ccproxy.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """How OAuth requests leave this machine. Times are seconds; `own_ports` are those where ccproxy itself listens."""
+
+    connect_timeout: float = 10
+    read_timeout: float = 30
+    own_ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceUrls:
     """OpenAI's device login: where to ask for a code, to poll for the grant, and to send the person."""
 

@@ -15,7 +15,7 @@ import click
 import typer
 
 from ccproxy.auth import setup
-from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import status as status_of
@@ -148,11 +148,11 @@ def logout(
             if provider not in names:
                 _fail(f"No provider {provider!r} with a login: {' or '.join(names)}.", 2)
             names = [provider]
-        from ccproxy.auth import account, oauth
+        from ccproxy.auth import account
 
         for name in names:
             client = settings.client(name)
-            deleted, not_ended = account.forget(settings.store, client, oauth.Network())
+            deleted, not_ended = account.forget(settings.store, client, Network())
             typer.echo(f"{client.title}: {'signed out' if deleted else 'there was no login'}.")
             if not_ended:
                 typer.echo(f"{client.title}: it is deleted here, but not ended at the vendor: {not_ended}.", err=True)
@@ -180,9 +180,9 @@ def _sign_in(
     device: bool = False,
     open_browser: bool = True,
 ) -> None:
-    from ccproxy.auth import account, login as flows, oauth
+    from ccproxy.auth import account, login as flows
 
-    network, person, pace = oauth.Network(), Terminal(), flows.Pace()
+    network, person, pace = Network(), Terminal(), flows.Pace()
     try:
         if manual:
             made = flows.manual_login(client, network, person, pace)
@@ -228,13 +228,13 @@ def _identity(settings: AuthSettings, wanted: bool | None) -> None:
 
 
 def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
-    from ccproxy.auth import account, oauth
+    from ccproxy.auth import account
     from ccproxy.auth.broker import Broker
 
     client = settings.client(auth.provider)
     try:
         current = Broker(settings.store, [auth]).login_now(auth.provider)
-        return {"limits": [auth_status.window(each) for each in account.limits(client, oauth.Network(), current)]}
+        return {"limits": [auth_status.window(each) for each in account.limits(client, Network(), current)]}
     except LoginError as error:
         return {"limits": None, "limits_problem": str(error)}
 
