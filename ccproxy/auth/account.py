@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from ccproxy.auth import oauth, wire
 from ccproxy.auth.answers import Window, mapping
-from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import CodexLogin, Login, same_secret
 from ccproxy.auth.store import Store
 from ccproxy.errors import LoginError
@@ -18,7 +18,7 @@ from ccproxy.errors import LoginError
 _QUICK = 5.0  # seconds, for what is only a courtesy
 
 
-def keep(store: Store, client: OAuthClient, network: oauth.Network, login: Login) -> Login:
+def keep(store: Store, client: OAuthClient, network: Network, login: Login) -> Login:
     """Store a new login and end the one that it replaces. Raises `StoreError`, `StoreBusy`."""
     with store.lock(client.provider):
         old = _readable(store, client)
@@ -28,7 +28,7 @@ def keep(store: Store, client: OAuthClient, network: oauth.Network, login: Login
     return _with_plan(store, client, network, login)
 
 
-def forget(store: Store, client: OAuthClient, network: oauth.Network) -> tuple[bool, str | None]:
+def forget(store: Store, client: OAuthClient, network: Network) -> tuple[bool, str | None]:
     """Delete the stored login and end it at the vendor: whether there was one, and why it could not be ended there."""
     if store.stamp(client.provider) is None:
         return False, None
@@ -39,7 +39,7 @@ def forget(store: Store, client: OAuthClient, network: oauth.Network) -> tuple[b
     return deleted, end(client, network, login) if login is not None else None
 
 
-def end(client: OAuthClient, network: oauth.Network, login: Login) -> str | None:
+def end(client: OAuthClient, network: Network, login: Login) -> str | None:
     """Revoke a login at the vendor, if it offers that; the reason when it failed."""
     if not client.revoke_url:
         return f"{client.title} offers no way to"
@@ -50,7 +50,7 @@ def end(client: OAuthClient, network: oauth.Network, login: Login) -> str | None
     return None
 
 
-def limits(client: OAuthClient, network: oauth.Network, login: Login) -> tuple[Window, ...]:
+def limits(client: OAuthClient, network: Network, login: Login) -> tuple[Window, ...]:
     """The subscription's rate-limit windows, from the vendor's usage endpoint. Raises `LoginError`."""
     if not client.limits_allowed:
         raise LoginError(f"{client.title}: no address to ask for limits")
@@ -85,7 +85,7 @@ def codex_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
     return tuple(found)
 
 
-def _with_plan(store: Store, client: OAuthClient, network: oauth.Network, login: Login) -> Login:
+def _with_plan(store: Store, client: OAuthClient, network: Network, login: Login) -> Login:
     """The plan, where not the token answer but a profile tells it. Only a nicety: a failure leaves it out."""
     if login.plan or not client.profile_url or not client.limits_allowed or "user:profile" not in login.scopes:
         return login

@@ -17,13 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from ccproxy.auth import renewal, wire
 from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
-from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.renewal import LoginDead, NoLogin, Renewed
 from ccproxy.auth.sources import Fields, ProviderAuth, Source, choose
@@ -37,9 +36,6 @@ from ccproxy.errors import (
     Unavailable,
     UpstreamUnreachable,
 )
-
-if TYPE_CHECKING:
-    from ccproxy.auth.oauth import Network
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +76,7 @@ class Broker:
         store: Store,
         providers: Iterable[ProviderAuth],
         *,
-        network: Network | None = None,
+        network: Network = Network(),  # noqa: B008 - frozen
         own_token: SecretStr | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -109,7 +105,7 @@ class Broker:
         choice = choose(state.auth, has_login=state.login is not None, sent=sent, own_token=self._own_token)
         if choice.source is Source.LOGIN:
             return await self._valid(state)
-        return wire.credential(state.auth, choice, None)
+        return wire.credential(state.auth, choice)
 
     async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None:
         """A credential to replay a request with, after the upstream refused the one it `used`.
@@ -243,10 +239,7 @@ class Broker:
             log.warning("%s: a new token has already ended; is this machine's clock right?", client.provider)
 
     def _renew(self, client: OAuthClient, known: Login | None, rejected: SecretStr | None) -> Renewed:
-        from ccproxy.auth.oauth import Network
-
-        network = self._network or Network()
-        return renewal.renew(self._store, client, network, self._now, known=known, rejected=rejected)
+        return renewal.renew(self._store, client, self._network, self._now, known=known, rejected=rejected)
 
     def _remember(self, state: _State, error: LoginError) -> None:
         log.warning("%s: the login could not be renewed: %s", state.auth.provider, error)

@@ -17,6 +17,15 @@ from ccproxy.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """How OAuth requests leave this machine. Times are seconds; `own_ports` are those where ccproxy itself listens."""
+
+    connect_timeout: float = 10
+    read_timeout: float = 30
+    own_ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceUrls:
     """OpenAI's device login: where to ask for a code, to poll for the grant, and to send the person."""
 
@@ -101,6 +110,8 @@ def _moved(client: OAuthClient, token_url: str) -> OAuthClient:
 
 
 def _answered_at(client: OAuthClient, redirect_uri: str) -> OAuthClient:
+    if not is_safe(redirect_uri):
+        raise _wrong(client, "redirect_uri", redirect_uri, "https://, or with http:// and a loopback address")
     if not is_loopback(redirect_uri):
         return replace(client, manual_redirect_uri=redirect_uri)
     if urlsplit(redirect_uri).scheme != "http":

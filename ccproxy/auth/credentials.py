@@ -55,7 +55,7 @@ class Login(BaseModel):
             update={
                 "access_token": answer.access_token or self.access_token,
                 "refresh_token": answer.refresh_token or self.refresh_token,
-                "expires_at": _expiry(answer, now),
+                "expires_at": _expiry(answer, now) if answer.access_token else self.expires_at,
                 "scopes": answer.scopes if answer.scopes is not None else self.scopes,
                 "last_refresh": now,
                 "refused": None,

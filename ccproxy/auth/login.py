@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from ccproxy.auth import oauth
 from ccproxy.auth.answers import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenAnswer
 from ccproxy.auth.callback import Callback, LoginRefused, Received, read_callback
-from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.errors import LoginError
 
@@ -62,7 +62,7 @@ class Pace:
 
 
 def browser_login(
-    client: OAuthClient, network: oauth.Network, person: Person, pace: Pace, *, open_browser: bool = True
+    client: OAuthClient, network: Network, person: Person, pace: Pace, *, open_browser: bool = True
 ) -> Login:
     """PKCE with a browser that comes back to a port of this machine.
 
@@ -89,7 +89,7 @@ def browser_login(
     return _login(client, pace, lambda code: oauth.exchange(client, begun, code, network), received.code)
 
 
-def manual_login(client: OAuthClient, network: oauth.Network, person: Person, pace: Pace) -> Login:
+def manual_login(client: OAuthClient, network: Network, person: Person, pace: Pace) -> Login:
     """PKCE with the vendor's page that shows `code#state`, to be pasted."""
     begun = oauth.authorize(client, client.manual_redirect_uri)
     person.say(f"Open this page in a browser to sign in at {client.title}:\n{begun.url}\n")
@@ -104,7 +104,7 @@ def manual_login(client: OAuthClient, network: oauth.Network, person: Person, pa
     return _login(client, pace, lambda code: oauth.exchange(client, begun, code, network), received.code)
 
 
-def device_login(client: OAuthClient, network: oauth.Network, person: Person, pace: Pace) -> Login:
+def device_login(client: OAuthClient, network: Network, person: Person, pace: Pace) -> Login:
     """A code that the person types into a page, on any device."""
     if client.device is None:
         raise LoginRefused(f"{client.title} has no device login")
@@ -121,7 +121,7 @@ def device_login(client: OAuthClient, network: oauth.Network, person: Person, pa
     return _login(client, pace, lambda _: oauth.exchange_device(client, grant, network), grant.code)
 
 
-def _polled(client: OAuthClient, network: oauth.Network, pace: Pace, device: DeviceCode) -> DeviceGrant:
+def _polled(client: OAuthClient, network: Network, pace: Pace, device: DeviceCode) -> DeviceGrant:
     deadline = pace.monotonic() + pace.device
     wait, why = device.interval, "nobody typed the code"
     while pace.monotonic() < deadline:

@@ -34,7 +34,7 @@ from requests_oauthlib import OAuth2Session
 
 from ccproxy import __version__
 from ccproxy.auth.answers import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenAnswer, mapping
-from ccproxy.auth.clients import OAuthClient, is_loopback
+from ccproxy.auth.clients import Network, OAuthClient, is_loopback
 from ccproxy.auth.credentials import Login
 
 for _noisy in ("requests_oauthlib", "oauthlib"):
@@ -44,29 +44,6 @@ T = TypeVar("T")
 
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """How requests leave this machine. Times are seconds; `own_ports` are those where ccproxy itself listens."""
-
-    connect_timeout: float = 10
-    read_timeout: float = 30
-    own_ports: frozenset[int] = frozenset()
-
-    def proxies(self, url: str) -> dict[str, str]:
-        """The proxies of the environment for `url`, without ccproxy: it would wait for itself."""
-        if is_loopback(url):
-            return {}
-        found: dict[str, str] = dict(get_environ_proxies(url))
-        return {scheme: proxy for scheme, proxy in found.items() if not self._is_own(proxy)}
-
-    def _is_own(self, proxy: str) -> bool:
-        url = proxy if "://" in proxy else f"http://{proxy}"
-        try:
-            return is_loopback(url) and urlsplit(url).port in self.own_ports
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +206,7 @@ class _Session(OAuth2Session):
     ) -> requests.Response:  # the library's signature
         options["allow_redirects"] = False
         options["timeout"] = (self._network.connect_timeout, self._network.read_timeout)
-        options["proxies"] = self._network.proxies(str(url))
+        options["proxies"] = _proxies(self._network, str(url))
         if (context := _company_context()) is not None:
             self.mount("https://", _Trusting(context))
         return super().request(method, url, *args, **options)
@@ -320,6 +297,22 @@ class _Trusting(HTTPAdapter):
 def _told(url: str) -> str:
     """What oauthlib is told instead of http:// on loopback."""
     return "https://" + url.partition("://")[2] if is_loopback(url) else url
+
+
+def _proxies(network: Network, url: str) -> dict[str, str]:
+    """The proxies of the environment for `url`, without ccproxy: it would wait for itself."""
+    if is_loopback(url):
+        return {}
+    found: dict[str, str] = dict(get_environ_proxies(url))
+    return {scheme: proxy for scheme, proxy in found.items() if not _is_own(network, proxy)}
+
+
+def _is_own(network: Network, proxy: str) -> bool:
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        return is_loopback(url) and urlsplit(url).port in network.own_ports
+    except ValueError:
+        return False
 
 
 def _company_context() -> ssl.SSLContext | None:

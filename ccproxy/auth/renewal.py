@@ -15,18 +15,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from ccproxy.auth.answers import OAuthRefused
-from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.store import Stamp, Store, StoreError
 from ccproxy.errors import LoginError
-
-if TYPE_CHECKING:
-    from ccproxy.auth.oauth import Network
 
 log = logging.getLogger(__name__)
 

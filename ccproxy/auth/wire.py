@@ -48,14 +48,11 @@ class Credential:
         return tuple(kept)
 
 
-def credential(auth: ProviderAuth, choice: Choice, login: Login | None) -> Credential:
-    """The headers for what `sources.choose` chose."""
+def credential(auth: ProviderAuth, choice: Choice) -> Credential:
+    """The headers for a choice that is no login: the client's own key, or the configured one."""
     if choice.source is Source.CLIENT:
         headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in choice.fields)
         return Credential(auth.provider, Source.CLIENT, headers)
-    if choice.source is Source.LOGIN:
-        assert login is not None  # the choice says so
-        return of_login(auth.provider, login)
     assert auth.api_key is not None  # the choice says so
     return _of_key(auth, auth.api_key)
 

@@ -15,7 +15,7 @@ import click
 import typer
 
 from ccproxy.auth import setup
-from ccproxy.auth.clients import OAuthClient
+from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import status as status_of
@@ -80,8 +80,7 @@ def login(
         client = settings.client("claude_api")
         if force or not _signed_in(settings, client):
             _terms(client)
-            with _stoppable():
-                _sign_in(settings, client, manual=manual)
+            _sign_in(settings, client, manual=manual)
         _identity(settings, identity)
 
 
@@ -104,8 +103,7 @@ def login_openai(
         client = settings.client("codex")
         if force or not _signed_in(settings, client):
             _terms(client)
-            with _stoppable():
-                _sign_in(settings, client, device=device, open_browser=not no_browser)
+            _sign_in(settings, client, device=device, open_browser=not no_browser)
 
 
 @app.command()
@@ -151,11 +149,11 @@ def logout(
             if provider not in names:
                 _fail(f"No provider {provider!r} with a login: {' or '.join(names)}.", 2)
             names = [provider]
-        from ccproxy.auth import account, oauth
+        from ccproxy.auth import account
 
         for name in names:
             client = settings.client(name)
-            deleted, not_ended = account.forget(settings.store, client, oauth.Network())
+            deleted, not_ended = account.forget(settings.store, client, Network())
             typer.echo(f"{client.title}: {'signed out' if deleted else 'there was no login'}.")
             if not_ended:
                 typer.echo(f"{client.title}: it is deleted here, but not ended at the vendor: {not_ended}.", err=True)
@@ -183,15 +181,18 @@ def _sign_in(
     device: bool = False,
     open_browser: bool = True,
 ) -> None:
-    from ccproxy.auth import account, login as flows, oauth
+    from ccproxy.auth import account, login as flows
 
-    network, person, pace = oauth.Network(), Terminal(), flows.Pace()
-    if manual:
-        made = flows.manual_login(client, network, person, pace)
-    elif device:
-        made = flows.device_login(client, network, person, pace)
-    else:
-        made = flows.browser_login(client, network, person, pace, open_browser=open_browser)
+    network, person, pace = Network(), Terminal(), flows.Pace()
+    try:
+        if manual:
+            made = flows.manual_login(client, network, person, pace)
+        elif device:
+            made = flows.device_login(client, network, person, pace)
+        else:
+            made = flows.browser_login(client, network, person, pace, open_browser=open_browser)
+    except KeyboardInterrupt:
+        _fail("\nStopped. Nothing was stored.", 1)
     made = account.keep(settings.store, client, network, made)
     typer.echo(f"Signed in at {client.title}{_whose(made)}. Stored in {settings.store.path(client.provider)}.")
 
@@ -228,13 +229,13 @@ def _identity(settings: AuthSettings, wanted: bool | None) -> None:
 
 
 def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
-    from ccproxy.auth import account, oauth
+    from ccproxy.auth import account
     from ccproxy.auth.broker import Broker
 
     client = settings.client(auth.provider)
     try:
         current = Broker(settings.store, [auth]).login_now(auth.provider)
-        return {"limits": [auth_status.window(each) for each in account.limits(client, oauth.Network(), current)]}
+        return {"limits": [auth_status.window(each) for each in account.limits(client, Network(), current)]}
     except LoginError as error:
         return {"limits": None, "limits_problem": str(error)}
 
@@ -250,14 +251,6 @@ def _failures() -> Iterator[None]:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("Stopped.", 1)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _fail("\nStopped. Nothing was stored.", 1)
 
 
 def _fail(message: str, code: int) -> NoReturn:

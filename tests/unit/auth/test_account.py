@@ -7,9 +7,8 @@ from pydantic import SecretStr
 
 from ccproxy.auth import account
 from ccproxy.auth.answers import Window
-from ccproxy.auth.clients import CLAUDE
+from ccproxy.auth.clients import CLAUDE, Network
 from ccproxy.auth.credentials import ClaudeLogin
-from ccproxy.auth.oauth import Network
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import in_words, status
 from ccproxy.auth.store import Store

@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from ccproxy.auth.broker import Broker
+from ccproxy.auth.clients import Network
 from ccproxy.auth.credentials import Login
-from ccproxy.auth.oauth import Network
 from ccproxy.auth.renewal import NoLogin
 from ccproxy.auth.sources import ProviderAuth, Source
 from ccproxy.auth.store import Store

@@ -37,8 +37,9 @@ def test_redirects() -> None:
     assert (listening.redirect_uri, listening.fallback_ports) == ("http://localhost:1455/auth/callback", ())
     shown = CLAUDE.configured(redirect_uri="https://console.example/code")
     assert (shown.redirect_uri, shown.manual_redirect_uri) == (CLAUDE.redirect_uri, "https://console.example/code")
-    with pytest.raises(ConfigError, match=r"providers\.codex\.oauth\.redirect_uri"):
-        CODEX.configured(redirect_uri="https://127.0.0.1/callback")
+    for wrong in ("https://127.0.0.1/callback", "http://page.example/code", "page", "http://[::1"):
+        with pytest.raises(ConfigError, match=r"providers\.codex\.oauth\.redirect_uri"):
+            CODEX.configured(redirect_uri=wrong)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from ccproxy.auth.answers import TokenAnswer
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, jwt_claims
@@ -98,6 +98,14 @@ def test_a_refresh_keeps_what_the_answer_leaves_out() -> None:
         "plan": "plus", "fedramp": False, "scopes": [], "unknown": {"kept": [1]},
         "last_refresh": "2026-11-22T12:00:00Z",
     }  # fmt: skip
+
+
+def test_an_answer_without_an_access_token_prolongs_nothing() -> None:
+    old = claude(expires_at=NOW)
+    new = old.renewed(TokenAnswer.from_json({"refresh_token": "refresh-two", "expires_in": 99}), NOW)
+    assert new.expires_at == NOW
+    assert new.access_token == old.access_token
+    assert new.refresh_token == SecretStr("refresh-two")
 
 
 @pytest.mark.parametrize(

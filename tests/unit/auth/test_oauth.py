@@ -23,9 +23,8 @@ from pydantic import SecretStr
 from ccproxy import __version__
 from ccproxy.auth import oauth
 from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
-from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient
+from ccproxy.auth.clients import CLAUDE, CODEX, Network, OAuthClient
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login
-from ccproxy.auth.oauth import Network
 from ccproxy.errors import LoginError
 from tests.fakes.oauth import FakeOAuth, Reply
 

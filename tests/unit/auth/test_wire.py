@@ -18,7 +18,7 @@ CODEX_LOGIN = CodexLogin.model_validate({"access_token": "codex-one", "account_i
 
 def with_key(provider: str, key: str, **fields: str) -> Credential:
     auth = ProviderAuth(provider, api_key=SecretStr(key), **fields)  # type: ignore[arg-type]
-    return credential(auth, Choice(Source.API_KEY, ""), None)
+    return credential(auth, Choice(Source.API_KEY, ""))
 
 
 def test_a_claude_login() -> None:
@@ -92,7 +92,7 @@ def test_an_access_token_as_key_goes_out_as_one() -> None:
 def test_pass_through_changes_nothing_but_the_place() -> None:
     auth = ProviderAuth("claude_api", client=CLAUDE)
     own = ((b"X-Api-Key", b"sk-ant-\xe9"),)
-    passed = credential(auth, Choice(Source.CLIENT, "", own), None)
+    passed = credential(auth, Choice(Source.CLIENT, "", own))
     assert passed.on_wire(((b"anthropic-beta", b"a"), (b"x-ccproxy-token", b"t"), *own)) == (
         (b"anthropic-beta", b"a"),
         *own,
