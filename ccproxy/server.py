@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from mitmproxy import exceptions, log, master, options
 from mitmproxy.addons import core, next_layer, proxyserver
 from mitmproxy.proxy import server as proxy_server
 
+from ccproxy import __version__
 from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.dispatch import FixedChain
+from ccproxy.addons.own import Report
 from ccproxy.addons.upstream_tls import UpstreamTls
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
+from ccproxy.auth.clients import Network
 from ccproxy.errors import StartError
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
@@ -32,7 +37,7 @@ from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.network import extra_ca_file
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
-from ccproxy.settings import Settings
+from ccproxy.settings import Settings, runtime
 from ccproxy.settings.folders import data_dir, private
 from ccproxy.translate.replay import ReplayCache
 
@@ -69,6 +74,7 @@ class Host:
     web_url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
     _master: master.Master | None = None
+    _minted: str = field(default="", repr=False)
 
     async def run(self) -> None:
         """Listen until `stop` or `drain` is called.
@@ -79,6 +85,7 @@ class Host:
         """
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
         with _idle_timeout(self.settings.server.idle_timeout):
+            self._minted = runtime.mint(self.port)
             self._master = self._make_master()
             check = StartCheck(self)
             self._master.addons.add(check)
@@ -88,6 +95,7 @@ class Host:
                 raise StartError(_bind_failure(error)) from error
             finally:
                 check.close()
+                runtime.forget(self.port, self._minted)
                 listeners: Any = self._master.addons.get("proxyserver")
                 await listeners.servers.update(())  # mitmproxy leaves them open until the process ends
 
@@ -114,7 +122,7 @@ class Host:
             made = (
                 self._web_master(opts) if self.settings.server.web else _plain_master(opts, self.extras.need_all_addons)
             )
-            install(made, addons_for(self.settings))
+            install(made, addons_for(self.settings, self._minted))
             opts.update(**gateway_options(self.settings))
             opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:
@@ -179,16 +187,18 @@ class _Errors(log.MitmLogHandler):
         self.records.append(record)
 
 
-def parts(settings: Settings) -> Parts:
-    """Everything that the addons are given."""
+def parts(settings: Settings, minted: str = "") -> Parts:
+    """Everything that the addons are given. `minted` is the token for the command line."""
     router = Router(providers(settings))
     local: dict[str, LocalProvider] = {}
     if settings.providers.mock.enabled:
         local["mock"] = Mock()
-    broker = Broker(
-        setup.store(settings.auth.dir), setup.providers(settings.providers), own_token=settings.server.auth_token
-    )
+    store = setup.store(settings.auth.dir)
+    network = Network(own_ports=frozenset({settings.server.port}))
+    own_token = settings.server.auth_token
+    broker = Broker(store, setup.providers(settings.providers), network=network, own_token=own_token)
     broker.check()
+    ledger = _ledger(settings)
     size = settings.translate.replay_cache_mb * 2**20
     return Parts(
         settings=settings,
@@ -197,9 +207,25 @@ def parts(settings: Settings) -> Parts:
         credentials=broker,
         lists=ModelLists(),
         replay=ReplayCache(size) if size else None,
-        ledger=_ledger(settings),
+        ledger=ledger,
         prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
+        metrics=Metrics(ledger_status=ledger.status if ledger else None, version=__version__),
+        report=_report(settings, ledger) if ledger else None,
+        permissions=None,
+        tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),
+        has_login=lambda name: store.stamp(name) is not None,
     )
+
+
+def _report(settings: Settings, ledger: Ledger) -> Report:
+    def report(by: str, since: str) -> dict[str, Any]:
+        from ccproxy.ledger.report import By, parse_since, read_report
+
+        ledger.flush()
+        location = ledger_location(settings.ledger.url, data_dir())
+        return read_report(location, By(by), parse_since(since, datetime.now().astimezone())).as_json()
+
+    return report
 
 
 def _ledger(settings: Settings) -> Ledger | None:
@@ -210,9 +236,9 @@ def _ledger(settings: Settings) -> Ledger | None:
     return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
 
 
-def addons_for(settings: Settings) -> list[Any]:
+def addons_for(settings: Settings, minted: str = "") -> list[Any]:
     """ccproxy's addons, as configured."""
-    return addons(parts(settings))
+    return addons(parts(settings, minted))
 
 
 def listen_modes(settings: Settings) -> list[str]:

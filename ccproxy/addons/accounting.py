@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +15,9 @@ from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.auth.sources import Source
 from ccproxy.ledger.clients import client_family, session_of
 from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.ledger.tap import Answer, UsageTap
 from ccproxy.providers.spec import Operation
@@ -29,11 +30,11 @@ _VENDORS = {"claude_api": "anthropic", "claude_sdk": "anthropic", "codex": "open
 
 @dataclass(slots=True)
 class Accounting:
-    """See the module. `observers` are told each record: the metrics."""
+    """See the module."""
 
     ledger: Ledger | None
     prices: PriceBook
-    observers: tuple[Callable[[Record], None], ...] = ()
+    metrics: Metrics
     subscriptions: frozenset[str] = frozenset()
     """Providers in this process that are paid by subscription."""
     _loading: asyncio.Task[object] | None = None
@@ -54,6 +55,9 @@ class Accounting:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         route = exchange.route
+        if route is not None and (exchange.body is not None or (flow.response and flow.response.stream)):
+            exchange.counted_open = True
+            self.metrics.stream_opened(route.provider.name)
         if (
             not exchange.answered
             or route is None
@@ -95,8 +99,7 @@ class Accounting:
             await asyncio.to_thread(self.ledger.close)
 
     def _put(self, record: Record) -> None:
-        for observe in self.observers:
-            observe(record)
+        self.metrics.record(record)
         if self.ledger is not None:
             if not self._started:
                 self._started = True
@@ -107,7 +110,14 @@ class Accounting:
         route, request = exchange.route, flow.request
         assert route
         now = time.monotonic()
+        if exchange.counted_open:
+            exchange.counted_open = False
+            self.metrics.stream_closed(route.provider.name)
         seen = exchange.tap.finish() if exchange.tap else Answer()
+        if exchange.upstream_answer is not None and (found := quotas(exchange.upstream_answer.headers.items())):
+            self.metrics.quota(route.provider.name, found)
+        if seen.rate_limits is not None:
+            self.metrics.quota(route.provider.name, from_codex_event(seen.rate_limits))
         if seen.error_type and outcome is Outcome.FINISHED and exchange.body is not None:
             outcome = Outcome.ERROR
         started = datetime.fromtimestamp(request.timestamp_start, UTC)

@@ -18,15 +18,18 @@ from ccproxy.addons.access_log import AccessLog
 from ccproxy.addons.accounting import Accounting
 from ccproxy.addons.gateway import Credentials, Gateway
 from ccproxy.addons.guard import Guard
-from ccproxy.addons.own import OwnEndpoints
+from ccproxy.addons.own import OwnEndpoints, Permissions, Report
 from ccproxy.addons.stream import Limits
 from ccproxy.addons.translation import Translation
 from ccproxy.addons.upstreams import Upstreams
 from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.providers.credentials import credential
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.routing import Router
+from ccproxy.providers.spec import Provider
 from ccproxy.settings import Settings
 from ccproxy.translate.replay import ReplayCache
 
@@ -43,6 +46,11 @@ class Parts:
     replay: ReplayCache | None
     ledger: Ledger | None
     prices: PriceBook
+    metrics: Metrics
+    report: Report | None
+    permissions: Permissions | None
+    tokens: tuple[str, ...]
+    has_login: Callable[[str], bool]
 
 
 def addons(parts: Parts) -> list[Any]:
@@ -58,8 +66,11 @@ def addons(parts: Parts) -> list[Any]:
             origins=frozenset(origin.lower().rstrip("/") for origin in settings.server.allowed_origins),
         ),
         own=OwnEndpoints(
-            providers={p.name: {"prefix": p.prefix, "format": p.format.value} for p in parts.router.providers},
-            status={name: provider.status for name, provider in parts.locals.items()},
+            providers=lambda: {p.name: _facts(parts, p) for p in parts.router.providers},
+            metrics=parts.metrics.render,
+            report=parts.report,
+            permissions=parts.permissions,
+            tokens=parts.tokens,
         ),
         limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
         credentials=parts.credentials,
@@ -79,6 +90,7 @@ def addons(parts: Parts) -> list[Any]:
         Accounting(
             ledger=parts.ledger,
             prices=parts.prices,
+            metrics=parts.metrics,
             subscriptions=frozenset()
             if settings.providers.claude_sdk.api_key.get_secret_value()
             else frozenset({"claude_sdk"}),
@@ -86,6 +98,13 @@ def addons(parts: Parts) -> list[Any]:
         Upstreams(connection_handler),
         AccessLog(),
     ]
+
+
+def _facts(parts: Parts, provider: Provider) -> dict[str, Any]:
+    """What `/health` says of a provider."""
+    state = credential(parts.settings, provider.name, has_login=parts.has_login(provider.name)).state
+    own = parts.locals[provider.name].status() if provider.name in parts.locals else {}
+    return {"prefix": provider.prefix, "format": provider.format.value, "credential": state.value, **own}
 
 
 def connection_handler(client: Client) -> ConnectionHandler | None:

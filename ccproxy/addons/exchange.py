@@ -87,6 +87,8 @@ class Exchange:
     first_byte: float | None = None
     """When the answer's head or first chunk went out, on the monotonic clock."""
     bytes_out: int = 0
+    counted_open: bool = False
+    """The metrics count its stream as open."""
     truncated: str = ""
     """Why a streamed answer broke off."""
 

@@ -25,7 +25,7 @@ from ccproxy.addons.answers import response
 from ccproxy.addons.exchange import Exchange, begin, of
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.models import model_answer
-from ccproxy.addons.own import OPEN_PATHS, PATHS, OwnEndpoints
+from ccproxy.addons.own import OPEN_PATHS, OwnEndpoints
 from ccproxy.addons.stream import ATTEMPTS, GatewayLayer, Limits
 from ccproxy.addons.translation import Translation
 from ccproxy.auth.sources import Source
@@ -111,10 +111,10 @@ class Gateway:
             if request.method == "OPTIONS":
                 flow.response = response(204, b"", {})
                 return
-        if path in PATHS:
+        if self.own.has(path):
             if path not in OPEN_PATHS:
-                self.guard.check_token(private)
-            flow.response = self.own.answer(request.method, path)
+                self.guard.check_token(private, also=self.own.tokens)
+            exchange.client_credential = private
             return
         if request.headers.get("upgrade", "").lower() == "websocket" and self.router.knows(path):
             raise UpgradeRequired("ccproxy serves this route over HTTP: send a POST with stream=true")
@@ -130,7 +130,10 @@ class Gateway:
         exchange = begin(flow)
         route = exchange.route
         exchange.bytes_in = len(flow.request.raw_content or b"")
-        if flow.response or route is None:
+        if flow.response:
+            return
+        if route is None:
+            await self.own.answer(flow, exchange, exchange.client_credential)
             return
         provider = route.provider
         if provider.upstream is None:

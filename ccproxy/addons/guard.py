@@ -60,8 +60,8 @@ class Guard:
             raise Forbidden("another web site may not call ccproxy: add its origin to server.allowed_origins if it may")
         return ""
 
-    def check_token(self, private: Iterable[Field]) -> tuple[Field, ...]:
-        """The private header fields without ccproxy's own token.
+    def check_token(self, private: Iterable[Field], also: Iterable[str] = ()) -> tuple[Field, ...]:
+        """The private header fields without ccproxy's own token; `also` are further tokens that count as it.
 
         Raises:
             Unauthenticated: a token is needed, and none of the client's is it.
@@ -69,7 +69,10 @@ class Guard:
         """
         others, found = [], not self.token
         for item in private:
-            if self.token and hmac.compare_digest(key_of(item).encode(), self.token.encode()):
+            given = key_of(item).encode()
+            if (self.token and hmac.compare_digest(given, self.token.encode())) or any(
+                token and hmac.compare_digest(given, token.encode()) for token in also
+            ):
                 found = True
             elif item[0].lower() != b"x-ccproxy-token":
                 others.append(item)

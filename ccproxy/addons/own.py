@@ -1,48 +1,133 @@
-"""ccproxy's own endpoints."""
+"""ccproxy's own endpoints: health, metrics, usage, permissions."""
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Protocol
 
 from mitmproxy import http
 
 from ccproxy import __version__
 from ccproxy.addons.answers import response
-from ccproxy.errors import MethodNotAllowed
+from ccproxy.addons.body import LocalBody
+from ccproxy.addons.exchange import Exchange
+from ccproxy.errors import BadRequest, MethodNotAllowed, Unauthenticated, Unavailable
+from ccproxy.ledger.metrics import CONTENT_TYPE
+from ccproxy.providers import toplevel
+from ccproxy.providers.plan import Field, key_of
 
-PATHS = frozenset({"/", "/health", "/health/live", "/health/ready", "/metrics"})
-OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+_READ: Final = frozenset(
+    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", "/permissions/stream"}
+)
+OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
 """For supervisors: they say nothing but that ccproxy runs, so they need no token."""
+
+Report = Callable[[str, str], dict[str, Any]]
+"""What was used, by a column, since a time; blocking. Raises ValueError for either that it does not know."""
+
+
+class Permissions(Protocol):
+    """The permission broker, as far as it is shown: `providers.permissions.PermissionBroker`."""
+
+    def listing(self) -> dict[str, Any]: ...
+
+    def changes(self) -> AsyncIterator[dict[str, Any]]: ...
+
+    async def decide(self, identifier: str, body: Any) -> dict[str, Any]: ...
 
 
 @dataclass(slots=True)
 class OwnEndpoints:
     """Answers from what the rest of the program tells it."""
 
-    providers: Mapping[str, Mapping[str, Any]]
-    status: Mapping[str, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
-    metrics: Callable[[], bytes] = lambda: b""
+    providers: Callable[[], Mapping[str, Mapping[str, Any]]]
+    metrics: Callable[[], bytes]
+    report: Report | None = None
+    permissions: Permissions | None = None
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    """Those that open `/usage` and `/permissions*`."""
 
-    def answer(self, method: str, path: str) -> http.Response:
-        """The answer to a request for one of `PATHS`.
+    @staticmethod
+    def has(path: str) -> bool:
+        """Whether the path is one of ccproxy's own."""
+        return path in _READ or path.startswith("/permissions/")
+
+    async def answer(self, flow: http.HTTPFlow, exchange: Exchange, private: Iterable[Field]) -> None:
+        """Put the answer on the flow.
 
         Raises:
-            MethodNotAllowed: they are there to be read.
+            ExchangeError: no token, another method, or what the endpoint itself refuses.
 
         """
-        if method not in {"GET", "HEAD"}:
-            raise MethodNotAllowed(f"{path} takes GET, not {method}", headers={"allow": "GET, HEAD"})
+        method, path = flow.request.method, flow.request.path.partition("?")[0]
+        decides = path.startswith("/permissions/") and path != "/permissions/stream"
+        wanted = {"POST"} if decides else {"GET", "HEAD"}
+        if method not in wanted:
+            allow = ", ".join(sorted(wanted))
+            raise MethodNotAllowed(f"{path} takes {allow}, not {method}", headers={"allow": allow})
+        if path.startswith(("/usage", "/permissions")):
+            self._check(private)
         if path == "/metrics":
-            info = f'# TYPE ccproxy_info gauge\nccproxy_info{{version="{__version__}"}} 1\n'.encode()
-            return response(200, info + self.metrics(), {"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+            flow.response = response(200, self.metrics(), {"content-type": CONTENT_TYPE})
+        elif path == "/usage":
+            flow.response = _json(await self._usage(flow.request))
+        elif path == "/permissions/stream":
+            exchange.body = LocalBody(
+                _events(self._broker().changes()), lambda error: b": %s\n\n" % str(error).encode()
+            )
+            head = {"content-type": "text/event-stream", "cache-control": "no-cache", "transfer-encoding": "chunked"}
+            flow.response = http.Response.make(200, b"", head)
+            flow.response.headers.pop("content-length", None)
+        elif path == "/permissions":
+            flow.response = _json(self._broker().listing())
+        elif decides:
+            body = toplevel.loads(flow.request.content or b"")
+            flow.response = _json(await self._broker().decide(path.removeprefix("/permissions/"), body))
+        else:
+            flow.response = _json(self._health(path))
+
+    def _health(self, path: str) -> dict[str, Any]:
         body: dict[str, Any] = {"status": "ok"}
         if path in {"/", "/health"}:
             body |= {"name": "ccproxy", "version": __version__, "pid": os.getpid()}
-            body["providers"] = {
-                name: {**facts, **self.status.get(name, dict)()} for name, facts in self.providers.items()
-            }
-        return response(200, json.dumps(body).encode(), {"content-type": "application/json"})
+            body["providers"] = self.providers()
+        return body
+
+    async def _usage(self, request: http.Request) -> dict[str, Any]:
+        if self.report is None:
+            raise Unavailable("nothing is recorded: ledger.enabled is false")
+        try:
+            return await asyncio.to_thread(
+                self.report, request.query.get("by", "model"), request.query.get("since", "7d")
+            )
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+
+    def _broker(self) -> Permissions:
+        if self.permissions is None:
+            raise Unavailable("no tools are run here: providers.claude_sdk is not in agent mode")
+        return self.permissions
+
+    def _check(self, private: Iterable[Field]) -> None:
+        given = [key_of(item).encode() for item in private]
+        if not any(hmac.compare_digest(one, token.encode()) for one in given for token in self.tokens if token):
+            raise Unauthenticated(
+                "this needs ccproxy's token: server.auth_token, or the one that the command line reads from its own file"
+            )
+
+
+async def _events(changes: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    yield b": ccproxy\n\n"
+    async for change in changes:
+        yield b"data: %s\n\n" % json.dumps(change, ensure_ascii=False).encode()
+
+
+def _json(body: object) -> http.Response:
+    return response(
+        200, json.dumps(body, ensure_ascii=False, default=str).encode(), {"content-type": "application/json"}
+    )

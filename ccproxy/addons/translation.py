@@ -186,7 +186,11 @@ def finish_answer(answer: http.Response, exchange: Exchange) -> None:
         folder.feed(content)
         status, headers, body = folder.result()
     elif translated.stream:  # an upstream that would not stream
-        status, headers, body = 200, {"content-type": "text/event-stream; charset=utf-8"}, translated.whole_as_stream(content)
+        status, headers, body = (
+            200,
+            {"content-type": "text/event-stream; charset=utf-8"},
+            translated.whole_as_stream(content),
+        )
     else:
         status, headers, body = translated.whole(answer.status_code, content)
     _strip(answer)
