@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ccproxy.cli.console import load_settings
 from ccproxy.errors import CcproxyError
@@ -95,9 +96,9 @@ def _print_csv(report: Report) -> None:
 
 
 def _print_table(report: Report, since: str) -> None:
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width: nothing is wrapped or cut
-        console = Console(width=1000, highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 1000  # a pipe has none: nothing is wrapped or cut
     if not report.lines:
         console.print(f"No exchanges since {since}." if report.since else "No exchanges yet.")
         return
@@ -107,12 +108,17 @@ def _print_table(report: Report, since: str) -> None:
     for column in columns:
         table.add_column(column.name, column.cell(report.total), justify="right", no_wrap=True)
     for line in report.lines:
-        table.add_row(line.key or "(none)", *(column.cell(line) for column in columns))
+        table.add_row(_name(line.key), *(column.cell(line) for column in columns))
     console.print(table)
     if report.total.subscription:
         console.print(f"* {_dollars(report.total.subscription)} of it over subscription routes: {LIST_PRICE}")
     if report.total.unknown:
         console.print(f"{report.total.unknown} exchanges of unknown cost: see ccproxy usage --update-prices")
+
+
+def _name(key: str | None) -> Text:
+    """A name from a client: neither markup nor control characters may do anything."""
+    return Text("".join(sign if sign.isprintable() else "\ufffd" for sign in key) if key else "(none)")
 
 
 def _count(number: int) -> str:

@@ -243,11 +243,11 @@ class Ledger:
         if self._store.hopeless(error):
             self._state = State.OFF
             self._held.clear()
-            log.warning("the ledger is off: %s", _sentence(error))
+            log.warning("the ledger is off: %s", sentence(error))
             return True
         if self._state is State.READY:
             self._state = State.WAITING
-            log.warning("the ledger cannot be written: %s; exchanges are kept in memory meanwhile", _sentence(error))
+            log.warning("the ledger cannot be written: %s; exchanges are kept in memory meanwhile", sentence(error))
         return False
 
 
@@ -290,7 +290,7 @@ class _Store:
                 if len(records) == 1:
                     if self._has(engine, records[0]):
                         return 0  # a commit whose answer was lost, tried again
-                    log.warning("an exchange could not be recorded: %s", _sentence(error))
+                    log.warning("an exchange could not be recorded: %s", sentence(error))
                     return 1
                 rejected = sum(self.insert([record]) for record in records)
         except Exception:
@@ -344,7 +344,7 @@ class _Store:
                 oldest = datetime.now(UTC) - self._retention
                 connection.execute(sa.delete(exchanges).where(exchanges.c.started < oldest))
         except sa.exc.SQLAlchemyError as error:
-            log.warning("old exchanges could not be deleted from the ledger: %s", _sentence(error))
+            log.warning("old exchanges could not be deleted from the ledger: %s", sentence(error))
 
     def hopeless(self, error: Exception) -> bool:
         """Whether no later attempt can do better: no place to write, no driver, somebody else's tables."""
@@ -380,7 +380,7 @@ def _fault_of_a_row(error: Exception) -> bool:
     return isinstance(error, TypeError | ValueError | ArithmeticError | AttributeError)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """An error in one line, without the statement and values that SQLAlchemy adds."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

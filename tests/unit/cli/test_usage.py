@@ -99,6 +99,15 @@ def test_table_in_a_pipe_is_plain_and_whole(some: None) -> None:
     assert "2 exchanges of unknown cost" in lines[5]
 
 
+def test_names_from_clients_do_nothing_to_the_terminal(home: Path) -> None:
+    ledger = Ledger(data_folder() / "ledger.sqlite3")
+    ledger.start()
+    ledger.put(exchange("1", model_asked="a[/b][red]c\x1b]0;title\x07", session="[link=x]"))
+    assert ledger.close()
+    assert run().stdout.splitlines()[1].startswith("a[/b][red]c\ufffd]0;title\ufffd ")
+    assert run("--by", "session").stdout.splitlines()[1].startswith("[link=x] ")
+
+
 @pytest.mark.parametrize("by", ["model", "provider", "session", "client", "day"])
 def test_every_grouping(some: None, by: str) -> None:
     report = json.loads(run("--by", by, "--json").stdout)

@@ -240,6 +240,22 @@ def test_a_writer_that_does_not_keep_up_leaves_out_bodies_not_memory(
     assert b"### body of 100000 bytes, cut, only the beginning is shown" in written
 
 
+def test_after_a_gap_nothing_more_of_a_body_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left out may have been the name that makes the rest a secret."""
+    monkeypatch.setattr(module, "_QUEUED", 100)
+    log = RawLog(tmp_path, Redaction())
+    exchange = log.exchange("f", STARTED)
+    exchange.head(REQUEST, "POST / HTTP/1.1", [])
+    exchange.body(REQUEST, b" " * 200)
+    exchange.body(REQUEST, b'{"access_token": "')
+    log.start()
+    wait_for(lambda: log._writer.done == 200)
+    exchange.body(REQUEST, b'opaque-value"}\n')
+    exchange.close()
+    log.close()
+    assert b"opaque" not in (tmp_path / exchange.name / REQUEST).read_bytes()
+
+
 def test_flow_ids_never_leave_the_folder(start: Callable[..., RawLog], tmp_path: Path) -> None:
     log = start()
     exchange = log.exchange("../../etc", STARTED)
