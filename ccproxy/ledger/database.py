@@ -15,11 +15,11 @@ import os
 import stat
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from ccproxy.errors import CcproxyError, ConfigError
@@ -125,7 +125,11 @@ class Ledger:
     def __init__(self, location: str | Path, *, retention_days: int = 365, max_queued: int = 10_000) -> None:
         """`retention_days` of 0 keeps everything."""
         self._limit = max_queued
-        self._queue: SimpleQueue[Record | _Mark] = SimpleQueue()
+        self._queue: deque[Record | _Mark] = deque()
+        self._some = threading.Event()
+        """There is something in the queue."""
+        self._urgent = threading.Event()
+        """Do not linger: somebody waits, or there is a whole batch."""
         self._held: list[Record] = []  # the writer's own: taken off the queue, not yet written
         self._state = State.READY
         self._written = 0
@@ -141,13 +145,19 @@ class Ledger:
     def put(self, record: Record) -> None:
         """Hands a record over. Never waits, never raises."""
         if self._state is State.READY or self._state is State.WAITING:
-            if self._queue.qsize() + len(self._held) < self._limit:
-                self._queue.put(record)
+            queued = len(self._queue)
+            if queued + len(self._held) < self._limit:
+                self._queue.append(record)
+                # A thread that wakes for every record takes more from the event loop than it does itself: it wakes once a batch.
+                if not self._some.is_set():
+                    self._some.set()
+                if queued >= BATCH and not self._urgent.is_set():
+                    self._urgent.set()
             else:
                 self._overflow()
 
     def status(self) -> Status:
-        return Status(self._state, self._queue.qsize() + len(self._held), self._written, self._dropped)
+        return Status(self._state, len(self._queue) + len(self._held), self._written, self._dropped)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Waits until all that was put before is written. Says whether it is. Blocks: not for the event loop."""
@@ -164,7 +174,9 @@ class Ledger:
     def _mark(self, mark: _Mark, timeout: float) -> bool:
         if not self._thread.is_alive():
             return False
-        self._queue.put(mark)
+        self._queue.append(mark)
+        self._urgent.set()
+        self._some.set()
         mark.reached.wait(timeout + 2)  # an attempt on a locked database may take a while
         return mark.written
 
@@ -185,15 +197,15 @@ class Ledger:
         due = math.inf
         while not any(mark.last and mark.reached.is_set() for mark in marks):
             marks = [mark for mark in marks if not mark.reached.is_set()]
-            item = self._take(due)
+            items = self._take(due)
             now = time.monotonic()
-            if isinstance(item, Record):
-                self._held.append(item)
+            fresh = [item for item in items if isinstance(item, _Mark)]
+            marks += fresh
+            if len(items) > len(fresh):
+                self._held += [item for item in items if isinstance(item, Record)]
                 due = min(due, now + LINGER)
-                if now < due and (attempts or len(self._held) < BATCH):
+                if not fresh and now < due and (attempts or len(self._held) < BATCH):
                     continue
-            elif item is not None:
-                marks.append(item)
             if self._write():
                 attempts, due = 0, math.inf
                 self._reached(marks, written=self._state is State.READY)
@@ -207,12 +219,18 @@ class Ledger:
             log.warning("the last %d exchanges could not be recorded", len(self._held))
         self._store.close()
 
-    def _take(self, due: float) -> Record | _Mark | None:
-        """The next of the queue; None when there is none until `due`."""
-        try:
-            return self._queue.get(timeout=None if due == math.inf else max(0.0, due - time.monotonic()))
-        except Empty:
-            return None
+    def _take(self, due: float) -> list[Record | _Mark]:
+        """All that is queued: as soon as there is anything, or, with a time that something is due, then or when it is urgent."""
+        if due == math.inf:
+            self._some.wait()
+        else:
+            self._urgent.wait(max(0.0, due - time.monotonic()))
+        self._some.clear()
+        self._urgent.clear()
+        items: list[Record | _Mark] = []
+        while self._queue:
+            items.append(self._queue.popleft())
+        return items
 
     def _reached(self, marks: list[_Mark], *, written: bool) -> None:
         for mark in marks:
@@ -234,7 +252,7 @@ class Ledger:
         if self._state is State.WAITING:
             self._state = State.READY
             log.warning("the ledger is written again; %d exchanges went unrecorded so far", self._dropped)
-        if self._overflowing and self._queue.qsize() < self._limit // 2:
+        if self._overflowing and len(self._queue) < self._limit // 2:
             self._overflowing = False
         return True
 
