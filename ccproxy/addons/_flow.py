@@ -66,7 +66,8 @@ def send_to(flow: http.HTTPFlow, upstream: Upstream, path: str) -> None:
     request.data.port = upstream.port
     request.data.authority = b""
     request.data.path = (upstream.path + path).encode("utf-8", "surrogateescape")
-    request.headers["host"] = upstream.host_header
+    host = upstream.host_header.encode()
+    request.headers.fields = tuple((n, host if n.lower() == b"host" else v) for n, v in request.headers.fields)
 
 
 def set_body(flow: http.HTTPFlow, body: bytes) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
 from mitmproxy import http
 
@@ -25,6 +27,9 @@ from ccproxy.translate.formats import Format
 
 logger = logging.getLogger(__name__)
 
+LARGE: Final = 2**20
+"""Bytes of a whole answer from which it is read in a thread; its answer then bears no cost."""
+_LIMITS = (b"anthropic-ratelimit-", b"x-codex-")
 _VENDORS = {"claude_api": "anthropic", "claude_sdk": "anthropic", "codex": "openai"}
 
 
@@ -40,6 +45,7 @@ class Accounting:
     _loading: asyncio.Task[object] | None = None
     _vendors: dict[str, str | None] = field(default_factory=lambda: dict(_VENDORS))
     _started: bool = False
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
@@ -50,7 +56,7 @@ class Accounting:
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
         if route.provider.upstream is None:
             exchange.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
-            exchange.taps.append(exchange.tap.feed)
+            exchange.taps.append(_watched(exchange, exchange.tap))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
@@ -68,33 +74,49 @@ class Accounting:
         head = exchange.upstream_answer.headers
         exchange.tap = UsageTap(route.provider.format, head.get("content-type", ""), head.get("content-encoding", ""))
         if flow.response and flow.response.stream:
-            exchange.taps.append(exchange.tap.feed)
+            exchange.taps.append(_watched(exchange, exchange.tap))
 
-    async def response(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """The first request waits for the price list, so that its answer can bear its cost."""
+        if self._loading is not None and not self._loading.done() and begin(flow).route is not None:
+            await asyncio.shield(self._loading)
+
+    def response(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         if exchange.route is None:
             return
         answer = flow.response
         assert answer
-        held = not answer.stream and exchange.body is None
-        if exchange.tap and held and exchange.upstream_answer is not None:
-            body = exchange.upstream_answer.raw_content or b""
-            # What is large enough to be felt is read off the event loop.
-            await asyncio.to_thread(exchange.tap.feed, body) if len(body) > 2**20 else exchange.tap.feed(body)
         outcome = Outcome.CUT if exchange.truncated else Outcome.FINISHED
         if answer.status_code >= 400 and not exchange.answered:
             outcome = Outcome.ERROR
-        record = await self._record(flow, exchange, outcome)
+        held = not answer.stream and exchange.body is None
+        body = exchange.upstream_answer.raw_content if held and exchange.tap and exchange.upstream_answer else None
+        if body and len(body) > LARGE:  # reading it would be felt: off the event loop
+            task = asyncio.get_running_loop().create_task(self._later(flow, exchange, outcome, body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        if body and exchange.tap:
+            exchange.tap.feed(body)
+        record = self._record(flow, exchange, outcome)
         if held and record.price is not None:
             exchange.answer_fields = (*exchange.answer_fields, (b"x-ccproxy-cost-usd", f"{record.price:f}".encode()))
         self._put(record)
 
-    async def error(self, flow: http.HTTPFlow) -> None:
+    def error(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         if exchange.route is not None:
-            self._put(await self._record(flow, exchange, Outcome.CUT if exchange.truncated else Outcome.CLIENT_LEFT))
+            self._put(self._record(flow, exchange, Outcome.CUT if exchange.truncated else Outcome.CLIENT_LEFT))
+
+    async def _later(self, flow: http.HTTPFlow, exchange: Exchange, outcome: Outcome, body: bytes) -> None:
+        assert exchange.tap
+        await asyncio.to_thread(exchange.tap.feed, body)
+        await asyncio.to_thread(exchange.tap.finish)
+        self._put(self._record(flow, exchange, outcome))
 
     async def done(self) -> None:
+        await asyncio.gather(*self._tasks)
         if self.ledger is not None and self._started:
             await asyncio.to_thread(self.ledger.close)
 
@@ -106,7 +128,7 @@ class Accounting:
                 self.ledger.start()
             self.ledger.put(record)
 
-    async def _record(self, flow: http.HTTPFlow, exchange: Exchange, outcome: Outcome) -> Record:
+    def _record(self, flow: http.HTTPFlow, exchange: Exchange, outcome: Outcome) -> Record:
         route, request = exchange.route, flow.request
         assert route
         now = time.monotonic()
@@ -114,16 +136,25 @@ class Accounting:
             exchange.counted_open = False
             self.metrics.stream_closed(route.provider.name)
         seen = exchange.tap.finish() if exchange.tap else Answer()
-        if exchange.upstream_answer is not None and (found := quotas(exchange.upstream_answer.headers.items())):
-            self.metrics.quota(route.provider.name, found)
+        if exchange.upstream_answer is not None:
+            limits = [
+                field for field in exchange.upstream_answer.headers.fields if field[0].lower().startswith(_LIMITS)
+            ]
+            if limits:
+                found = quotas((name.decode("latin-1"), value.decode("latin-1")) for name, value in limits)
+                self.metrics.quota(route.provider.name, found)
         if seen.rate_limits is not None:
             self.metrics.quota(route.provider.name, from_codex_event(seen.rate_limits))
-        if seen.error_type and outcome is Outcome.FINISHED and exchange.body is not None:
-            outcome = Outcome.ERROR
+        if outcome is Outcome.FINISHED and exchange.tap and seen.problem is None:
+            streamed = exchange.body is not None or bool(flow.response and flow.response.stream)
+            if seen.error_type and streamed:
+                outcome = Outcome.ERROR
+            elif streamed and not seen.ended:
+                outcome = Outcome.CUT
         started = datetime.fromtimestamp(request.timestamp_start, UTC)
-        headers = request.headers
-        session = session_of(headers)
-        price = await self._price(exchange, seen, started) if route.operation is Operation.CREATE else None
+        told = exchange.told
+        session = session_of(told)
+        price = self._price(exchange, seen, started) if route.operation is Operation.CREATE else None
         first = exchange.first_byte
         return Record(
             flow=flow.id,
@@ -145,12 +176,12 @@ class Accounting:
             usage=seen.usage,
             partial=seen.usage is not None and not seen.final,
             ttfb_ms=(first - exchange.started) * 1000 if first else (now - exchange.started) * 1000,
-            first_token_ms=None,
+            first_token_ms=(exchange.first_token - exchange.started) * 1000 if exchange.first_token else None,
             total_ms=(now - exchange.started) * 1000,
             added_ms=_added(flow, exchange, now),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out or len((flow.response and flow.response.raw_content) or b""),
-            client=client_family(headers.get("user-agent"), headers.get("x-title")),
+            client=client_family(told.get("user-agent"), told.get("x-title")),
             session=route.session_id or session.session,
             agent=session.agent,
             parent_agent=session.parent_agent,
@@ -161,13 +192,11 @@ class Accounting:
             stop=seen.stop,
         )
 
-    async def _price(self, exchange: Exchange, seen: Answer, at: datetime) -> Decimal | None:
+    def _price(self, exchange: Exchange, seen: Answer, at: datetime) -> Decimal | None:
         route = exchange.route
         assert route
-        if seen.usage is None:
+        if seen.usage is None or self._loading is None or not self._loading.done():
             return None
-        if self._loading is not None:
-            await asyncio.shield(self._loading)
         provider = route.provider
         if provider.name not in self._vendors:
             upstream = provider.upstream
@@ -184,6 +213,17 @@ class Accounting:
         assert exchange.route
         login = exchange.credential is not None and exchange.credential.source is Source.LOGIN
         return login or exchange.route.provider.name in self.subscriptions
+
+
+def _watched(exchange: Exchange, tap: UsageTap) -> Callable[[bytes], None]:
+    """Feeds the tap, and notes when the model's first output passes by."""
+
+    def feed(chunk: bytes) -> None:
+        tap.feed(chunk)
+        if tap.saw_output and exchange.first_token is None:
+            exchange.first_token = time.monotonic()
+
+    return feed
 
 
 def _added(flow: http.HTTPFlow, exchange: Exchange, now: float) -> float | None:

@@ -12,10 +12,12 @@ from typing import Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
+from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.server import ConnectionHandler
 
 from ccproxy.addons.access_log import AccessLog
 from ccproxy.addons.accounting import Accounting
+from ccproxy.addons.dispatch import FixedChain
 from ccproxy.addons.gateway import Credentials, Gateway
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.own import OwnEndpoints, Permissions, Report
@@ -83,6 +85,7 @@ def addons(parts: Parts) -> list[Any]:
             auto_cache_control=settings.translate.auto_cache_control,
         ),
         locals=parts.locals,
+        call_now=_call_now,
         drained=_drained,
     )
     return [
@@ -112,6 +115,11 @@ def connection_handler(client: Client) -> ConnectionHandler | None:
     found: Callable[..., Any] | None = ctx.master.addons.get("proxyserver")
     handler: ConnectionHandler | None = found.connections.get(client.id) if found else None  # type: ignore[attr-defined]
     return handler
+
+
+def _call_now(hook: StartHook) -> bool:
+    chain = ctx.master.addons
+    return isinstance(chain, FixedChain) and chain.call_now(hook)
 
 
 async def _drained(client: Client) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from mitmproxy import exceptions, flow, hooks
 from mitmproxy.addonmanager import AddonManager, safecall
 
+_UPDATE = hooks.UpdateHook([])
+
 
 class FixedChain(AddonManager):
     """An AddonManager for a chain that is complete before the first event."""
@@ -20,13 +22,16 @@ class FixedChain(AddonManager):
     def __init__(self, master: Any) -> None:
         super().__init__(master)  # type: ignore[no-untyped-call]
         self._calls: dict[str, tuple[Callable[..., Any], ...]] = {}
+        self._instant: dict[str, bool] = {}
 
     def register(self, addon: Any) -> Any:
         self._calls.clear()
+        self._instant.clear()
         return super().register(addon)  # type: ignore[no-untyped-call]
 
     def remove(self, addon: Any) -> None:
         self._calls.clear()
+        self._instant.clear()
         super().remove(addon)  # type: ignore[no-untyped-call]
 
     def interested(self, event: hooks.Hook) -> tuple[Callable[..., Any], ...]:
@@ -36,6 +41,21 @@ class FixedChain(AddonManager):
             calls = tuple(func for addon in self.chain for _, func in self._iter_hooks(addon, event))
             self._calls[event.name] = calls
         return calls
+
+    def call_now(self, event: hooks.Hook) -> bool:
+        """Run an event's hooks here and now, if none of them waits for anything. False, and nothing is run, if one may."""
+        calls = self.interested(event)
+        if event.name not in self._instant:
+            self._instant[event.name] = not any(inspect.iscoroutinefunction(func) for func in calls)
+        if not self._instant[event.name] or self.interested(_UPDATE):
+            return False
+        for func in calls:
+            try:
+                with safecall():
+                    func(*event.args())
+            except exceptions.AddonHalt:
+                break
+        return True
 
     async def trigger_event(self, event: hooks.Hook) -> None:
         for func in self.interested(event):

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from mitmproxy import http
 from mitmproxy.connection import Client
+from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.modes import ReverseProxy
 
@@ -75,6 +76,8 @@ class Gateway:
     translation: Translation
     locals: Mapping[str, LocalProvider] = field(default_factory=dict)
     """Providers that answer inside this process, by name."""
+    call_now: Callable[[StartHook], bool] | None = None
+    """Runs a hook's addons at once, where that is possible."""
     drained: Callable[[Client], Awaitable[None]] | None = None
     """Waits until the client has read what was written to it."""
     live: dict[str, Exchange] = field(default_factory=dict)
@@ -91,21 +94,26 @@ class Gateway:
         """Our own HTTP layer right below the reverse proxy."""
         layers = nextlayer.context.layers
         if len(layers) == 1 and isinstance(layers[0], ReverseProxy):
-            nextlayer.layer = GatewayLayer(nextlayer.context, self.limits)
+            nextlayer.layer = GatewayLayer(nextlayer.context, self.limits, self.call_now)
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         self.live[flow.client_conn.id] = exchange
         request = flow.request
-        request.headers.fields, private = public_fields(request.headers.fields)
+        fields, private = public_fields(request.headers.fields)
+        request.headers.fields = fields
+        told = exchange.told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
         path, _, _ = request.path.partition("?")
         exchange.client_path = path
         exchange.format = suggested_format(path)
         if flow.error:
             return  # mitmproxy refuses it itself and shows it to addons
-        self.guard.check_host(request)
-        exchange.origin = self.guard.check_origin(request)
+        hosts = [told["host"]] if "host" in told else []
+        if len(told) != len(fields):  # some field came twice: was it Host?
+            hosts = [value.decode("latin-1") for name, value in fields if name.lower() == b"host"]
+        self.guard.check_host(hosts, request)
+        exchange.origin = self.guard.check_origin(told)
         if exchange.origin:
             exchange.answer_fields = _cors(exchange.origin)
             if request.method == "OPTIONS":
@@ -116,7 +124,7 @@ class Gateway:
                 self.guard.check_token(private, also=self.own.tokens)
             exchange.client_credential = private
             return
-        if request.headers.get("upgrade", "").lower() == "websocket" and self.router.knows(path):
+        if told.get("upgrade", "").lower() == "websocket" and self.router.knows(path):
             raise UpgradeRequired("ccproxy serves this route over HTTP: send a POST with stream=true")
         exchange.route = route = self.router.match(request.method, path)
         exchange.format = route.format
@@ -255,7 +263,7 @@ class Gateway:
         provider, request = route.provider, flow.request
         if route.operation not in {Operation.CREATE, Operation.COUNT_TOKENS}:
             return
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
+        if exchange.told.get("content-encoding", "identity").lower() != "identity":
             return
         body = request.raw_content or b""
         codex = provider.profile == "codex" and route.operation is Operation.CREATE

@@ -6,7 +6,7 @@ A listener on loopback is open to every web page that the user visits (DNS rebin
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mitmproxy import http
@@ -26,14 +26,13 @@ class Guard:
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
-    def check_host(self, request: http.Request) -> None:
+    def check_host(self, names: list[str], request: http.Request) -> None:
         """Refuse a Host that is not ours: a name that an attacker's DNS points at 127.0.0.1.
 
         Raises:
             Forbidden, BadRequest: with the setting that would allow it.
 
         """
-        names = request.headers.get_all("host")
         if not names and request.http_version == "HTTP/1.0":
             names = ["localhost"]
         if len(names) != 1 or not names[0]:
@@ -43,20 +42,19 @@ class Guard:
             if name and host not in _LOCAL_HOSTS and host not in self.hosts and name.lower() not in self.hosts:
                 raise Forbidden(f"Host {host!r} is not ccproxy's: add it to server.allowed_hosts if it is")
 
-    def check_origin(self, request: http.Request) -> str:
+    def check_origin(self, told: Mapping[str, str]) -> str:
         """The allowed web origin that asks, or an empty string where no browser does.
 
         Raises:
             Forbidden: another web page asks.
 
         """
-        headers = request.headers
-        origin: str = headers.get("origin", "")
+        origin = told.get("origin", "")
         if origin and origin.lower() in self.origins:
             return origin
-        if origin and origin.lower() != f"http://{headers.get('host', '').lower()}":
+        if origin and origin.lower() != f"http://{told.get('host', '').lower()}":
             raise Forbidden(f"Origin {origin[:200]!r} may not call ccproxy: add it to server.allowed_origins if it may")
-        if headers.get("sec-fetch-site", "") == "cross-site":
+        if told.get("sec-fetch-site", "") == "cross-site":
             raise Forbidden("another web site may not call ccproxy: add its origin to server.allowed_origins if it may")
         return ""
 
