@@ -75,14 +75,10 @@ def _update_prices() -> None:
 
 
 def _read(by: By, since: datetime | None) -> Report:
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         return read_report(ledger(), by, since)
-    except (CcproxyError, OSError) as error:
+    except CcproxyError as error:
         _fail(error)
-    except SQLAlchemyError as error:
-        _fail(getattr(error, "orig", None) or error)
 
 
 def _fail(error: object) -> NoReturn:

@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ccproxy.ledger.database import open_engine
+from ccproxy.errors import CcproxyError
+from ccproxy.ledger.database import open_engine, sentence
 from ccproxy.ledger.records import LIST_PRICE, Tokens
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ _QUARTER = 15 * 60 * 1_000_000
 """Microseconds. Days are put together from quarters of an hour: every time zone's midnight is on one."""
 
 _NONE = Tokens()
+
+
+class LedgerUnreadable(CcproxyError):
+    """The ledger's database cannot be opened or read."""
 
 
 class By(StrEnum):
@@ -145,20 +150,25 @@ def parse_since(text: str, now: datetime) -> datetime | None:
 def read_report(location: str | Path, by: By, since: datetime | None = None, zone: tzinfo | None = None) -> Report:
     """Sums up the ledger at `location`; empty where there is none yet. Days are those of `zone` (None: local).
 
-    Raises NewerSchema, or what SQLAlchemy and the file system raise.
+    Raises LedgerUnreadable, or NewerSchema.
     """
     if isinstance(location, Path) and not location.exists():
         return _report(by, since, ())
+    import sqlalchemy as sa
+
     from ccproxy.ledger import schema
 
-    engine = open_engine(location, busy_timeout=10)
     try:
-        with engine.begin() as connection:
-            schema.bring_up(connection, datetime.now(UTC))
-        with engine.connect() as connection:
-            rows = connection.execute(_query(by, since)).all()
-    finally:
-        engine.dispose()
+        engine = open_engine(location, busy_timeout=10)
+        try:
+            with engine.begin() as connection:
+                schema.bring_up(connection, datetime.now(UTC))
+            with engine.connect() as connection:
+                rows = connection.execute(_query(by, since)).all()
+        finally:
+            engine.dispose()
+    except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+        raise LedgerUnreadable(f"the ledger cannot be read: {sentence(error)}") from error
     return _report(by, since, _lines(by, rows, zone))
 
 
