@@ -26,7 +26,7 @@ from ccproxy.addons.exchange import Exchange, begin, of
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.own import OPEN_PATHS, PATHS, OwnEndpoints
 from ccproxy.addons.stream import GatewayLayer, Limits
-from ccproxy.errors import BadRequest, ExchangeError, NotImplementedYet, UpgradeRequired
+from ccproxy.errors import BadRequest, ExchangeError, NotImplementedYet, UpgradeRequired, UpstreamBroken
 from ccproxy.providers import toplevel
 from ccproxy.providers.codex import native_changes
 from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest
@@ -243,9 +243,8 @@ class Gateway:
                 return
             whole = await _fold(exchange.body)
         except Dropped:
-            flow.response = http.Response.make(200, b"", {"content-type": "application/json"})
-            exchange.body.dropped = True
-            return
+            exchange.body = None
+            raise UpstreamBroken(f"{route.provider.name} broke off its answer") from None  # nothing of it has been said yet
         except ExchangeError:
             exchange.body = None
             raise
