@@ -14,7 +14,7 @@ from ccproxy.addons.body import LocalBody
 from ccproxy.addons.exchange import Exchange
 from ccproxy.addons.models import model_answer
 from ccproxy.addons.translation import Translation
-from ccproxy.errors import ExchangeError, Unavailable
+from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken
 from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
@@ -88,10 +88,9 @@ async def _whole(
     await _begun(exchange, body)
     async for piece in body.whole():
         folder.feed(piece)
-    if body.dropped:
-        flow.response = http.Response.make(200, b"", {"content-type": "application/json"})
-        return
     exchange.body = None
+    if body.dropped:
+        raise _broke_off()
     if body.error:
         raise body.error
     status, headers, content = folder.result()
@@ -106,10 +105,16 @@ async def _begun(exchange: Exchange, body: LocalBody) -> None:
     try:
         await body.first()
     except Dropped:
-        body.dropped = True
+        exchange.body = None
+        raise _broke_off() from None
     except ExchangeError:
         exchange.body = None
         raise
+
+
+def _broke_off() -> UpstreamBroken:
+    """Nothing of the answer has been said yet, so this can."""
+    return UpstreamBroken("the provider broke off its answer")
 
 
 async def _framed(events: AsyncIterator[dict[str, Any]], taps: list[Callable[[bytes], None]]) -> AsyncIterator[bytes]:

@@ -15,6 +15,7 @@ import h11
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
+from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import RequestHeaders, RequestProtocolError, ResponseHeaders, ResponseProtocolError
@@ -142,7 +143,7 @@ class UpstreamSide(_TrailersDropped, Http1Client):
             if (
                 isinstance(command, ReceiveHttp)
                 and isinstance(command.event, ResponseHeaders)
-                and _flawed(command.event)
+                and self._distrusts(command.event)
             ):
                 yield from self._give_up("the answer's head is not to be trusted")
                 return
@@ -156,15 +157,20 @@ class UpstreamSide(_TrailersDropped, Http1Client):
         yield commands.CloseConnection(self.conn)
         yield ReceiveHttp(ResponseProtocolError(self.stream_id, message, ResponseProtocolError.code))
 
+    def _distrusts(self, event: ResponseHeaders) -> bool:
+        """Whether an answer changes the protocol, which nobody asked for, or could be read in two ways."""
+        answer = event.response
+        if answer.status_code == 101 or _AMBIGUOUS.search(b"".join(value for _, value in answer.headers.fields)):
+            return True
+        try:
+            validate_headers(answer)
+        except ValueError:
+            return bool(self.context.options.validate_inbound_headers)
+        return False
+
     def _is_interim(self) -> bool:
         start = bytes(self.buf)[:13]
         return start.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and start[9:12] != b"101"
-
-
-def _flawed(event: ResponseHeaders) -> bool:
-    """Whether an answer changes the protocol, which nobody asked for, or has header fields that could be read in two ways."""
-    fields = event.response.headers.fields
-    return event.response.status_code == 101 or bool(_AMBIGUOUS.search(b"".join(value for _, value in fields)))
 
 
 def upstream_side(context: Context) -> layer.Layer:

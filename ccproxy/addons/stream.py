@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 from mitmproxy import flow as mflow, http
 from mitmproxy.connection import Connection, Server
 from mitmproxy.net.http.http1 import expected_http_body_size
-from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import tls
@@ -194,15 +193,6 @@ class GatewayStream(HttpStream):
             self.drained = event.response
             self.server_state = self.state_drain
             return
-        if self.context.options.validate_inbound_headers:
-            try:
-                validate_headers(event.response)
-            except ValueError:  # its message quotes the header
-                yield commands.CloseConnection(self.context.server)
-                yield from self.upstream_failed(
-                    ResponseProtocolError(self.stream_id, "invalid header", ResponseProtocolError.code)
-                )
-                return
         self.flow.response = event.response
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.check_killed(True)):  # noqa: FBT003

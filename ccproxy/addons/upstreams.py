@@ -42,6 +42,19 @@ class Upstreams:
             if found is not None:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
+    # mitmproxy 12 leaves a connection open whose task is cancelled while it waits for its turn to report data, as it does now and then when the
+    # other end still talks: an upstream would go on with an answer that nobody reads.
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        if (handler := self.handlers(data.client)) and (io := handler.transports.pop(data.server, None)) and io.writer:
+            io.writer.close()
+
+    def client_disconnected(self, client: Client) -> None:
+        if handler := self.handlers(client):
+            for io in handler.transports.values():
+                if io.writer:
+                    io.writer.close()
+
 
 def _proxy(flow: http.HTTPFlow) -> CompanyProxy | None:
     route = begin(flow).route

@@ -150,6 +150,8 @@ class Upstream:
     """How many there are."""
     silent: bool = False
     """Accept connections and never read from them."""
+    greeting: bytes = b""
+    """Say this to whoever connects, and close."""
     port: int = 0
     broken: list[BaseException] = field(default_factory=list)
     """What scripts raised: a defect of the test."""
@@ -208,6 +210,9 @@ class Upstream:
             await self._note()
             if self.silent:
                 await asyncio.Event().wait()
+            if self.greeting:
+                await wire.send(self.greeting)
+                return
             while (request := await read_request(reader, wire.number)) is not None:
                 self.requests.append(request)
                 await self._note()
