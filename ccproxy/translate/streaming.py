@@ -10,7 +10,19 @@ from ccproxy.translate.errors import error_body, error_status
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump_bytes, parse
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.neutral import Delta, Error, Event, Finish, Part, PartEnd, Ping, Start, StopReason, Usage, UsageUpdate
+from ccproxy.translate.neutral import (
+    Delta,
+    Error,
+    Event,
+    Finish,
+    Part,
+    PartEnd,
+    Ping,
+    Start,
+    StopReason,
+    Usage,
+    UsageUpdate,
+)
 from ccproxy.translate.replay import Recorder
 from ccproxy.translate.sse import SseEvent, SseParser
 from ccproxy.translate.stops import StopFilter

@@ -40,7 +40,15 @@ def anthropic_block(index: int, start: Json, deltas: list[Json]) -> list[Json]:
 
 def anthropic_answer(blocks: list[list[Json]], stop: Json, usage: Json) -> list[Json]:
     start = {"input_tokens": 11, "cache_creation_input_tokens": 5, "cache_read_input_tokens": 7, "output_tokens": 1}
-    message = {"id": "msg_01", "type": "message", "role": "assistant", "model": "claude-opus-5", "content": [], "stop_reason": None, "usage": start}
+    message = {
+        "id": "msg_01",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-opus-5",
+        "content": [],
+        "stop_reason": None,
+        "usage": start,
+    }
     return [
         {"type": "message_start", "message": message},
         {"type": "ping"},
@@ -67,23 +75,43 @@ ANTHROPIC = anthropic_answer(
             + [{"type": "signature_delta", "signature": "c2lnbmF0dXJl"}],
         ),
         anthropic_block(1, {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="}, []),
-        anthropic_block(2, {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}, [{"type": "input_json_delta", "partial_json": '{"query": "weather"}'}]),
+        anthropic_block(
+            2,
+            {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+            [{"type": "input_json_delta", "partial_json": '{"query": "weather"}'}],
+        ),
         anthropic_block(
             3,
             {
                 "type": "web_search_tool_result",
                 "tool_use_id": "srvtoolu_1",
-                "content": [{"type": "web_search_result", "url": "https://example.com/a", "title": "A page", "encrypted_content": "ZW5j", "page_age": None}],
+                "content": [
+                    {
+                        "type": "web_search_result",
+                        "url": "https://example.com/a",
+                        "title": "A page",
+                        "encrypted_content": "ZW5j",
+                        "page_age": None,
+                    }
+                ],
             },
             [],
         ),
-        anthropic_block(4, {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in text_deltas("Zürich is warm. ")]),
+        anthropic_block(
+            4,
+            {"type": "text", "text": ""},
+            [{"type": "text_delta", "text": piece} for piece in text_deltas("Zürich is warm. ")],
+        ),
         anthropic_block(
             5,
             {"type": "text", "text": "", "citations": []},
             [{"type": "text_delta", "text": "As found."}, {"type": "citations_delta", "citation": CITATION}],
         ),
-        anthropic_block(6, {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in ("", '{"city"', ': "Zür', 'ich"}')]),
+        anthropic_block(
+            6,
+            {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}},
+            [{"type": "input_json_delta", "partial_json": piece} for piece in ("", '{"city"', ': "Zür', 'ich"}')],
+        ),
         anthropic_block(7, {"type": "tool_use", "id": "toolu_2", "name": "now", "input": {}}, []),
     ],
     {"stop_reason": "tool_use"},
@@ -102,7 +130,14 @@ ANTHROPIC = anthropic_answer(
 
 def chat_chunk(delta: Json, finish: str | None = None, **more: Any) -> Json:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-    return {"id": "chatcmpl-01", "object": "chat.completion.chunk", "created": 1700000000, "model": "gpt-5.5", "choices": [choice], **more}
+    return {
+        "id": "chatcmpl-01",
+        "object": "chat.completion.chunk",
+        "created": 1700000000,
+        "model": "gpt-5.5",
+        "choices": [choice],
+        **more,
+    }
 
 
 CHAT_USAGE = {
@@ -117,10 +152,36 @@ CHAT = [
     chat_chunk({"role": "assistant", "content": ""}, obfuscation="x"),
     *(chat_chunk({"reasoning_content": piece}) for piece in text_deltas("Let me think. 🤔")),
     *(chat_chunk({"content": piece}) for piece in text_deltas("Zürich is warm. As found.")),
-    chat_chunk({"annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com/a", "title": "A page", "start_index": 16, "end_index": 25}}]}),
-    chat_chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}]}),
+    chat_chunk(
+        {
+            "annotations": [
+                {
+                    "type": "url_citation",
+                    "url_citation": {
+                        "url": "https://example.com/a",
+                        "title": "A page",
+                        "start_index": 16,
+                        "end_index": 25,
+                    },
+                }
+            ]
+        }
+    ),
+    chat_chunk(
+        {
+            "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+            ]
+        }
+    ),
     chat_chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"city": '}}]}),
-    chat_chunk({"tool_calls": [{"index": 1, "id": "call_2", "type": "function", "function": {"name": "now", "arguments": "{}"}}]}),
+    chat_chunk(
+        {
+            "tool_calls": [
+                {"index": 1, "id": "call_2", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+            ]
+        }
+    ),
     chat_chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"Zürich"}'}}]}),
     chat_chunk({}, "tool_calls"),
     {**chat_chunk({}), "choices": [], "usage": CHAT_USAGE},
@@ -153,7 +214,12 @@ def response(status: str, output: list[Json], **more: Any) -> Json:
     }
 
 
-_REASONING = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Let me think."}, {"type": "summary_text", "text": "🤔"}], "encrypted_content": "gAAAAA-sealed"}
+_REASONING = {
+    "id": "rs_1",
+    "type": "reasoning",
+    "summary": [{"type": "summary_text", "text": "Let me think."}, {"type": "summary_text", "text": "🤔"}],
+    "encrypted_content": "gAAAAA-sealed",
+}
 _HIDDEN = {"id": "rs_2", "type": "reasoning", "summary": [], "encrypted_content": "gAAAAA-hidden"}
 _SEARCH = {
     "id": "ws_1",
@@ -161,7 +227,13 @@ _SEARCH = {
     "status": "completed",
     "action": {"type": "search", "query": "weather", "sources": [{"type": "url", "url": "https://example.com/a"}]},
 }
-_ANNOTATION = {"type": "url_citation", "url": "https://example.com/a", "title": "A page", "start_index": 16, "end_index": 25}
+_ANNOTATION = {
+    "type": "url_citation",
+    "url": "https://example.com/a",
+    "title": "A page",
+    "start_index": 16,
+    "end_index": 25,
+}
 _TEXT = "Zürich is warm. As found."
 _MESSAGE = {
     "id": "msg_1",
@@ -170,8 +242,22 @@ _MESSAGE = {
     "status": "completed",
     "content": [{"type": "output_text", "text": _TEXT, "annotations": [_ANNOTATION], "logprobs": []}],
 }
-_CALL = {"id": "fc_1", "type": "function_call", "status": "completed", "call_id": "call_1", "name": "weather", "arguments": '{"city": "Zürich"}'}
-_OTHER = {"id": "fc_2", "type": "function_call", "status": "completed", "call_id": "call_2", "name": "now", "arguments": "{}"}
+_CALL = {
+    "id": "fc_1",
+    "type": "function_call",
+    "status": "completed",
+    "call_id": "call_1",
+    "name": "weather",
+    "arguments": '{"city": "Zürich"}',
+}
+_OTHER = {
+    "id": "fc_2",
+    "type": "function_call",
+    "status": "completed",
+    "call_id": "call_2",
+    "name": "now",
+    "arguments": "{}",
+}
 _OUTPUT = [_REASONING, _HIDDEN, _SEARCH, _MESSAGE, _CALL, _OTHER]
 
 
@@ -194,21 +280,51 @@ def _item(place: int, item: Json, between: list[Json]) -> list[Json]:
 
 def _summary(place: int, text: str) -> list[Json]:
     return [
-        {"type": "response.reasoning_summary_part.added", "summary_index": place, "part": {"type": "summary_text", "text": ""}},
-        *({"type": "response.reasoning_summary_text.delta", "summary_index": place, "delta": piece} for piece in text_deltas(text)),
+        {
+            "type": "response.reasoning_summary_part.added",
+            "summary_index": place,
+            "part": {"type": "summary_text", "text": ""},
+        },
+        *(
+            {"type": "response.reasoning_summary_text.delta", "summary_index": place, "delta": piece}
+            for piece in text_deltas(text)
+        ),
         {"type": "response.reasoning_summary_text.done", "summary_index": place, "text": text},
-        {"type": "response.reasoning_summary_part.done", "summary_index": place, "part": {"type": "summary_text", "text": text}},
+        {
+            "type": "response.reasoning_summary_part.done",
+            "summary_index": place,
+            "part": {"type": "summary_text", "text": text},
+        },
     ]
 
 
 _CONTENT = [
-    {"type": "response.content_part.added", "content_index": 0, "part": {"type": "output_text", "text": "", "annotations": []}},
-    *({"type": "response.output_text.delta", "content_index": 0, "delta": piece, "logprobs": [], "obfuscation": "xy"} for piece in text_deltas(_TEXT)),
-    {"type": "response.output_text.annotation.added", "content_index": 0, "annotation_index": 0, "annotation": _ANNOTATION},
+    {
+        "type": "response.content_part.added",
+        "content_index": 0,
+        "part": {"type": "output_text", "text": "", "annotations": []},
+    },
+    *(
+        {"type": "response.output_text.delta", "content_index": 0, "delta": piece, "logprobs": [], "obfuscation": "xy"}
+        for piece in text_deltas(_TEXT)
+    ),
+    {
+        "type": "response.output_text.annotation.added",
+        "content_index": 0,
+        "annotation_index": 0,
+        "annotation": _ANNOTATION,
+    },
     {"type": "response.output_text.done", "content_index": 0, "text": _TEXT, "logprobs": []},
     {"type": "response.content_part.done", "content_index": 0, "part": _MESSAGE["content"][0]},  # type: ignore[index]
 ]
-_CALL_EVENTS = _item(4, _CALL, [{"type": "response.function_call_arguments.delta", "delta": piece} for piece in text_deltas(_CALL["arguments"], 5)])
+_CALL_EVENTS = _item(
+    4,
+    _CALL,
+    [
+        {"type": "response.function_call_arguments.delta", "delta": piece}
+        for piece in text_deltas(_CALL["arguments"], 5)
+    ],
+)
 _OTHER_EVENTS = _item(5, _OTHER, [{"type": "response.function_call_arguments.done", "arguments": "{}"}])
 
 
@@ -226,7 +342,11 @@ RESPONSES = _numbered(
         {"type": "codex.rate_limits", "plan_type": "pro"},
         *_item(0, _REASONING, _summary(0, "Let me think.") + _summary(1, "🤔")),
         *_item(1, _HIDDEN, []),
-        *_item(2, _SEARCH, [{"type": "response.web_search_call.in_progress"}, {"type": "response.web_search_call.completed"}]),
+        *_item(
+            2,
+            _SEARCH,
+            [{"type": "response.web_search_call.in_progress"}, {"type": "response.web_search_call.completed"}],
+        ),
         *_item(3, _MESSAGE, _CONTENT),
         *_interleaved(_CALL_EVENTS, _OTHER_EVENTS),
         {"type": "response.completed", "response": response("completed", _OUTPUT, usage=RESPONSES_USAGE)},
@@ -241,7 +361,11 @@ EVENTS: dict[Format, list[Json]] = {
 
 ASKING: dict[Format, Json] = {
     Format.ANTHROPIC: {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
-    Format.OPENAI_CHAT: {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream_options": {"include_usage": True}},
+    Format.OPENAI_CHAT: {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream_options": {"include_usage": True},
+    },
     Format.OPENAI_RESPONSES: {"model": "m", "input": "hi", "include": ["web_search_call.action.sources"]},
 }
 """A short question in each format."""

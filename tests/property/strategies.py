@@ -14,7 +14,9 @@ from tests.examples.requests import RICH
 Json = dict[str, Any]
 
 PROFILES: dict[Format, list[Profile]] = {
-    Format.ANTHROPIC: [AnthropicProfile.of_model(name) for name in ("claude-opus-5", "claude-sonnet-4-5", "claude-fable-5", "other")],
+    Format.ANTHROPIC: [
+        AnthropicProfile.of_model(name) for name in ("claude-opus-5", "claude-sonnet-4-5", "claude-fable-5", "other")
+    ],
     Format.OPENAI_CHAT: [ChatProfile(), ChatProfile("max_tokens", custom_tools=True)],
     Format.OPENAI_RESPONSES: [
         ResponsesProfile.of_model("gpt-5.5"),
@@ -35,9 +37,30 @@ def routes(draw: st.DrawFn, *, native: bool = False) -> tuple[Format, Format, Pr
     return client, upstream, draw(st.sampled_from(PROFILES[upstream]))
 
 
-scalars = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**6), 10**6)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+)
 words = st.sampled_from(
-    ["type", "text", "content", "role", "user", "assistant", "system", "tool_use", "function", "name", "id", "input", "thinking", "message"]
+    [
+        "type",
+        "text",
+        "content",
+        "role",
+        "user",
+        "assistant",
+        "system",
+        "tool_use",
+        "function",
+        "name",
+        "id",
+        "input",
+        "thinking",
+        "message",
+    ]
 )
 values = st.recursive(
     scalars | words,

@@ -38,7 +38,10 @@ def test_a_bent_request_is_translated_or_refused(data: st.DataObject, route: tup
 
 
 @settings(max_examples=100, deadline=None)
-@given(route=routes(), body=st.dictionaries(st.sampled_from(["model", "messages", "input", "tools", "system", "max_tokens"]), values))
+@given(
+    route=routes(),
+    body=st.dictionaries(st.sampled_from(["model", "messages", "input", "tools", "system", "max_tokens"]), values),
+)
 def test_an_arbitrary_object_is_translated_or_refused(route: tuple[Format, Format, Profile], body: Json) -> None:
     client, upstream, profile = route
     try:

@@ -48,7 +48,9 @@ def ending(client: Format, data: bytes) -> str:
         case Format.OPENAI_CHAT:
             return "proper" if last == "[DONE]" else "error" if "error" in json.loads(last) else "nothing"
         case Format.OPENAI_RESPONSES:
-            return {"response.completed": "proper", "response.incomplete": "proper", "response.failed": "error"}.get(name, "nothing")
+            return {"response.completed": "proper", "response.incomplete": "proper", "response.failed": "error"}.get(
+                name, "nothing"
+            )
 
 
 @settings(max_examples=150, deadline=None)
@@ -105,14 +107,24 @@ def test_bent_events_end_the_stream_one_way_or_the_other(data: st.DataObject, ro
 
 
 @settings(max_examples=200, deadline=None)
-@given(route=routes, pieces=st.lists(st.binary(max_size=40) | st.sampled_from([b"data: ", b"\n\n", b"{}", b"null", b"\r", b"event: error\n"]), max_size=8))
+@given(
+    route=routes,
+    pieces=st.lists(
+        st.binary(max_size=40) | st.sampled_from([b"data: ", b"\n\n", b"{}", b"null", b"\r", b"event: error\n"]),
+        max_size=8,
+    ),
+)
 def test_arbitrary_bytes_end_in_an_error(route: tuple[Format, Format], pieces: list[bytes]) -> None:
     client, upstream = route
     assert ending(client, translated(client, upstream, pieces)) in ("error", "proper")
 
 
 @settings(max_examples=100, deadline=None)
-@given(route=routes, body=st.binary(max_size=80) | st.sampled_from([b"null", b"[]", b"{}", b'{"error": 1}', b'{"choices": null}', b'{"output": [1]}']))
+@given(
+    route=routes,
+    body=st.binary(max_size=80)
+    | st.sampled_from([b"null", b"[]", b"{}", b'{"error": 1}', b'{"choices": null}', b'{"output": [1]}']),
+)
 def test_an_arbitrary_whole_answer_is_told_or_an_error(route: tuple[Format, Format], body: bytes) -> None:
     client, upstream = route
     exchange = translate_request(client, upstream, ASKING[client])
@@ -124,8 +136,14 @@ def test_an_arbitrary_whole_answer_is_told_or_an_error(route: tuple[Format, Form
 
 
 @settings(max_examples=100, deadline=None)
-@given(route=routes, status=st.integers(400, 599), body=st.binary(max_size=80) | st.text().map(lambda text: json.dumps({"detail": text}).encode()))
-def test_an_arbitrary_error_answer_is_told_in_the_clients_format(route: tuple[Format, Format], status: int, body: bytes) -> None:
+@given(
+    route=routes,
+    status=st.integers(400, 599),
+    body=st.binary(max_size=80) | st.text().map(lambda text: json.dumps({"detail": text}).encode()),
+)
+def test_an_arbitrary_error_answer_is_told_in_the_clients_format(
+    route: tuple[Format, Format], status: int, body: bytes
+) -> None:
     client, upstream = route
     exchange = translate_request(client, upstream, ASKING[client])
     told, _, out = exchange.error(status, {"Retry-After": "3", "content-type": "text/html"}, body)
@@ -152,7 +170,11 @@ def test_a_failure_in_the_middle_is_told_once(client: Format, upstream: Format, 
 @pytest.mark.parametrize(("client", "upstream"), ROUTES)
 def test_the_same_words_over_and_over_are_no_reason_to_stop(client: Format, upstream: Format) -> None:
     events = EVENTS[upstream]
-    delta = next(e for e in events if json.dumps(e).count("text_delta") or json.dumps(e).count("output_text.delta") or _chat_text(e))
+    delta = next(
+        e
+        for e in events
+        if json.dumps(e).count("text_delta") or json.dumps(e).count("output_text.delta") or _chat_text(e)
+    )
     place = events.index(delta)
     data = translated(client, upstream, [sse(upstream, [*events[:place], *[delta] * 500, *events[place:]])])
     assert ending(client, data) == "proper"
