@@ -56,7 +56,7 @@ def _keywords_of(kind: object, schema: Json, result: Json) -> set[str]:
         return _object(schema, result)
     if kind == "array":
         return _array(schema, result)
-    if kind == "string" and schema.get("format") in _ANTHROPIC_FORMATS:
+    if kind == "string" and isinstance(schema.get("format"), str) and schema["format"] in _ANTHROPIC_FORMATS:
         result["format"] = schema["format"]
         return {"format"}
     return set()
@@ -138,20 +138,34 @@ def tool_input(schema: Json | None) -> Json:
         return schema if "type" in schema else {"type": "object", **schema}
     result = {key: value for key, value in schema.items() if key not in _COMBINERS}
     result["type"] = "object"
-    properties: Json = dict(schema.get("properties") or {})
+    properties: Json = dict(_members(schema, "properties"))
     required: set[str] | None = None
     for key in _COMBINERS:
-        for variant in schema.get(key) or ():
-            if isinstance(variant, dict) and isinstance(variant.get("properties"), dict):
-                for name, part in variant["properties"].items():
-                    properties.setdefault(name, part)
-                needed = set(variant.get("required") or ())
-                required = needed if required is None else required | needed if key == "allOf" else required & needed
+        for variant in _variants(schema, key):
+            for name, part in _members(variant, "properties").items():
+                properties.setdefault(name, part)
+            needed = _required(variant)
+            required = needed if required is None else required | needed if key == "allOf" else required & needed
     result["properties"] = properties
     if required:
-        result["required"] = sorted({*(schema.get("required") or ()), *required})
+        result["required"] = sorted(_required(schema) | required)
     _describe(result, {key: schema[key] for key in _COMBINERS if key in schema})
     return result
+
+
+def _members(schema: Json, key: str) -> Json:
+    found = schema.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _variants(schema: Json, key: str) -> list[Json]:
+    found = schema.get(key)
+    return [variant for variant in found if isinstance(variant, dict)] if isinstance(found, list) else []
+
+
+def _required(schema: Json) -> set[str]:
+    found = schema.get("required")
+    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
 
 
 _OPENAI_UNSUPPORTED = frozenset(
@@ -181,16 +195,13 @@ def is_openai_strict(schema: object, *, top: bool = True) -> bool:
         return False
     nested: list[object] = []
     if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties", {})
-        if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
-            return False
-        if set(schema.get("required") or ()) != set(properties):
+        properties = _members(schema, "properties")
+        if schema.get("additionalProperties") is not False or _required(schema) != set(properties):
             return False
         nested.extend(properties.values())
     for key in _DEFINITIONS:
-        if isinstance(schema.get(key), dict):
-            nested.extend(schema[key].values())
+        nested.extend(_members(schema, key).values())
     if "items" in schema:
         nested.append(schema["items"])
-    nested.extend(schema.get("anyOf") or ())
+    nested.extend(_variants(schema, "anyOf"))
     return all(is_openai_strict(part, top=False) for part in nested)

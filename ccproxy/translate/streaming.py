@@ -10,7 +10,19 @@ from ccproxy.translate.errors import error_body, error_status
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump_bytes, parse
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.neutral import Delta, Error, Event, Finish, Part, PartEnd, Start, StopReason, Usage, UsageUpdate
+from ccproxy.translate.neutral import (
+    Delta,
+    Error,
+    Event,
+    Finish,
+    Part,
+    PartEnd,
+    Ping,
+    Start,
+    StopReason,
+    Usage,
+    UsageUpdate,
+)
 from ccproxy.translate.replay import Recorder
 from ccproxy.translate.sse import SseEvent, SseParser
 from ccproxy.translate.stops import StopFilter
@@ -25,6 +37,7 @@ class Pipeline:
 
     __slots__ = (
         "_parts",
+        "_started",
         "decoder",
         "encoder",
         "failed",
@@ -47,6 +60,7 @@ class Pipeline:
         self.finished = False
         self.failed: ExchangeError | None = None
         self._parts: list[Part] = []
+        self._started = False
 
     @property
     def over(self) -> bool:
@@ -60,6 +74,9 @@ class Pipeline:
             events = [passed for event in events for passed in stops.feed(event)]
         for event in events:
             if type(event) is not Delta:
+                if not self._started and not isinstance(event, Start | Error | Ping):
+                    out.append(self.encoder.encode(Start()))  # a server that never said that it begins
+                    self._started = True
                 self._note(event)
             data = self.encoder.encode(event)
             if data:
@@ -70,6 +87,7 @@ class Pipeline:
             case PartEnd():
                 self._parts.append(event.part)
             case Start():
+                self._started = True
                 self.model = event.model
                 self.usage = event.usage or self.usage
             case UsageUpdate():

@@ -49,6 +49,7 @@ _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "
 _BILLING_LINE = "x-anthropic-billing-header:"
 _MESSAGE = frozenset(("role", "content"))
 _TEXT = frozenset(("type", "text", "cache_control"))
+_SOURCE = frozenset(("type", "media_type", "data", "url", "file_id", "content"))
 _IMAGE = frozenset(("type", "source", "cache_control"))
 _DOCUMENT = frozenset(("type", "source", "title", "context", "cache_control"))
 _SEARCH_RESULT = frozenset(("type", "source", "title", "content", "cache_control"))
@@ -143,6 +144,7 @@ def _image(block: Json, path: str, losses: Losses) -> Image:
     note_unknown(block, _IMAGE, path, losses)
     source = an_object(block.get("source"), f"{path}.source")
     kind = source.get("type")
+    note_unknown(source, _SOURCE, f"{path}.source", losses)
     image = Image(path, cache=_cache(block, path))
     if kind == "base64":
         image.media_type = text(source.get("media_type"), f"{path}.source.media_type")
@@ -168,6 +170,7 @@ def _document(block: Json, path: str, losses: Losses) -> Document:
     note_unknown(block, _DOCUMENT, path, losses)
     source = an_object(block.get("source"), f"{path}.source")
     kind = source.get("type")
+    note_unknown(source, _SOURCE, f"{path}.source", losses)
     found = Document(
         path,
         title=optional_text(block.get("title"), f"{path}.title"),
@@ -306,8 +309,7 @@ _CHOICES: dict[str, Callable[[Json], ToolChoice]] = {
 
 
 def _custom_tool(tool: Json, path: str, losses: Losses) -> Tool:
-    if len(tool) > 3:
-        note_unknown(tool, _TOOL, path, losses)
+    note_unknown(tool, _TOOL, path, losses)
     return Tool(
         "function",
         text(tool.get("name"), f"{path}.name"),
@@ -400,5 +402,6 @@ def _output_settings(request: Request, losses: Losses) -> None:
             if wanted.get("type") != "json_schema":
                 raise bad(f"{path}.type", f"unknown output format {wanted.get('type')!r}")
             schema = an_object(wanted.get("schema"), f"{path}.schema")
+            note_unknown(wanted, frozenset(("type", "schema")), path, losses)
             request.output = OutputFormat(path, schema, optional_text(schema.get("title"), f"{path}.schema.title"))
             return

@@ -112,7 +112,7 @@ def _assistant(message: Json, path: str, losses: Losses) -> Turn:
         parts.append(Text(text(refusal, f"{path}.refusal"), f"{path}.refusal"))
     for i, call in enumerate(optional_list(message.get("tool_calls"), f"{path}.tool_calls")):
         parts.append(_tool_call(an_object(call, f"{path}.tool_calls[{i}]"), f"{path}.tool_calls[{i}]", losses))
-    if len(message) > 2:
+    if len(message) > 2 or content is None:
         legacy = optional_object(message.get("function_call"), f"{path}.function_call")
         if legacy:
             parts.append(_legacy_call(legacy, f"{path}.function_call"))
@@ -169,6 +169,8 @@ def _tool_call(call: Json, path: str, losses: Losses) -> ToolCall:
         raise bad(f"{path}.type", f"unknown tool call {kind!r}")
     inner = an_object(call.get(kind), f"{path}.{kind}")
     field = "arguments" if kind == "function" else "input"
+    if len(inner) > 2:
+        note_unknown(inner, frozenset(("name", field)), f"{path}.{kind}", losses)
     if len(call) > 3:
         note_unknown(call, frozenset(("id", "type", kind, "index")), path, losses)
     return ToolCall(
@@ -223,13 +225,15 @@ def _text_part(part: Json, path: str, losses: Losses) -> Text:
     return Text(text(part.get("text"), f"{path}.text"), path, _cache(part, path))
 
 
-def _refusal_part(part: Json, path: str, _losses: Losses) -> Text:
+def _refusal_part(part: Json, path: str, losses: Losses) -> Text:
+    note_unknown(part, frozenset(("type", "refusal")), path, losses)
     return Text(text(part.get("refusal"), f"{path}.refusal"), path)
 
 
 def _image_part(part: Json, path: str, losses: Losses) -> Image:
     note_unknown(part, _IMAGE_PART, path, losses)
     given = an_object(part.get("image_url"), f"{path}.image_url")
+    note_unknown(given, frozenset(("url", "detail")), f"{path}.image_url", losses)
     image = attachments.image(text(given.get("url"), f"{path}.image_url.url"), path)
     image.detail, image.detail_path = (
         optional_text(given.get("detail"), f"{path}.image_url.detail"),
@@ -242,6 +246,7 @@ def _image_part(part: Json, path: str, losses: Losses) -> Image:
 def _file_part(part: Json, path: str, losses: Losses) -> Document | Image:
     note_unknown(part, _FILE_PART, path, losses)
     given = an_object(part.get("file"), f"{path}.file")
+    note_unknown(given, frozenset(("file_data", "file_id", "filename")), f"{path}.file", losses)
     if given.get("file_id") is not None and given.get("file_data") is None:
         raise bad(
             f"{path}.file.file_id",
@@ -308,10 +313,15 @@ def _custom_type(tool: Json, path: str, losses: Losses) -> Tool:
     note_unknown(tool, frozenset(("type", "custom")), path, losses)
     path = f"{path}.custom"
     custom = an_object(tool.get("custom"), path)
+    note_unknown(custom, frozenset(("name", "description", "format")), path, losses)
     grammar = optional_object(custom.get("format"), f"{path}.format")
     inner = grammar.get("grammar")
     if grammar.get("type") == "grammar" and isinstance(inner, dict):  # Chat nests it, Responses does not
+        note_unknown(inner, frozenset(("definition", "syntax")), f"{path}.format.grammar", losses)
+        note_unknown(grammar, frozenset(("type", "grammar")), f"{path}.format", losses)
         grammar = {"type": "grammar", **inner}
+    else:
+        note_unknown(grammar, frozenset(("type", "definition", "syntax")), f"{path}.format", losses)
     description = optional_text(custom.get("description"), f"{path}.description")
     return Tool(
         "custom", text(custom.get("name"), f"{path}.name"), path, description, variety="custom", grammar=grammar or None
@@ -402,11 +412,12 @@ def _settings(request: Request, losses: Losses) -> None:
     )
     request.service_tier = optional_text(body.get("service_tier"), "service_tier")
     request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
-    request.output = _output(optional_object(body.get("response_format"), "response_format"))
+    request.output = _output(optional_object(body.get("response_format"), "response_format"), losses)
     _thinking(request, losses)
 
 
-def _output(wanted: Json) -> OutputFormat | None:
+def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
+    note_unknown(wanted, frozenset(("type", "json_schema")), "response_format", losses)
     match wanted.get("type"):
         case None | "text":
             return None
@@ -415,6 +426,7 @@ def _output(wanted: Json) -> OutputFormat | None:
         case "json_schema":
             path = "response_format.json_schema"
             given = an_object(wanted.get("json_schema"), path)
+            note_unknown(given, frozenset(("name", "schema", "description", "strict")), path, losses)
             return OutputFormat(
                 path,
                 an_object(given.get("schema"), f"{path}.schema"),

@@ -80,7 +80,7 @@ def _message(item: Json, path: str, losses: Losses) -> Turn:
     role = _ROLES.get(text(item.get("role"), f"{path}.role"))
     if role is None:
         raise bad(f"{path}.role", "must be user, assistant, system or developer")
-    if len(item) > 3:
+    if len(item) > 2:
         note_unknown(item, _MESSAGE, path, losses)
     content = item.get("content")
     if isinstance(content, str):
@@ -115,7 +115,8 @@ def _text(part: Json, path: str, losses: Losses) -> Text:
     return Text(text(part.get("text"), f"{path}.text"), path)
 
 
-def _refusal(part: Json, path: str, _losses: Losses) -> Text:
+def _refusal(part: Json, path: str, losses: Losses) -> Text:
+    note_unknown(part, frozenset(("type", "refusal")), path, losses)
     return Text(text(part.get("refusal"), f"{path}.refusal"), path)
 
 

@@ -57,12 +57,13 @@ def _settings(request: Request, losses: Losses) -> None:
     request.include_usage = True
     wanted = optional_object(body.get("text"), "text")
     request.verbosity = optional_text(wanted.get("verbosity"), "text.verbosity")
-    request.output = _output(optional_object(wanted.get("format"), "text.format"))
+    request.output = _output(optional_object(wanted.get("format"), "text.format"), losses)
     note_unknown(wanted, frozenset(("format", "verbosity")), "text", losses)
     _thinking(request, losses)
 
 
-def _output(wanted: Json) -> OutputFormat | None:
+def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
+    note_unknown(wanted, frozenset(("type", "schema", "name", "description", "strict")), "text.format", losses)
     match wanted.get("type"):
         case None | "text":
             return None

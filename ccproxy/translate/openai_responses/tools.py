@@ -46,6 +46,7 @@ def parse_tools(value: object, path: str, losses: Losses) -> list[Tool]:
 
 def _namespace(group: Json, path: str, losses: Losses) -> list[Tool]:
     name = text(group.get("name"), f"{path}.name")
+    note_unknown(group, frozenset(("type", "name", "description", "tools")), path, losses)
     found = parse_tools(a_list(group.get("tools"), f"{path}.tools"), f"{path}.tools", losses)
     about = optional_text(group.get("description"), f"{path}.description")
     for tool in found:
@@ -72,8 +73,7 @@ def _tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
 
 
 def _function(tool: Json, path: str, losses: Losses) -> Tool:
-    if len(tool) > 5:
-        note_unknown(tool, _FUNCTION, path, losses)
+    note_unknown(tool, _FUNCTION, path, losses)
     return Tool(
         "function",
         text(tool.get("name"), f"{path}.name"),
@@ -87,13 +87,15 @@ def _function(tool: Json, path: str, losses: Losses) -> Tool:
 
 def _custom(tool: Json, path: str, losses: Losses) -> Tool:
     note_unknown(tool, frozenset(("type", "name", "description", "format", "defer_loading")), path, losses)
+    grammar = optional_object(tool.get("format"), f"{path}.format")
+    note_unknown(grammar, frozenset(("type", "syntax", "definition")), f"{path}.format", losses)
     return Tool(
         "custom",
         text(tool.get("name"), f"{path}.name"),
         path,
         optional_text(tool.get("description"), f"{path}.description"),
         variety="custom",
-        grammar=optional_object(tool.get("format"), f"{path}.format") or None,
+        grammar=grammar or None,
         defer=optional_bool(tool.get("defer_loading"), f"{path}.defer_loading") or False,
     )
 

@@ -1,0 +1,100 @@
+"""Whatever a client sends is either translated or refused by name."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ccproxy.errors import BadRequest, ExchangeError
+from ccproxy.translate import jsontext
+from ccproxy.translate.exchange import translate_request
+from ccproxy.translate.formats import Format
+from ccproxy.translate.profiles import Profile
+from tests.property.strategies import bent_requests, routes, values
+
+Json = dict[str, Any]
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), route=routes(native=True))
+def test_a_bent_request_is_translated_or_refused(data: st.DataObject, route: tuple[Format, Format, Profile]) -> None:
+    client, upstream, profile = route
+    body = data.draw(bent_requests(client))
+    before = deepcopy(body)
+    try:
+        exchange = translate_request(client, upstream, body, profile)
+        assert json.loads(exchange.encode()) is not None
+        header = exchange.loss_header()
+        assert header.isascii()
+        assert header.isprintable()
+        assert len(header) <= 4096
+    except ExchangeError as refused:
+        assert isinstance(refused, BadRequest)
+    assert body == before, "the client's body is never changed"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    route=routes(),
+    body=st.dictionaries(st.sampled_from(["model", "messages", "input", "tools", "system", "max_tokens"]), values),
+)
+def test_an_arbitrary_object_is_translated_or_refused(route: tuple[Format, Format, Profile], body: Json) -> None:
+    client, upstream, profile = route
+    try:
+        translate_request(client, upstream, body, profile).encode()
+    except ExchangeError as refused:
+        assert isinstance(refused, BadRequest)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_arbitrary_bytes_are_an_object_or_a_bad_request(data: bytes) -> None:
+    try:
+        assert isinstance(jsontext.parse_request(data), dict)
+    except BadRequest as refused:
+        assert refused.status == 400
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"model": "m",}', r"line 1 column 1\d"),
+        (b"[1]", "must be a JSON object"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": "\xff"}', "position 7"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
+        (b"", "line 1 column 1"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_with_the_place(data: bytes, says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        jsontext.parse_request(data)
+
+
+@pytest.mark.parametrize("client", list(Format))
+def test_a_body_nested_too_deeply_is_refused(client: Format) -> None:
+    deep: Any = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    body: Json = {
+        "model": "m",
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "hi"}],
+        "input": "hi",
+        "tools": [{"type": "custom", "name": "t", "input_schema": deep}],
+    }
+    if client is Format.OPENAI_CHAT:
+        body["tools"] = [{"type": "function", "function": {"name": "t", "parameters": deep, "strict": True}}]
+    if client is Format.OPENAI_RESPONSES:
+        body["tools"] = [{"type": "function", "name": "t", "parameters": deep, "strict": True}]
+    for upstream in Format:
+        if upstream is not client:
+            with pytest.raises(BadRequest):
+                translate_request(client, upstream, body).encode()
+    while deep:  # taken apart by hand: the interpreter's own way is recursive
+        deep = deep.pop("a")
