@@ -1,0 +1,3 @@
+"""What each upstream is."""
+
+from __future__ import annotations
