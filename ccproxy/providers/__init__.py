@@ -1,3 +1,3 @@
-"""What each upstream is."""
+"""What each upstream is, which path leads to it, and what is sent there."""
 
 from __future__ import annotations

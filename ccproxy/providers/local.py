@@ -1,61 +1,58 @@
-"""What a provider that answers inside this process looks like to the gateway.
-
-Such a provider takes an Anthropic Messages request (Chat Completions and Responses requests have been translated to one before) and answers with
-the raw events of an Anthropic stream. The gateway turns them into SSE, into a whole message, or into another format.
-"""
+"""What a provider inside this process offers: Anthropic Messages as parsed objects. The gateway does the HTTP and the other formats."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from ccproxy.errors import CcproxyError
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRequest:
-    """One Messages request.
-
-    `headers` holds the client's `anthropic-*` and `x-claude-code-*` headers in lower case, and no credential.
-    """
+    """An Anthropic Messages request."""
 
     body: dict[str, Any]
     session_id: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    """The client's `anthropic-*` and `x-claude-code-*` headers in lower case; never a credential."""
 
 
-class LocalStream(Protocol):
-    """The events of one answer: `message_start`, `content_block_*`, `message_delta`, `message_stop`, and `ping` in long silences.
+class Dropped(CcproxyError):
+    """The answer breaks off without an end: the client's connection is cut, as a dying upstream would cut it."""
 
-    An `ExchangeError` before the first event is the HTTP answer; after it, it ends the stream as the format's own error event. Nothing is started
-    before the first `__anext__`.
-    """
 
-    def __aiter__(self) -> LocalStream: ...
-
-    async def __anext__(self) -> dict[str, Any]: ...
+@runtime_checkable
+class Told(Protocol):
+    """What an iterator of events may say besides."""
 
     @property
     def losses(self) -> Sequence[tuple[str, str]]:
-        """What the request said and the provider could not be told, as (JSON path, reason). Complete when the first event has come."""
+        """What the provider could not be told, as (JSON path, reason). Complete when the first event has come."""
         ...
 
     @property
     def cost_usd(self) -> float | None:
-        """The list price of the answer in US dollars as the provider reports it; `None` until the stream has ended, or if it reports none."""
-        ...
-
-    async def aclose(self) -> None:
-        """Stop all work for this answer within 0.2 s. Does nothing after the end of the stream."""
+        """The list price that the provider itself reports, in US dollars. Known after the last event, if ever."""
         ...
 
 
 class LocalProvider(Protocol):
-    """A provider that answers in this process."""
+    """A provider that answers inside this process."""
 
-    def stream(self, request: LocalRequest) -> LocalStream: ...
+    def stream(self, request: LocalRequest) -> AsyncIterator[dict[str, Any]]:
+        """The events of a streamed answer: message_start … message_stop, and `ping` in long silences.
+
+        An `ExchangeError` before the first event becomes an HTTP error, one after it the stream's error event; `Dropped` cuts the connection.
+        Cancelling the iteration, or letting go of the iterator, stops all work within 0.2 s.
+
+        What the request lost and what the answer cost is on the iterator, if the provider knows: see `Told`.
+        """
+        ...
 
     async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
-        """`{"input_tokens": n}`, an estimate."""
+        """`{"input_tokens": n}`."""
         ...
 
     async def models(self) -> list[dict[str, Any]]:
@@ -63,9 +60,9 @@ class LocalProvider(Protocol):
         ...
 
     def status(self) -> dict[str, Any]:
-        """What `/health` shows: JSON values, no secrets."""
+        """For `/health`; no secrets."""
         ...
 
     async def aclose(self) -> None:
-        """The proxy stops: end every process and remove every file of this provider."""
+        """The proxy stops: nothing may stay behind."""
         ...

@@ -1,8 +1,10 @@
-"""Rules that allow or deny a tool call, in Claude Code's syntax: `Bash(git *)`, `Read(~/notes/*)`, `WebFetch(domain:example.com)`, `mcp__files__*`.
+r"""Rules that allow or deny a tool call, in Claude Code's syntax: `Bash(git *)`, `Read(~/notes/*)`,
+`WebFetch(domain:example.com)`, `mcp__files__*`.
 
-A rule is a tool's name, with `*` for any characters, and optionally a pattern for the argument that matters. Rules are a convenience for well-meant
-calls, not a jail: a shell command can do the same thing in many spellings. So an allow rule with a wildcard takes no command that joins several, and a
-deny rule looks at each command of the line.
+A rule is a tool's name, with `*` for any characters (`\*` for a star), and optionally a pattern for the argument
+that matters. Rules are a convenience for well-meant calls, not a jail: a shell command can do the same thing in many
+spellings. So an allow rule with a wildcard takes no command that joins several, and a deny rule looks at each command
+of the line.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ class Rule:
 
     def _matches_command(self, pattern: str, command: str) -> bool:
         command = command.strip()
-        if command == pattern:
+        if command == pattern.replace(r"\*", "*") and "*" not in pattern.replace(r"\*", ""):
             return True
         glob = _command_glob(pattern)
         if self.decision == "deny":
@@ -113,8 +115,8 @@ def suggest_rule(tool: str, arguments: Mapping[str, Any]) -> str:
     if tool == "WebFetch":
         return f"WebFetch(domain:{urlsplit(value).hostname or ''})"
     if tool in _PATH_TOOLS:
-        return f"{tool}({'/' if value.startswith('/') else ''}{posixpath.normpath(value)})"
-    return f"{tool}({value.strip()})"
+        return f"{tool}({'/' if value.startswith('/') else ''}{_literal(posixpath.normpath(value))})"
+    return f"{tool}({_literal(value.strip())})"
 
 
 def append_rule(path: Path, rule: Rule) -> None:
@@ -139,7 +141,7 @@ def append_rule(path: Path, rule: Rule) -> None:
     elif isinstance(rules, Array):
         entry = tomlkit.inline_table()
     else:
-        raise ValueError(f"{path}: permissions.rules is no list")
+        raise ValueError(f"{path}: permissions.rules is no list")  # noqa: TRY004 - the file's fault, not a caller's
     entry.update({"tool": rule.tool, "decision": rule.decision})
     rules.append(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,8 +158,13 @@ def shorten(arguments: Mapping[str, Any], limit: int = 2000) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _literal(text: str) -> str:
+    return text.replace("*", r"\*")
+
+
 def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    parts = (part.replace(r"\*", "*") for part in re.split(r"(?<!\\)\*", pattern))
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
 
 
 def _command_glob(pattern: str) -> re.Pattern[str]:

@@ -1,6 +1,7 @@
 """Who may run which tool: rules first, then the mode, then a person.
 
-The broker knows no HTTP and no Claude Code. A provider awaits `ask`; the gateway shows `listing` and `changes` and passes answers to `decide`.
+The broker knows no HTTP and no Claude Code. A provider awaits `ask`; the gateway shows `listing` and `changes` and
+passes answers to `decide`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _BACKLOG = 1000  # changes that a subscriber may be behind before it is dropped
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one call. `message` tells the model why it was denied; `updated_input` replaces what it asked for."""
+    """What becomes of one call. `message` tells the model why it was denied; `updated_input` replaces what it asked
+    for.
+    """
 
     allowed: bool
     by: DecidedBy
@@ -115,7 +118,12 @@ class PermissionBroker:
                 if rule.decision == "ask":
                     return None
                 allowed = rule.decision == "allow"
-                return Verdict(allowed, "rule", "" if allowed else f"Denied by the rule {rule.tool} of ccproxy's user.", rule=rule.tool)
+                return Verdict(
+                    allowed,
+                    "rule",
+                    "" if allowed else f"Denied by the rule {rule.tool} of ccproxy's user.",
+                    rule=rule.tool,
+                )
         if self.mode == "ask":
             return None
         allowed = self.mode == "allow"
@@ -130,7 +138,9 @@ class PermissionBroker:
         tool_use_id: str | None = None,
         description: str = "",
     ) -> Verdict:
-        """Decide about one call, after a person has answered if need be. Nobody answers within `timeout` seconds: denied."""
+        """Decide about one call, after a person has answered if need be. Nobody answers within `timeout` seconds:
+        denied.
+        """
         now = self._clock()
         pending = _Pending(
             secrets.token_hex(8),
@@ -149,11 +159,15 @@ class PermissionBroker:
         self._record(pending, verdict)
         return verdict
 
-    def refused(self, tool: str, arguments: dict[str, Any], verdict: Verdict, *, session_id: str | None, tool_use_id: str | None) -> None:
+    def refused(
+        self, tool: str, arguments: dict[str, Any], verdict: Verdict, *, session_id: str | None, tool_use_id: str | None
+    ) -> None:
         """Record a call that a provider stopped after `judge`, without `ask`."""
         now = self._clock()
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._record(_Pending(secrets.token_hex(8), tool, arguments, "", session_id, tool_use_id, now, now, future), verdict)
+        self._record(
+            _Pending(secrets.token_hex(8), tool, arguments, "", session_id, tool_use_id, now, now, future), verdict
+        )
 
     # --- for the gateway ---
 
@@ -167,7 +181,8 @@ class PermissionBroker:
         }
 
     async def changes(self) -> AsyncIterator[dict[str, Any]]:
-        """`GET /permissions/stream`: first the listing as `{"type": "listing", …}`, then `asked`, `decided` and `rule` as they happen.
+        """`GET /permissions/stream`: first the listing as `{"type": "listing", …}`, then `asked`, `decided` and
+        `rule` as they happen.
 
         Ends when the reader falls far behind: it should connect again.
         """
@@ -181,7 +196,8 @@ class PermissionBroker:
             self._subscribers.discard(queue)
 
     async def decide(self, identifier: str, body: Any) -> dict[str, Any]:
-        """`POST /permissions/{id}` with `{"decision": "allow"|"deny", "updated_input"?: {…}, "message"?: "…", "remember"?: true|"RULE"}`.
+        """`POST /permissions/{id}` with `{"decision": "allow"|"deny", "updated_input"?: {…}, "message"?: "…",
+        "remember"?: true|"RULE"}`.
 
         `remember` makes it a rule: the one that the listing suggests, or the given one.
 
@@ -202,7 +218,10 @@ class PermissionBroker:
                 rule = Rule.parse({"tool": text, "decision": decision})
             except ValueError as error:
                 raise BadRequest(f"remember: {error}", param="remember") from error
-        self._settle(pending, Verdict(decision == "allow", "person", message or _denied(decision), updated, rule.tool if rule else None))
+        self._settle(
+            pending,
+            Verdict(decision == "allow", "person", message or _denied(decision), updated, rule.tool if rule else None),
+        )
         answer: dict[str, Any] = {"id": identifier, "decision": decision}
         if rule is not None:
             answer |= await self._add_rule(rule)
@@ -239,7 +258,9 @@ class PermissionBroker:
             pending.verdict.set_result(verdict)
 
     async def _add_rule(self, rule: Rule) -> dict[str, Any]:
-        """A rule made by a person goes first: it is the latest word. Others that wait for the same are decided with it."""
+        """A rule made by a person goes first: it is the latest word. Others that wait for the same are decided with
+        it.
+        """
         self.rules.insert(0, rule)
         self._tell({"type": "rule", "tool": rule.tool, "decision": rule.decision})
         for pending in list(self._pending.values()):
@@ -301,7 +322,9 @@ def _parse_decision(body: Any) -> tuple[Literal["allow", "deny"], dict[str, Any]
         raise BadRequest('decision: "allow" or "deny" is required', param="decision")
     updated = body.get("updated_input")
     if updated is not None and (decision == "deny" or not isinstance(updated, dict)):
-        raise BadRequest("updated_input: an object is required, and only an allowed call has one", param="updated_input")
+        raise BadRequest(
+            "updated_input: an object is required, and only an allowed call has one", param="updated_input"
+        )
     message = body.get("message", "")
     if not isinstance(message, str):
         raise BadRequest("message: a string is required", param="message")

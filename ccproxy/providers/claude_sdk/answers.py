@@ -1,6 +1,7 @@
 """From what Claude Code says to the events of one Anthropic answer.
 
-Answers are made of the raw stream events alone: the SDK's `AssistantMessage` comes before its block has ended, without stop reason and usage.
+Answers are made of the raw stream events alone: the SDK's `AssistantMessage` comes before its block has ended,
+without stop reason and usage.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ _STOP: Event = {"type": "message_stop"}
 class PlainAnswer:
     """One upstream message, event by event, unchanged.
 
-    `finished` is set with the event that says why the model stopped. After most reasons Claude Code would go on by itself with a turn that nobody
-    wrote, so the process must end there and then, unless `reusable` is set.
+    `finished` is set with the event that says why the model stopped. After most reasons Claude Code would go on by
+    itself with a turn that nobody wrote, so the process must end there and then, unless `reusable` is set; then it is
+    ready for the next turn when `settled`.
     """
 
     def __init__(self) -> None:
         self.finished = False
         self.reusable = False
+        self.settled = False
         self.cost_usd: float | None = None
         self.texts: list[str] = []
         self._failure = Failure()
@@ -46,6 +49,7 @@ class PlainAnswer:
         elif isinstance(message, AssistantMessage | RateLimitEvent):
             self._failure.note(message)
         elif isinstance(message, ResultMessage):
+            self.settled = True
             self.cost_usd = message.total_cost_usd
             if message.is_error:
                 raise self._failure.error(message)
@@ -72,13 +76,14 @@ class PlainAnswer:
 class AgentAnswer:
     """All upstream messages of an agent's loop as one: blocks numbered through, usage summed.
 
-    The calls of Claude Code's own tools are hidden, told as text, or shown as blocks that no client tries to run. A call of a client's tool ends
-    the answer.
+    The calls of Claude Code's own tools are hidden, told as text, or shown as blocks that no client tries to run. A
+    call of a client's tool ends the answer.
     """
 
     def __init__(self, show_tools: Literal["hide", "text", "blocks"], client_tools: Collection[str]) -> None:
         self.finished = False
         self.reusable = False
+        self.settled = False
         self.cost_usd: float | None = None
         self.texts: list[str] = []
         self._failure = Failure()
@@ -112,6 +117,7 @@ class AgentAnswer:
         elif isinstance(message, AssistantMessage | RateLimitEvent):
             self._failure.note(message)
         elif isinstance(message, ResultMessage):
+            self.settled = True
             self.cost_usd = message.total_cost_usd
             if message.is_error:
                 raise self._failure.error(message)
@@ -135,6 +141,8 @@ class AgentAnswer:
                 yield from self._continue_block(event)
             case "message_delta":
                 yield from self._message_end(event)
+            case _:
+                pass  # message_stop of a part is none of the whole; what is unknown has no index of ours
 
     def _start_block(self, event: Event) -> Iterator[Event]:
         number, block = event["index"], event["content_block"]
@@ -172,7 +180,10 @@ class AgentAnswer:
     def _end(self, usage: dict[str, Any]) -> Iterator[Event]:
         self.finished = True
         if self._stop["stop_reason"] == "tool_use" and not self._calls_client:
-            self._stop = {"stop_reason": "end_turn", "stop_sequence": None}  # the loop ended on a tool of its own: nothing for the client to run
+            self._stop = {
+                "stop_reason": "end_turn",
+                "stop_sequence": None,
+            }  # the loop ended on a tool of its own: nothing for the client to run
         yield {"type": "message_delta", "delta": self._stop, "usage": usage}
         yield _STOP
 
@@ -193,7 +204,9 @@ class AgentAnswer:
             yield from self._text(f"> ↳ {'failed: ' if failed else ''}{_shorten(_result_text(block.content), 300)}\n\n")
         elif self._show == "blocks":
             content = [{"type": "text", "text": _result_text(block.content)}]
-            yield from self._block({"type": "mcp_tool_result", "tool_use_id": block.tool_use_id, "is_error": failed, "content": content})
+            yield from self._block(
+                {"type": "mcp_tool_result", "tool_use_id": block.tool_use_id, "is_error": failed, "content": content}
+            )
 
     def _text(self, text: str) -> Iterator[Event]:
         self.texts.append(text)

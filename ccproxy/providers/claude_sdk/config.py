@@ -13,8 +13,8 @@ Mode = Literal["plain", "agent"]
 class ClaudeSdkConfig:
     """The keys of `[providers.claude_sdk]`.
 
-    Empty `setting_sources` and `tools` stand for the mode's own default: nothing in plain mode, everything of the user's in agent mode.
-    `session_ttl` is in seconds.
+    Empty `setting_sources` and `tools` stand for the mode's own default: nothing in plain mode, everything of the
+    user's in agent mode. `session_ttl` is in seconds.
     """
 
     mode: Mode = "plain"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
 from claude_agent_sdk.types import CanUseTool, HookMatcher, Message
 
-from ccproxy.errors import Unavailable, UpstreamBroken
+from ccproxy.errors import InternalError, Unavailable, UpstreamBroken
 from ccproxy.providers.claude_sdk.launch import CLIENT_TOOLS_SERVER, late_settings
 from ccproxy.providers.claude_sdk.request import Content, Plan, Turn
 from ccproxy.providers.claude_sdk.tools import build_tool_server
@@ -24,15 +23,20 @@ OLDEST_VERSION = (2, 1, 248)
 class Connection:
     """A process that answers one message after another. Not for two tasks at once."""
 
-    def __init__(self, transport: CliTransport, *, can_use_tool: CanUseTool | None = None, before_tool: Any = None) -> None:
+    def __init__(
+        self, transport: CliTransport, *, can_use_tool: CanUseTool | None = None, before_tool: Any = None
+    ) -> None:
         self._transport = transport
         self._can_use_tool = can_use_tool
         self._before_tool = before_tool
         self._client: ClaudeSDKClient | None = None
         self._messages: AsyncIterator[Message] | None = None
         self.info: dict[str, Any] = {}
-        self.alive = True
-        self.started = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can be told something."""
+        return self._transport.is_ready()
 
     @property
     def pid(self) -> int | None:
@@ -44,7 +48,8 @@ class Connection:
         return self._transport.last_words
 
     async def open(self, plan: Plan | None, *, late: bool = False) -> None:
-        """Start the process if need be and shake hands. With `late`, tell a spare process the plan it was started without.
+        """Start the process if need be and shake hands. With `late`, tell a spare process the plan it was started
+        without.
 
         :raises Unavailable: the program cannot be run, or is too old.
         """
@@ -65,7 +70,9 @@ class Connection:
         version = self.info.get("claude_code_version")
         if not _is_new_enough(version):
             oldest = ".".join(map(str, OLDEST_VERSION))
-            raise Unavailable(f"Claude Code {version or '(of unknown version)'} is too old: {oldest} or later is needed. Run `claude update`")
+            raise Unavailable(
+                f"Claude Code {version or '(no version)'} is too old: {oldest} or later is needed. Run `claude update`"
+            )
         if late and plan is not None:
             # Not `set_model`: that asks the upstream whether the model exists, a call that nobody ordered.
             await self._transport.apply_settings({"model": plan.model, **late_settings(plan)})
@@ -86,41 +93,47 @@ class Connection:
 
     def messages(self) -> AsyncIterator[Message]:
         """What the process says, until the connection ends."""
-        assert self._messages is not None, "open() comes first"
+        if self._messages is None:
+            raise InternalError("Claude Code was not connected")
         return self._messages
 
     def kill(self) -> None:
         """Stop at this instant; `close` cleans up."""
-        self.alive = False
         self._transport.kill()
 
     async def close(self) -> None:
         """End the process within 0.2 s and leave nothing behind."""
-        self.alive = False
         await self._transport.end()
         if self._client is not None:
             client, self._client = self._client, None
             await client.disconnect()
 
     async def _send(self, message: dict[str, Any]) -> None:
-        assert self._client is not None, "open() comes first"
-
         async def one() -> AsyncIterator[dict[str, Any]]:
             yield message
 
+        if self._client is None:
+            raise InternalError("Claude Code was not connected")
         await self._client.query(one())
 
     async def _result(self) -> None:
         async for message in self.messages():
             if isinstance(message, ResultMessage):
                 if message.is_error:
-                    raise UpstreamBroken(f"Claude Code did not take the conversation: {message.result or message.subtype}")
+                    raise UpstreamBroken(
+                        f"Claude Code did not take the conversation: {message.result or message.subtype}"
+                    )
                 return
         raise UpstreamBroken("Claude Code ended while it was told the conversation")
 
 
 def _user(content: Content) -> dict[str, Any]:
-    return {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": None, "uuid": str(uuid.uuid4())}
+    return {
+        "type": "user",
+        "message": {"role": "user", "content": content},
+        "parent_tool_use_id": None,
+        "uuid": str(uuid.uuid4()),
+    }
 
 
 def _assistant(content: Content, model: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-_BYTES_PER_TOKEN = 3.6  # English prose and code with Anthropic's tokenizers; other scripts have more bytes and more tokens per character
+# English prose and code with Anthropic's tokenizers; other scripts have more bytes, and more tokens, per character.
+_BYTES_PER_TOKEN = 3.6
 _PER_MESSAGE = 4
 _IMAGE = 1600  # the most that one image counts, https://docs.claude.com/en/docs/build-with-claude/vision
 _BYTES_PER_PDF_TOKEN = 20
@@ -33,5 +34,7 @@ def _count(value: Any) -> float:
         source = value.get("source")
         if value.get("type") == "document" and isinstance(source, dict) and source.get("type") == "base64":
             return len(str(source.get("data", ""))) * 0.75 / _BYTES_PER_PDF_TOKEN
-        return sum(_count(inner) + len(name) / _BYTES_PER_TOKEN for name, inner in value.items() if name != "cache_control")
+        return sum(
+            _count(inner) + len(name) / _BYTES_PER_TOKEN for name, inner in value.items() if name != "cache_control"
+        )
     return 1 if value is not None else 0

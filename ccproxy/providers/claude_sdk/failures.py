@@ -1,6 +1,7 @@
 """What went wrong in Claude Code, as the error that the client gets.
 
-The status that the upstream answered decides; where there was none, the SDK's word for the kind of failure; else it is a 500.
+The status that the upstream answered decides; where there was none, the SDK's word for the kind of failure; else it
+is a 500.
 """
 
 from __future__ import annotations
@@ -10,13 +11,20 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
-from claude_agent_sdk import AssistantMessage, CLIConnectionError, ProcessError, RateLimitEvent, ResultMessage, TextBlock
+from claude_agent_sdk import (
+    AssistantMessage,
+    CLIConnectionError,
+    ProcessError,
+    RateLimitEvent,
+    ResultMessage,
+    TextBlock,
+)
 
 from ccproxy.errors import ExchangeError, UpstreamBroken, UpstreamUnreachable
 
 LOG_IN = (
-    "Claude Code is not logged in: run `claude` and type /login, or set CLAUDE_CODE_OAUTH_TOKEN to the token of `claude setup-token`, "
-    "or set providers.claude_sdk.api_key"
+    "Claude Code is not logged in: run `claude` and type /login, or set CLAUDE_CODE_OAUTH_TOKEN to what "
+    "`claude setup-token` prints, or set providers.claude_sdk.api_key"
 )
 
 # https://docs.claude.com/en/api/errors
@@ -42,7 +50,9 @@ _STATUS_OF_KIND = {
 
 
 class UpstreamRefused(ExchangeError):
-    """The upstream answered with an error, or Claude Code refused in its place. `status` and `kind` are those of the case."""
+    """The upstream answered with an error, or Claude Code refused in its place. `status` and `kind` are those of the
+    case.
+    """
 
     def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(message, headers=headers)
@@ -106,7 +116,10 @@ def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeEr
 
 
 # Claude Code's prose around the upstream's own words.
-_BEFORE = re.compile(r"^(?:Failed to authenticate\. )?API Error: (?:\d{3} |Request rejected \(429\) · |Server is temporarily limiting .*? · )?")
+_BEFORE = re.compile(
+    r"^(?:Failed to authenticate\. )?API Error: "
+    r"(?:\d{3} |Request rejected \(429\) · |Server is temporarily limiting .*? · )?"
+)
 _AFTER = re.compile(r"\. This is a server-side issue, usually temporary.*$", re.DOTALL)
 _TOO_LONG = re.compile(r"the request is ~(\d+) tokens \(limit (\d+)\)")
 

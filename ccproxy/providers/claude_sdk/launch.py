@@ -1,7 +1,7 @@
 """How a Claude Code process is started: which program, which flags, which environment, which files.
 
-Prompts, tools and keys never stand on the command line, where every local user can read them: they go through files in a folder that only the
-user can open, and through pipes.
+Prompts, tools and keys never stand on the command line, where every local user can read them: they go through files
+in a folder that only the user can open, and through pipes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,28 @@ CLIENT_TOOLS_SERVER = "client"
 
 INSTALL_COMMAND = "pip install 'ccproxy-api[claude]'"
 
-# What a program needs to run, and what the user's Claude login needs. An exported ANTHROPIC_BASE_URL that points at ccproxy would loop; a key or a
-# setting exported for another Claude Code is not meant for this one.
+# What a program needs to run, and what the user's Claude login needs. An exported ANTHROPIC_BASE_URL that points at
+# ccproxy would loop; a key or a setting exported for another Claude Code is not meant for this one.
 _PLAIN_ENVIRONMENT = frozenset(
-    {"HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"}
+    {
+        "HOME",
+        "PATH",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    }
     | {"SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "COMSPEC", "PATHEXT", "TEMP", "TMP"}
 )
 _LOGIN = frozenset({"CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"})
-_NETWORK = frozenset({"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"})
+_NETWORK = frozenset(
+    {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
+)
 _OWN_SECTIONS = frozenset({"SERVER", "PROVIDERS", "TRANSLATE", "PRICING", "LEDGER", "RAW_LOG", "PERMISSIONS", "AUTH"})
 
 _ALWAYS = {
@@ -83,7 +97,8 @@ class Launch:
 
 
 def find_program(cli_path: str, bundle: Path | None) -> Program:
-    """The program of `cli_path` (a path, or a name on PATH), else the one inside the SDK's wheel, else `claude` on PATH.
+    """The program of `cli_path` (a path, or a name on PATH), else the one inside the SDK's wheel, else `claude` on
+    PATH.
 
     :raises Unavailable: there is none.
     """
@@ -91,32 +106,52 @@ def find_program(cli_path: str, bundle: Path | None) -> Program:
     if cli_path:
         found = shutil.which(str(Path(cli_path).expanduser()) if os.sep in cli_path else cli_path)
         if found is None:
-            raise Unavailable(f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is no program that can be run")
+            raise Unavailable(
+                f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is no program that can be run"
+            )
         return Program(found, bundled=False, reaper=_reaper())
     if bundle is not None and os.access(bundle / name, os.X_OK):
         return Program(str(bundle / name), bundled=True, reaper=_reaper())
     found = shutil.which(name)
     if found is None:
         raise Unavailable(
-            f"Claude Code not found: this platform's claude-agent-sdk brings none. Install it (https://claude.com/claude-code), or run "
-            f"{INSTALL_COMMAND}, or set providers.claude_sdk.cli_path"
+            "Claude Code not found: the claude-agent-sdk of this platform brings none. Install it "
+            "(https://claude.com/claude-code) or set providers.claude_sdk.cli_path"
         )
     return Program(found, bundled=False, reaper=_reaper())
 
 
 def _reaper() -> tuple[str, ...]:
-    """Linux can send a child a signal when its parent dies. Elsewhere the closed stdin ends it, after the answer it is writing."""
+    """Linux can send a child a signal when its parent dies. Elsewhere the closed stdin ends it, after the answer it
+    is writing.
+    """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
 
 
-def build_launch(config: ClaudeSdkConfig, program: Program, plan: Plan | None, *, cwd: Path, folder: Path, parent_env: Mapping[str, str]) -> Launch:
+def build_launch(
+    config: ClaudeSdkConfig,
+    program: Program,
+    plan: Plan | None,
+    *,
+    cwd: Path,
+    folder: Path,
+    parent_env: Mapping[str, str],
+) -> Launch:
     """The launch for `plan`; without one, of a spare plain-mode process that is told its plan later."""
     folder.mkdir(mode=0o700)
     env = child_environment(config, parent_env)
     env["CLAUDE_CODE_TMPDIR"] = str(folder)
     env["PWD"] = str(cwd)
-    argv = [*program.reaper, program.path, "--output-format", "stream-json", "--input-format", "stream-json", "--verbose"]
+    argv = [
+        *program.reaper,
+        program.path,
+        "--output-format",
+        "stream-json",
+        "--input-format",
+        "stream-json",
+        "--verbose",
+    ]
     argv += ["--include-partial-messages"]
     if is_bare(config):
         argv += ["--bare"]
@@ -139,7 +174,8 @@ def build_launch(config: ClaudeSdkConfig, program: Program, plan: Plan | None, *
 def late_settings(plan: Plan) -> dict[str, Any]:
     """What Claude Code takes as settings, also while it runs: parts of the upstream body that no flag carries.
 
-    https://code.claude.com/docs/en/settings: `CLAUDE_CODE_EXTRA_BODY` is merged over every upstream body, `ANTHROPIC_BETAS` is added to its betas.
+    https://code.claude.com/docs/en/settings: `CLAUDE_CODE_EXTRA_BODY` is merged over every upstream body,
+    `ANTHROPIC_BETAS` is added to its betas.
     """
     env = {}
     if plan.extra_body:
@@ -150,12 +186,18 @@ def late_settings(plan: Plan) -> dict[str, Any]:
 
 
 def is_bare(config: ClaudeSdkConfig) -> bool:
-    """Whether the plain model may be had bare: Claude Code adds nothing to the request then, but knows no subscription login."""
-    return config.mode == "plain" and bool(config.api_key or config.env.keys() & {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"})
+    """Whether the plain model may be had bare: Claude Code adds nothing to the request then, but knows no
+    subscription login.
+    """
+    return config.mode == "plain" and bool(
+        config.api_key or config.env.keys() & {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
+    )
 
 
 def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dict[str, str]:
-    """The child's environment, free of settings meant for other programs and of ccproxy's own secrets. What `env` configures wins."""
+    """The child's environment, free of settings meant for other programs and of ccproxy's own secrets. What `env`
+    configures wins.
+    """
     env = {name: value for name, value in parent.items() if _passes(name, config.mode)}
     bundle = parent.get("SSL_CERT_FILE") or parent.get("REQUESTS_CA_BUNDLE")
     if bundle:
@@ -181,7 +223,15 @@ def _passes(name: str, mode: str) -> bool:
 
 def _plain_flags() -> list[str]:
     """Nothing but a model: no tools, no settings, no MCP servers, no files written; whatever would ask is denied."""
-    return ["--tools", "", "--setting-sources=", "--strict-mcp-config", "--permission-mode", "dontAsk", "--no-session-persistence"]
+    return [
+        "--tools",
+        "",
+        "--setting-sources=",
+        "--strict-mcp-config",
+        "--permission-mode",
+        "dontAsk",
+        "--no-session-persistence",
+    ]
 
 
 def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]:
@@ -200,6 +250,6 @@ def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]
 
 def _private_file(path: Path, text: str) -> str:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
         file.write(text)
     return str(path)

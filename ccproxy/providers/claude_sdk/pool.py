@@ -1,7 +1,7 @@
 """How many Claude Code processes may live and start at once.
 
-Each takes about 200 MiB and, while it starts, a whole core. So their number is capped, those who must wait stand in a line that is bounded, and
-no more start at once than there are cores.
+Each takes about 200 MiB and, while it starts, a whole core. So their number is capped, those who must wait stand in a
+line that is bounded, and no more start at once than there are cores.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ class Pool:
     """Places for processes. A place is taken before a process starts and given back when it is gone."""
 
     def __init__(self, places: int, queue: int, reclaim: Callable[[], bool], *, cores: int | None = None) -> None:
-        """`reclaim` ends one process that answers nobody, if there is one, and says whether there was; its place comes back by itself."""
+        """`reclaim` ends one process that answers nobody, if there is one, and says whether there was; its place
+        comes back by itself.
+        """
         self.places = max(1, places)
         self._queue = queue
         self._reclaim = reclaim

@@ -1,7 +1,7 @@
 """A Messages request as what Claude Code is to be told: a pure function, no I/O.
 
-Nothing that the client wrote is left out silently. What Claude Code cannot be told is refused with its JSON path, or listed as a loss where it is
-only a hint.
+Nothing that the client wrote is left out silently. What Claude Code cannot be told is refused with its JSON path, or
+listed as a loss where it is only a hint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _OWN_SYSTEM_BLOCK = "x-anthropic-billing-header:"
 
 # Not parts of the upstream body, or told to Claude Code in another way.
 _NOT_EXTRA = frozenset({"model", "messages", "system", "stream", "cache_control", "betas"})
-# In agent mode the extra body goes out with every call of the loop, those of subagents and small helpers too: only what suits all of them.
+# In agent mode the extra body goes out with every call of the loop, those of subagents and small helpers too: only
+# what suits all of them.
 _AGENT_EXTRA = frozenset({"temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"})
 _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 _TOOL_FIELDS = frozenset({"type", "name", "description", "input_schema"})
@@ -38,8 +39,8 @@ _TOOL_FIELDS = frozenset({"type", "name", "description", "input_schema"})
 class Turn:
     """One turn of the client's conversation.
 
-    `messages` are the Claude Code messages it becomes, mostly one. Turns with equal `key`s say the same; an assistant's key is its text alone,
-    because clients of other formats send back nothing else.
+    `messages` are the Claude Code messages it becomes, mostly one. Turns with equal `key`s say the same; an
+    assistant's key is its text alone, because clients of other formats send back nothing else.
     """
 
     role: Literal["user", "assistant"]
@@ -49,7 +50,9 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One request, ready for a process. The last turn is the user's; processes started for plans with equal `key`s are alike."""
+    """One request, ready for a process. The last turn is the user's; processes started for plans with equal `key`s
+    are alike.
+    """
 
     model: str
     system: str
@@ -80,7 +83,8 @@ def plan_request(request: LocalRequest, mode: Mode) -> Plan:
         losses.cache_control("cache_control")
     if mode == "plain":
         extra = {name: value for name, value in body.items() if name not in _NOT_EXTRA}
-        # Without `thinking` the API does not think; Claude Code would, unless told. It knows which models cannot be told.
+        # Without `thinking` the API does not think; Claude Code would, unless told. It knows which models cannot be
+        # told.
         flags: tuple[str, ...] = () if "thinking" in extra else ("--thinking", "disabled")
         env: dict[str, str] = {}
         client_tools: tuple[Block, ...] = ()
@@ -99,7 +103,9 @@ def digest(value: Any) -> str:
 
 
 def assistant_key(texts: Iterable[str]) -> str:
-    """The key of an assistant turn. White space does not count: translations between formats join blocks in their own ways."""
+    """The key of an assistant turn. White space does not count: translations between formats join blocks in their own
+    ways.
+    """
     return digest("".join("".join(texts).split()))
 
 
@@ -169,7 +175,9 @@ def _betas(header: str, listed: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name and name not in _OWN_BETAS))
 
 
-def _agent_parameters(body: Mapping[str, Any], losses: _Losses) -> tuple[dict[str, Any], tuple[str, ...], dict[str, str]]:
+def _agent_parameters(
+    body: Mapping[str, Any], losses: _Losses
+) -> tuple[dict[str, Any], tuple[str, ...], dict[str, str]]:
     """The extra body, flags and environment that carry a request's parameters through a whole agent loop."""
     extra: dict[str, Any] = {}
     flags: tuple[str, ...] = ()
@@ -184,7 +192,8 @@ def _agent_parameters(body: Mapping[str, Any], losses: _Losses) -> tuple[dict[st
         elif name == "output_config" and isinstance(value, dict):
             if "format" in value:
                 raise BadRequest(
-                    'output_config.format: an agent\'s answer has no fixed format; use mode = "plain" for it', param="output_config.format"
+                    'output_config.format: an agent\'s answer has no fixed format; use mode = "plain" for it',
+                    param="output_config.format",
                 )
             if value.get("effort") in _EFFORTS:
                 flags += ("--effort", value["effort"])
@@ -194,14 +203,14 @@ def _agent_parameters(body: Mapping[str, Any], losses: _Losses) -> tuple[dict[st
 
 
 def _thinking_flags(thinking: dict[str, Any]) -> tuple[str, ...]:
-    match thinking:
-        case {"type": "enabled", "budget_tokens": int(budget)}:
-            return ("--max-thinking-tokens", str(budget))
-        case {"type": "adaptive"}:
-            return ("--thinking", "adaptive")
-        case {"type": "disabled"}:
-            return ("--thinking", "disabled")
-    raise BadRequest('thinking: agent mode takes "enabled" with budget_tokens, "adaptive" or "disabled"', param="thinking")
+    kind, budget = thinking.get("type"), thinking.get("budget_tokens")
+    if kind == "enabled" and isinstance(budget, int):
+        return ("--max-thinking-tokens", str(budget))
+    if kind in ("adaptive", "disabled"):
+        return ("--thinking", kind)
+    raise BadRequest(
+        'thinking: agent mode takes "enabled" with budget_tokens, "adaptive" or "disabled"', param="thinking"
+    )
 
 
 # --- messages ---
@@ -215,11 +224,15 @@ def _turns(messages: Any, mode: Mode, losses: _Losses) -> tuple[Turn, ...]:
     for at, message in enumerate(messages):
         role, blocks = _blocks(message, at, losses)
         if role == "system":
-            losses.add(f"messages.{at}.role", "a system message among the turns became a <system-reminder> of the user's turn")
+            losses.add(
+                f"messages.{at}.role", "a system message among the turns became a <system-reminder> of the user's turn"
+            )
             text = "\n".join(block["text"] for block in blocks if isinstance(block.get("text"), str))
             role, blocks = "user", [{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}]
         elif role == "assistant":
-            open_calls = {block["id"] for block in blocks if block["type"] == "tool_use" and isinstance(block.get("id"), str)}
+            open_calls = {
+                block["id"] for block in blocks if block["type"] == "tool_use" and isinstance(block.get("id"), str)
+            }
         elif role == "user":
             _check_results(blocks, at, open_calls, losses)
         # The API joins turns of the same role; Claude Code would put a line break between their texts.
@@ -229,7 +242,8 @@ def _turns(messages: Any, mode: Mode, losses: _Losses) -> tuple[Turn, ...]:
             merged.append((role, blocks))
     if merged[-1][0] == "assistant":
         raise BadRequest(
-            "messages: the last message must be the user's; Claude Code cannot go on with a begun answer", param=f"messages.{len(messages) - 1}"
+            "messages: the last message must be the user's; Claude Code cannot go on with a begun answer",
+            param=f"messages.{len(messages) - 1}",
         )
     return tuple(_turn(role, blocks, mode, losses) for role, blocks in merged)
 
@@ -248,7 +262,9 @@ def _blocks(message: Any, at: int, losses: _Losses) -> tuple[Literal["user", "as
     blocks = []
     for number, block in enumerate(content):
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
-            raise BadRequest(f"{path}.content.{number}: a block with a type is required", param=f"{path}.content.{number}")
+            raise BadRequest(
+                f"{path}.content.{number}: a block with a type is required", param=f"{path}.content.{number}"
+            )
         blocks.append(_without_cache_control(block, f"{path}.content.{number}", losses))
     return message["role"], blocks
 
@@ -259,7 +275,10 @@ def _without_cache_control(block: Block, path: str, losses: _Losses) -> Block:
         block = {name: value for name, value in block.items() if name != "cache_control"}
     inner = block.get("content")
     if isinstance(inner, list) and any(isinstance(part, dict) and "cache_control" in part for part in inner):
-        parts = [_without_cache_control(part, f"{path}.content.{at}", losses) if isinstance(part, dict) else part for at, part in enumerate(inner)]
+        parts = [
+            _without_cache_control(part, f"{path}.content.{at}", losses) if isinstance(part, dict) else part
+            for at, part in enumerate(inner)
+        ]
         block = {**block, "content": parts}
     return block
 
@@ -272,8 +291,8 @@ def _check_results(blocks: list[Block], at: int, open_calls: set[str], losses: _
         if block.get("tool_use_id") not in open_calls:
             path = f"messages.{at}.content.{number}.tool_use_id"
             raise BadRequest(
-                f"{path}: unexpected `tool_use_id` found in `tool_result` blocks: {block.get('tool_use_id')}. Each `tool_result` block must have "
-                "a corresponding `tool_use` block in the previous message.",
+                f"{path}: unexpected `tool_use_id` found in `tool_result` blocks: {block.get('tool_use_id')}. Each "
+                "`tool_result` block must have a corresponding `tool_use` block in the previous message.",
                 param=path,
             )
         open_calls.discard(block["tool_use_id"])
@@ -290,7 +309,10 @@ def _turn(role: Literal["user", "assistant"], blocks: list[Block], mode: Mode, l
         return Turn("assistant", (("assistant", blocks),), key)
     kept = [block for block in blocks if block["type"] not in ("thinking", "redacted_thinking")]
     if len(kept) < len(blocks):
-        losses.add("messages", "agent mode sends no thinking of earlier answers: an answer joins many, and their thinking is bound to its place")
+        losses.add(
+            "messages",
+            "agent mode sends no thinking of earlier answers: it is bound to the messages that were joined to one",
+        )
     return Turn("assistant", tuple(_unfold(kept)), key)
 
 
@@ -303,12 +325,19 @@ def _plain(blocks: list[Block]) -> Content:
 
 
 def _unfold(blocks: list[Block]) -> Iterable[tuple[str, Content]]:
-    """An agent-mode answer as the messages it was folded from: the calls of Claude Code's own tools and their results are turns again."""
+    """An agent-mode answer as the messages it was folded from: the calls of Claude Code's own tools and their results
+    are turns again.
+    """
     spoken: list[Block] = []
     results: list[Block] = []
     for block in blocks:
         if block["type"] == "mcp_tool_result":
-            results.append({"type": "tool_result", **{name: block[name] for name in ("tool_use_id", "content", "is_error") if name in block}})
+            results.append(
+                {
+                    "type": "tool_result",
+                    **{name: block[name] for name in ("tool_use_id", "content", "is_error") if name in block},
+                }
+            )
             continue
         if results:
             yield "assistant", spoken

@@ -1,7 +1,8 @@
 """A Claude Code process as the SDK's transport: lines of JSON on its pipes.
 
-The SDK's own transport passes the whole parent environment on, puts prompts on the command line, and needs 5 s to end a process that is writing an
-answer. This one starts what a `Launch` says, and ends it at once. (The SDK names the class public and its interface open to change.)
+The SDK's own transport passes the whole parent environment on, puts prompts on the command line, and needs 5 s to end
+a process that is writing an answer. This one starts what a `Launch` says, and ends it at once. (The SDK names the
+class public and its interface open to change.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import signal
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import claude_agent_sdk
@@ -21,7 +23,7 @@ from claude_agent_sdk import ProcessError, Transport
 
 from ccproxy.errors import InternalError, Unavailable, UpstreamBroken
 from ccproxy.providers.claude_sdk.launch import Launch
-from ccproxy.providers.claude_sdk.processes import descendants, kill_survivors, sweep
+from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +34,22 @@ _GRACE = 0.15  # seconds between asking a process to end and killing it
 _SECRET = re.compile(r"sk-ant-[\w-]+|(?i:bearer) \S+")
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    process: asyncio.subprocess.Process
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+
 class CliTransport(Transport):
     """Starts one process, speaks to it, and leaves nothing of it behind."""
 
-    def __init__(self, launch: Launch, *, system_prompt: str | None = None) -> None:
-        """`system_prompt`, if given, is told at the SDK's handshake, for a process that was started before it was known."""
+    def __init__(self, launch: Launch) -> None:
         self._launch = launch
-        self._system_prompt = system_prompt
-        self._process: asyncio.subprocess.Process | None = None
+        self.system_prompt: str | None = None
+        """If set, told at the SDK's handshake: for a process that was started before it was known."""
+        self._started: _Running | None = None
         self._errors: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -49,7 +59,7 @@ class CliTransport(Transport):
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._started.process.pid if self._started else None
 
     # --- what the SDK calls ---
 
@@ -58,32 +68,36 @@ class CliTransport(Transport):
 
         :raises Unavailable: the program cannot be run.
         """
-        if self._process is not None:
+        if self._started is not None:
             return
         launch = self._launch
         env = {**launch.env, "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__}
         pipe = asyncio.subprocess.PIPE
         try:
             # Its own session: Ctrl-C in the terminal ends ccproxy, which then ends its processes in order.
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *launch.argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=launch.cwd, env=env, start_new_session=True
             )
         except FileNotFoundError as error:
             if not launch.cwd.is_dir():
-                raise InternalError(f"Claude Code cannot start: its working folder {launch.cwd} (providers.claude_sdk.cwd) does not exist") from error
+                raise InternalError(
+                    f"Claude Code cannot start: its folder {launch.cwd} (providers.claude_sdk.cwd) does not exist"
+                ) from error
             raise Unavailable(f"Claude Code cannot start: {error.strerror}: {error.filename}") from error
         except OSError as error:
             raise Unavailable(f"Claude Code cannot start: {error.strerror or error}") from error
-        self._errors = asyncio.create_task(self._read_errors(), name=f"claude stderr {self._process.pid}")
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise InternalError("Claude Code was started without pipes")
+        self._started = _Running(process, process.stdin, process.stdout, process.stderr)
+        self._errors = asyncio.create_task(self._read_errors(process.stderr), name=f"claude stderr {process.pid}")
 
     async def write(self, data: str) -> None:
-        process = self._running()
-        if self._system_prompt is not None:
+        stdin = self._running().stdin
+        if self.system_prompt is not None:
             data = self._with_system_prompt(data)
-        assert process.stdin is not None
         try:
-            process.stdin.write(data.encode("utf-8", "surrogatepass"))
-            await process.stdin.drain()
+            stdin.write(data.encode("utf-8", "surrogatepass"))
+            await stdin.drain()
         except (ConnectionError, RuntimeError) as error:
             raise self._ended() from error
 
@@ -93,21 +107,20 @@ class CliTransport(Transport):
         async for message in self._read_lines():
             if not self._is_own_reply(message):
                 yield message
-        process = self._running()
-        code = await process.wait()
+        code = await self._running().process.wait()
         if not self._killed:
             # Also after exit code 0: the SDK closes stdin only when the connection is given up.
             raise ProcessError("Claude Code ended", exit_code=code, stderr="\n".join(self.last_words))
 
     async def end_input(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._started is not None:
+            self._started.stdin.close()
 
     async def close(self) -> None:
         await self.end()
 
     def is_ready(self) -> bool:
-        return self._process is not None and self._process.returncode is None and not self._killed
+        return self._started is not None and self._started.process.returncode is None and not self._killed
 
     # --- what ccproxy calls ---
 
@@ -131,12 +144,14 @@ class CliTransport(Transport):
     def kill(self) -> None:
         """End the process at this instant: nothing more is sent upstream. `end` then cleans up."""
         self._killed = True
-        if self._process is not None and self._process.returncode is None and not self._launch.has_children:
+        if self._started is not None and self._started.process.returncode is None and not self._launch.has_children:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                self._started.process.kill()
 
     async def end(self) -> None:
-        """End the process and what it started, and remove its files. Takes 0.2 s at most; safe to call twice and to cancel."""
+        """End the process and what it started, and remove its files. Takes 0.2 s at most; safe to call twice and to
+        cancel.
+        """
         if self._ending is None:
             self._killed = True
             self._ending = asyncio.create_task(self._end(), name=f"claude end {self.pid}")
@@ -144,13 +159,13 @@ class CliTransport(Transport):
 
     # --- inside ---
 
-    def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None:
+    def _running(self) -> _Running:
+        if self._started is None:
             raise InternalError("Claude Code was not started")
-        return self._process
+        return self._started
 
     def _ended(self) -> ProcessError:
-        code = self._process.returncode if self._process else None
+        code = self._started.process.returncode if self._started else None
         return ProcessError("Claude Code ended", exit_code=code, stderr="\n".join(self.last_words))
 
     def _with_system_prompt(self, data: str) -> str:
@@ -158,8 +173,8 @@ class CliTransport(Transport):
         message = json.loads(data)
         request = message.get("request")
         if isinstance(request, dict) and request.get("subtype") == "initialize":
-            request["systemPrompt"] = self._system_prompt
-            self._system_prompt = None
+            request["systemPrompt"] = self.system_prompt
+            self.system_prompt = None
             return json.dumps(message) + "\n"
         return data
 
@@ -183,7 +198,6 @@ class CliTransport(Transport):
 
     async def _read_lines(self) -> AsyncIterator[dict[str, Any]]:
         stdout = self._running().stdout
-        assert stdout is not None
         begun: list[bytes] = []
         size = 0
         while chunk := await stdout.read(65536):
@@ -202,9 +216,7 @@ class CliTransport(Transport):
                 if line.startswith(b"{"):
                     yield json.loads(line)
 
-    async def _read_errors(self) -> None:
-        stderr = self._running().stderr
-        assert stderr is not None
+    async def _read_errors(self, stderr: asyncio.StreamReader) -> None:
         while line := await self._error_line(stderr):
             text = _SECRET.sub("[redacted]", line.decode("utf-8", "replace").rstrip()[:500])
             if text:
@@ -219,10 +231,10 @@ class CliTransport(Transport):
             return b"[a very long line]\n"
 
     async def _end(self) -> None:
-        process = self._process
-        if process is None:
+        if self._started is None:
             await asyncio.to_thread(sweep, None, self._launch.config_dir, self._launch.folder)
             return
+        process = self._started.process
         for reply in self._replies.values():
             reply.cancel()
         below = await asyncio.to_thread(descendants, process.pid) if self._launch.has_children else []
@@ -235,19 +247,19 @@ class CliTransport(Transport):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         await asyncio.to_thread(kill_survivors, below)
-        await self._close_pipes(process)
+        await self._close_pipes(self._started)
         await asyncio.to_thread(sweep, process.pid, self._launch.config_dir, self._launch.folder)
 
-    async def _close_pipes(self, process: asyncio.subprocess.Process) -> None:
-        """asyncio gives the pipes' descriptors back when each has ended. A pipe that nobody reads never does."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
+    async def _close_pipes(self, running: _Running) -> None:
+        """Read to the ends of the pipes: asyncio gives a descriptor back when its pipe has ended, and one that nobody
+        reads never does.
+        """
+        running.stdin.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
-                while await self._skip(process.stdout):
+                while await self._skip(running.stdout):
                     pass
-                await process.wait()
+                await running.process.wait()
                 if self._errors is not None:
                     await self._errors
         if self._errors is not None:
