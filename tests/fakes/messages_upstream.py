@@ -189,9 +189,13 @@ class MessagesUpstream:
 
 def _parts(block: dict[str, Any], pieces: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if block["type"] == "text":
-        return {"type": "text", "text": ""}, [{"type": "text_delta", "text": part} for part in _cut(block["text"], pieces)]
+        return {"type": "text", "text": ""}, [
+            {"type": "text_delta", "text": part} for part in _cut(block["text"], pieces)
+        ]
     if block["type"] == "thinking":
-        deltas: list[dict[str, Any]] = [{"type": "thinking_delta", "thinking": part} for part in _cut(block["thinking"], pieces)]
+        deltas: list[dict[str, Any]] = [
+            {"type": "thinking_delta", "thinking": part} for part in _cut(block["thinking"], pieces)
+        ]
         deltas.append({"type": "signature_delta", "signature": block["signature"]})
         return {"type": "thinking", "thinking": "", "signature": ""}, deltas
     if block["type"] == "tool_use":
@@ -222,7 +226,12 @@ async def _until_gone(reader: asyncio.StreamReader, call: Call) -> None:
 
 async def _send(writer: asyncio.StreamWriter, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
     raw = json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} X", "content-type: application/json", f"content-length: {len(raw)}", "connection: close"]
+    lines = [
+        f"HTTP/1.1 {status} X",
+        "content-type: application/json",
+        f"content-length: {len(raw)}",
+        "connection: close",
+    ]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + raw)
     await writer.drain()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -74,7 +75,7 @@ def plan_request(request: LocalRequest, mode: Mode) -> Plan:
     body = request.body
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise BadRequest("model: a model name is required", param="model")
+        raise _refusal("model", "a model name is required")
     losses = _Losses()
     system = _system(body.get("system"), losses)
     turns = _turns(body.get("messages"), mode, losses)
@@ -109,6 +110,15 @@ def assistant_key(texts: Iterable[str]) -> str:
     return digest("".join("".join(texts).split()))
 
 
+def _refusal(path: str, reason: str) -> BadRequest:
+    """In the words of the Messages API, which writes paths with points."""
+    return BadRequest(f"{path}: {reason}", param=_bracketed(path))
+
+
+def _bracketed(path: str) -> str:
+    return re.sub(r"\.(\d+)", r"[\1]", path)
+
+
 class _Losses:
     """What is lost, by JSON path; each reason is said once."""
 
@@ -117,7 +127,7 @@ class _Losses:
 
     def add(self, path: str, reason: str) -> None:
         if reason not in self.found.values():
-            self.found[path] = reason
+            self.found[_bracketed(path)] = reason
 
     def cache_control(self, path: str) -> None:
         self.add(path, "Claude Code places its own cache breakpoints")
@@ -130,11 +140,11 @@ def _system(system: Any, losses: _Losses) -> str:
     if system is None or isinstance(system, str):
         return system or ""
     if not isinstance(system, list):
-        raise BadRequest("system: a string or a list of text blocks is required", param="system")
+        raise _refusal("system", "a string or a list of text blocks is required")
     texts = []
     for at, block in enumerate(system):
         if not isinstance(block, dict) or block.get("type") != "text" or not isinstance(block.get("text"), str):
-            raise BadRequest(f"system.{at}: only text blocks are accepted", param=f"system.{at}")
+            raise _refusal(f"system.{at}", "only text blocks are accepted")
         if "cache_control" in block:
             losses.cache_control(f"system.{at}.cache_control")
         if not block["text"].startswith(_OWN_SYSTEM_BLOCK):
@@ -146,10 +156,10 @@ def _tools(tools: Any) -> list[Block]:
     if tools is None:
         return []
     if not isinstance(tools, list):
-        raise BadRequest("tools: a list is required", param="tools")
+        raise _refusal("tools", "a list is required")
     for at, tool in enumerate(tools):
         if not isinstance(tool, dict):
-            raise BadRequest(f"tools.{at}: an object is required", param=f"tools.{at}")
+            raise _refusal(f"tools.{at}", "an object is required")
     return tools
 
 
@@ -157,12 +167,11 @@ def _client_tools(tools: list[Block], losses: _Losses) -> tuple[Block, ...]:
     """The tools that the client runs itself, for agent mode, where they stand beside Claude Code's own."""
     for at, tool in enumerate(tools):
         if tool.get("type", "custom") != "custom":
-            raise BadRequest(
-                f'tools.{at}: {tool["type"]} cannot be added to Claude Code\'s own tools; use mode = "plain" for it',
-                param=f"tools.{at}.type",
+            raise _refusal(
+                f"tools.{at}.type", f"{tool['type']} cannot stand beside Claude Code's own tools in agent mode"
             )
         if not isinstance(tool.get("name"), str) or not isinstance(tool.get("input_schema"), dict):
-            raise BadRequest(f"tools.{at}: name and input_schema are required", param=f"tools.{at}")
+            raise _refusal(f"tools.{at}", "name and input_schema are required")
         for name in tool.keys() - _TOOL_FIELDS:
             losses.add(f"tools.{at}.{name}", f"agent mode offers tools without {name}")
     return tuple(tools)
@@ -191,10 +200,7 @@ def _agent_parameters(
             flags += _thinking_flags(value)
         elif name == "output_config" and isinstance(value, dict):
             if "format" in value:
-                raise BadRequest(
-                    'output_config.format: an agent\'s answer has no fixed format; use mode = "plain" for it',
-                    param="output_config.format",
-                )
+                raise _refusal("output_config.format", "the answer of an agent has no fixed format")
             if value.get("effort") in _EFFORTS:
                 flags += ("--effort", value["effort"])
         elif name not in _NOT_EXTRA and name != "tools":
@@ -208,9 +214,7 @@ def _thinking_flags(thinking: dict[str, Any]) -> tuple[str, ...]:
         return ("--max-thinking-tokens", str(budget))
     if kind in ("adaptive", "disabled"):
         return ("--thinking", kind)
-    raise BadRequest(
-        'thinking: agent mode takes "enabled" with budget_tokens, "adaptive" or "disabled"', param="thinking"
-    )
+    raise _refusal("thinking", 'agent mode takes "enabled" with budget_tokens, "adaptive" or "disabled"')
 
 
 # --- messages ---
@@ -218,7 +222,7 @@ def _thinking_flags(thinking: dict[str, Any]) -> tuple[str, ...]:
 
 def _turns(messages: Any, mode: Mode, losses: _Losses) -> tuple[Turn, ...]:
     if not isinstance(messages, list) or not messages:
-        raise BadRequest("messages: at least one message is required", param="messages")
+        raise _refusal("messages", "at least one message is required")
     merged: list[tuple[Literal["user", "assistant"], list[Block]]] = []
     open_calls: set[str] = set()
     for at, message in enumerate(messages):
@@ -241,9 +245,9 @@ def _turns(messages: Any, mode: Mode, losses: _Losses) -> tuple[Turn, ...]:
         else:
             merged.append((role, blocks))
     if merged[-1][0] == "assistant":
-        raise BadRequest(
-            "messages: the last message must be the user's; Claude Code cannot go on with a begun answer",
-            param=f"messages.{len(messages) - 1}",
+        raise _refusal(
+            f"messages.{len(messages) - 1}",
+            "the last message must be the user's; Claude Code cannot go on with a begun one",
         )
     return tuple(_turn(role, blocks, mode, losses) for role, blocks in merged)
 
@@ -251,20 +255,18 @@ def _turns(messages: Any, mode: Mode, losses: _Losses) -> tuple[Turn, ...]:
 def _blocks(message: Any, at: int, losses: _Losses) -> tuple[Literal["user", "assistant", "system"], list[Block]]:
     path = f"messages.{at}"
     if not isinstance(message, dict) or message.get("role") not in ("user", "assistant", "system"):
-        raise BadRequest(f'{path}.role: "user", "assistant" or "system" is required', param=f"{path}.role")
+        raise _refusal(f"{path}.role", '"user", "assistant" or "system" is required')
     content = message.get("content")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}] if content else []
     if not isinstance(content, list):
-        raise BadRequest(f"{path}.content: a string or a list of blocks is required", param=f"{path}.content")
+        raise _refusal(f"{path}.content", "a string or a list of blocks is required")
     if not content:
-        raise BadRequest(f"{path}.content: must not be empty", param=f"{path}.content")
+        raise _refusal(f"{path}.content", "must not be empty")
     blocks = []
     for number, block in enumerate(content):
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
-            raise BadRequest(
-                f"{path}.content.{number}: a block with a type is required", param=f"{path}.content.{number}"
-            )
+            raise _refusal(f"{path}.content.{number}", "a block with a type is required")
         blocks.append(_without_cache_control(block, f"{path}.content.{number}", losses))
     return message["role"], blocks
 
@@ -289,11 +291,10 @@ def _check_results(blocks: list[Block], at: int, open_calls: set[str], losses: _
         if block["type"] != "tool_result":
             continue
         if block.get("tool_use_id") not in open_calls:
-            path = f"messages.{at}.content.{number}.tool_use_id"
-            raise BadRequest(
-                f"{path}: unexpected `tool_use_id` found in `tool_result` blocks: {block.get('tool_use_id')}. Each "
+            raise _refusal(
+                f"messages.{at}.content.{number}.tool_use_id",
+                f"unexpected `tool_use_id` found in `tool_result` blocks: {block.get('tool_use_id')}. Each "
                 "`tool_result` block must have a corresponding `tool_use` block in the previous message.",
-                param=path,
             )
         open_calls.discard(block["tool_use_id"])
     if open_calls:

@@ -69,7 +69,9 @@ async def make(upstream: MessagesUpstream, environment: dict[str, str], tmp_path
         await provider.aclose()
 
 
-def request(*messages: Any, session: str | None = None, headers: dict[str, str] | None = None, **fields: Any) -> LocalRequest:
+def request(
+    *messages: Any, session: str | None = None, headers: dict[str, str] | None = None, **fields: Any
+) -> LocalRequest:
     """A Messages request; plain strings are turns, the user's first."""
     turns = [
         message if isinstance(message, dict) else {"role": ("user", "assistant")[at % 2], "content": message}
