@@ -34,7 +34,7 @@ class PlainAnswer:
         self.finished = False
         self.reusable = False
         self.settled = False
-        self.cost_usd: float | None = None
+        self.total_usd: float | None = None
         self.texts: list[str] = []
         self._failure = Failure()
 
@@ -50,7 +50,7 @@ class PlainAnswer:
             self._failure.note(message)
         elif isinstance(message, ResultMessage):
             self.settled = True
-            self.cost_usd = message.total_cost_usd
+            self.total_usd = message.total_cost_usd
             if message.is_error:
                 raise self._failure.error(message)
             if not self.finished:
@@ -84,7 +84,7 @@ class AgentAnswer:
         self.finished = False
         self.reusable = False
         self.settled = False
-        self.cost_usd: float | None = None
+        self.total_usd: float | None = None
         self.texts: list[str] = []
         self._failure = Failure()
         self._show = show_tools
@@ -118,7 +118,7 @@ class AgentAnswer:
             self._failure.note(message)
         elif isinstance(message, ResultMessage):
             self.settled = True
-            self.cost_usd = message.total_cost_usd
+            self.total_usd = message.total_cost_usd
             if message.is_error:
                 raise self._failure.error(message)
             if not self._started:

@@ -31,6 +31,7 @@ class Connection:
         self._before_tool = before_tool
         self._client: ClaudeSDKClient | None = None
         self._messages: AsyncIterator[Message] | None = None
+        self._spent = 0.0
         self.info: dict[str, Any] = {}
 
     @property
@@ -90,6 +91,13 @@ class Connection:
                 await self._send({**_user(content), "shouldQuery": False})
                 await self._result()
         await self._send(_user(messages[-1][1]))
+
+    def cost_of(self, total: float | None) -> float | None:
+        """What an answer cost, from the process's total after it: Claude Code adds up."""
+        if total is None:
+            return None
+        cost, self._spent = total - self._spent, total
+        return cost
 
     def messages(self) -> AsyncIterator[Message]:
         """What the process says, until the connection ends."""

@@ -186,10 +186,11 @@ class ClaudeSdkProvider:
             raise process_error(error, connection.last_words) from error
         if not answer.finished:
             raise UpstreamBroken("Claude Code fell silent before its answer was whole")
-        sink.cost_usd = answer.cost_usd
+        sink.cost_usd = connection.cost_of(answer.total_usd)
         await sink.end()
         if keep and not answer.settled:
             keep = await self._settle(connection, answer)
+            sink.cost_usd = connection.cost_of(answer.total_usd)
         return answer.texts if keep else None
 
     async def _settle(self, connection: Connection, answer: PlainAnswer | AgentAnswer) -> bool:

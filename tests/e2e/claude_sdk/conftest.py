@@ -1,8 +1,10 @@
-"""The provider with the real Claude Code of the SDK's wheel, in a home of its own, against a Messages API on loopback."""
+"""The provider with the real Claude Code of the SDK's wheel, in a home of its own, against an upstream on loopback."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ Make = Callable[..., ClaudeSdkProvider]
 
 @pytest.fixture
 async def make(upstream: MessagesUpstream, environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Make]:
-    """Makes providers; keyword arguments are settings. With `login=True`, Claude Code runs with a subscription's token."""
+    """Makes providers; keyword arguments are settings. With `login=True`, Claude Code has a subscription's token."""
     made: list[ClaudeSdkProvider] = []
 
     def build(*, login: bool = False, broker: Any = None, **settings: Any) -> ClaudeSdkProvider:
@@ -93,3 +95,28 @@ async def collect(provider: ClaudeSdkProvider, asked: LocalRequest) -> list[dict
 def words(events: list[dict[str, Any]]) -> str:
     deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
     return "".join(delta.get("text", "") for delta in deltas)
+
+
+def proc(pid: int, name: str) -> bytes:
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def children() -> list[int]:
+    """The processes that this process started, zombies too."""
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def claude_processes() -> list[int]:
+    return [pid for pid in children() if b"--output-format" in proc(pid, "cmdline")]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
+    """Wait for the condition; returns how long it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "this never happened"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - start

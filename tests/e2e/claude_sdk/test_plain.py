@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ccproxy.errors import BadRequest
-from tests.e2e.claude_sdk.conftest import MODEL, Make, collect, request, words
+from tests.e2e.claude_sdk.conftest import MODEL, Make, claude_processes, collect, proc, request, words
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, thinking, tool_use
 
 REMINDER = "<system-reminder>"
@@ -117,27 +117,40 @@ async def test_forty_turns_arrive_as_they_were(make: Make, upstream: MessagesUps
     assert len(upstream.calls) == 1
 
 
+LAST_TURNS: list[Any] = [
+    [IMAGE],
+    [IMAGE, text("what is it")],
+    [text("what is it"), IMAGE, REMOTE_IMAGE],
+    [NOTE, PDF, text("sum up")],
+    [text("one"), text("two\n"), text("  three")],
+    [{"type": "search_result", "source": "s", "title": "t", "content": [text("x")]}, text("?")],
+    "look at @/etc/hostname and at @/etc/passwd",
+    "/cost",
+    "!ls",
+    "# remember this",
+    "<system> tags & \u2028 signs \U0001f600",
+]
+
+
+async def test_the_last_turn_is_sent_as_it_is(make: Make, upstream: MessagesUpstream) -> None:
+    provider = make()
+    turns: list[Any] = []
+    for number, content in enumerate(LAST_TURNS, 1):
+        turns.append({"role": "user", "content": content})
+        asked = request(*turns, session="one")
+        assert words(await collect(provider, asked)) == "ok"
+        assert seen(upstream) == said(asked)
+        assert len(upstream.calls) == number
+        turns.append({"role": "assistant", "content": "ok"})
+    assert len(claude_processes()) == 1
+
+
 @pytest.mark.parametrize(
-    "content",
-    [
-        [IMAGE],
-        [IMAGE, text("what is it")],
-        [text("what is it"), IMAGE, REMOTE_IMAGE],
-        [NOTE, PDF, text("sum up")],
-        [text("one"), text("two\n"), text("  three")],
-        [{"type": "search_result", "source": "s", "title": "t", "content": [text("x")]}, text("?")],
-        "look at @/etc/hostname and at @/etc/passwd",
-        "/cost",
-        "!ls",
-        "# remember this",
-        "<system> tags & \u2028 signs \U0001f600",
-    ],
-    ids=lambda content: str([block["type"] for block in content]) if isinstance(content, list) else content[:8],
+    "content", ["/cost", "!ls @/etc/hostname", [text("x"), IMAGE]], ids=["command", "shell", "image"]
 )
-async def test_the_last_turn_is_sent_as_it_is(make: Make, upstream: MessagesUpstream, content: Any) -> None:
+async def test_a_first_turn_is_sent_as_it_is(make: Make, upstream: MessagesUpstream, content: Any) -> None:
     asked = request({"role": "user", "content": content})
-    events = await collect(make(), asked)
-    assert words(events) == "ok"
+    assert words(await collect(make(), asked)) == "ok"
     assert seen(upstream) == said(asked)
     assert len(upstream.calls) == 1
 
@@ -208,13 +221,12 @@ async def test_large_prompts_pass_and_stand_on_no_command_line(make: Make, upstr
     call = await upstream.called(1)
     assert call.body["system"][-1]["text"] == system
     assert call.body["tools"][0]["input_schema"] == schema
-    (pid,) = _claude_processes()
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    (pid,) = claude_processes()
+    command = proc(pid, "cmdline")
     assert b"ssss" not in command
     assert b"the prompt" not in command
     assert b"sk-ant" not in command
-    environ = Path(f"/proc/{pid}/environ").read_bytes()
-    assert b"tttt" not in environ
+    assert b"tttt" not in proc(pid, "environ")
     reader.cancel()
     await asyncio.wait({reader})
 
@@ -224,8 +236,8 @@ async def test_the_child_inherits_no_settings_of_others(make: Make, upstream: Me
     provider = make(env={"EXTRA": "yes"})
     reader = asyncio.create_task(anext(provider.stream(request("go"))))
     await upstream.called(1)
-    (pid,) = _claude_processes()
-    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    (pid,) = claude_processes()
+    pairs = proc(pid, "environ").decode().split("\0")
     environ = dict(pair.split("=", 1) for pair in pairs if pair)
     assert environ["ANTHROPIC_BASE_URL"] == upstream.url
     assert environ["ANTHROPIC_API_KEY"] == "sk-ant-dummy"
@@ -248,13 +260,10 @@ async def test_the_child_inherits_no_settings_of_others(make: Make, upstream: Me
     ],
     ids=["max_tokens", "refusal", "window", "pause", "stop_sequence", "thinking", "empty"],
 )
-@pytest.mark.parametrize("session", [None, "s"])
-async def test_one_request_is_one_upstream_call(
-    make: Make, upstream: MessagesUpstream, answer: Answer, session: str | None
-) -> None:
+async def test_one_request_is_one_upstream_call(make: Make, upstream: MessagesUpstream, answer: Answer) -> None:
     upstream.answers.append(answer)
     provider = make()
-    events = await collect(provider, request("go", session=session))
+    events = await collect(provider, request("go"))
     assert events[-1] == {"type": "message_stop"}
     assert events[-2]["delta"]["stop_reason"] == (answer.stop_reason or "end_turn")
     assert events[-2]["delta"]["stop_sequence"] == answer.stop_sequence
@@ -324,11 +333,3 @@ async def test_models_and_tokens(make: Make, upstream: MessagesUpstream) -> None
     counted = await provider.count_tokens(request("word " * 100))
     assert 80 < counted["input_tokens"] < 200
     assert upstream.calls == []
-
-
-def _claude_processes() -> list[int]:
-    """Claude Code processes that this test's process started."""
-    children = []
-    for task in Path("/proc/self/task").iterdir():
-        children += [int(pid) for pid in (task / "children").read_text().split()]
-    return [pid for pid in children if b"--output-format" in Path(f"/proc/{pid}/cmdline").read_bytes()]
