@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -52,20 +53,19 @@ _ALWAYS = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     # Half an answer may be out when a stream breaks: never begin another one in its place.
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+    # No calls that nobody ordered: titles for sessions, telemetry, updates.
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
 _PLAIN = {
     "CLAUDE_CODE_MAX_RETRIES": "0",  # the client sees the error, with its retry-after, and decides
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    "DISABLE_TELEMETRY": "1",
-    "DISABLE_ERROR_REPORTING": "1",
     "DISABLE_COMPACT": "1",  # the conversation is the client's: it is sent as it is, or refused
 }
 _AGENT = {
     "CLAUDE_CODE_MAX_RETRIES": "2",  # a client that repeats an agent's request repeats what its tools did
     "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",  # the client's tools keep their names
     "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "1000000",
-    "MCP_TOOL_TIMEOUT": "100000000",
     "CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "0",
 }
 
@@ -243,6 +243,9 @@ def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]
     if plan.client_tools:
         servers[CLIENT_TOOLS_SERVER] = {"type": "sdk", "name": CLIENT_TOOLS_SERVER}
         flags += ["--allowedTools", f"mcp__{CLIENT_TOOLS_SERVER}"]
+        # A tool of the client stands in the place of Claude Code's own of that name.
+        names = [tool["name"] for tool in plan.client_tools if re.fullmatch(r"\w+", tool["name"])]
+        flags += ["--disallowedTools", ",".join(names)] if names else []
     if servers:
         flags += ["--mcp-config", _private_file(folder / "mcp.json", json.dumps({"mcpServers": servers}))]
     return flags

@@ -54,7 +54,7 @@ class ClaudeSdkProvider:
         self._sessions = Sessions(config.session_ttl, config.session_busy)
         self._processes = Processes(
             config,
-            broker or PermissionBroker("deny"),
+            broker or PermissionBroker("ask", timeout=0),
             dict(os.environ if environment is None else environment),
             private,
             self._sessions.take_idle,
