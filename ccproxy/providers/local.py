@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ccproxy.errors import CcproxyError
 
@@ -23,6 +23,21 @@ class Dropped(CcproxyError):
     """The answer breaks off without an end: the client's connection is cut, as a dying upstream would cut it."""
 
 
+@runtime_checkable
+class Told(Protocol):
+    """What an iterator of events may say besides."""
+
+    @property
+    def losses(self) -> Sequence[tuple[str, str]]:
+        """What the provider could not be told, as (JSON path, reason). Complete when the first event has come."""
+        ...
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The list price that the provider itself reports, in US dollars. Known after the last event, if ever."""
+        ...
+
+
 class LocalProvider(Protocol):
     """A provider that answers inside this process."""
 
@@ -30,7 +45,9 @@ class LocalProvider(Protocol):
         """The events of a streamed answer: message_start … message_stop, and `ping` in long silences.
 
         An `ExchangeError` before the first event becomes an HTTP error, one after it the stream's error event; `Dropped` cuts the connection.
-        Cancelling the iteration stops all work within 0.2 s.
+        Cancelling the iteration, or letting go of the iterator, stops all work within 0.2 s.
+
+        What the request lost and what the answer cost is on the iterator, if the provider knows: see `Told`.
         """
         ...
 

@@ -1,0 +1,35 @@
+"""The settings of `[providers.claude_sdk]` as a plain value, so that this package needs no settings library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Mode = Literal["plain", "agent"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeSdkConfig:
+    """The keys of `[providers.claude_sdk]`.
+
+    Empty `setting_sources` and `tools` stand for the mode's own default: nothing in plain mode, everything of the
+    user's in agent mode. `session_ttl` is in seconds.
+    """
+
+    mode: Mode = "plain"
+    cli_path: str = ""
+    cwd: str = ""
+    setting_sources: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    mcp_servers: Mapping[str, Any] = field(default_factory=dict)
+    permission_mode: str = "default"
+    show_tools: Literal["hide", "text", "blocks"] = "text"
+    env: Mapping[str, str] = field(default_factory=dict)
+    api_key: str = field(default="", repr=False)
+    base_url: str = ""
+    max_processes: int = 8
+    queue: int = 16
+    prewarm: int = 0
+    session_ttl: float = 900.0
+    session_busy: Literal["wait", "reject"] = "wait"

@@ -1,0 +1,132 @@
+"""What went wrong in Claude Code, as the error that the client gets.
+
+The status that the upstream answered decides; where there was none, the SDK's word for the kind of failure; else it
+is a 500.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+
+from claude_agent_sdk import (
+    AssistantMessage,
+    CLIConnectionError,
+    ProcessError,
+    RateLimitEvent,
+    ResultMessage,
+    TextBlock,
+)
+
+from ccproxy.errors import ExchangeError, UpstreamBroken, UpstreamUnreachable
+
+LOG_IN = (
+    "Claude Code is not logged in: run `claude` and type /login, or set CLAUDE_CODE_OAUTH_TOKEN to what "
+    "`claude setup-token` prints, or set providers.claude_sdk.api_key"
+)
+
+# https://docs.claude.com/en/api/errors
+_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_STATUS_OF_KIND = {
+    "authentication_failed": 401,
+    "billing_error": 402,
+    "rate_limit": 429,
+    "invalid_request": 400,
+    "model_not_found": 404,
+    "overloaded": 529,
+}
+
+
+class UpstreamRefused(ExchangeError):
+    """The upstream answered with an error, or Claude Code refused in its place. `status` and `kind` are those of the
+    case.
+    """
+
+    def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message, headers=headers)
+        self.status = status
+        self.kind = _KINDS.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
+
+
+class Failure:
+    """Collects what the messages of one answer say of a failure."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._kind = ""
+        self._text = ""
+        self._limit: RateLimitEvent | None = None
+
+    def note(self, message: AssistantMessage | RateLimitEvent) -> None:
+        if isinstance(message, RateLimitEvent):
+            self._limit = message
+        elif message.error:
+            self._kind = str(message.error)
+            self._text = "".join(block.text for block in message.content if isinstance(block, TextBlock))
+
+    def error(self, result: ResultMessage) -> ExchangeError:
+        """The error of an answer that ended with `result`."""
+        text = self._text or result.result or "; ".join(result.errors or ()) or result.subtype
+        message = _upstream_message(text)
+        status = result.api_error_status
+        if status is None:
+            status = _STATUS_OF_KIND.get(self._kind)
+        if self._kind == "billing_error" and status == 400:
+            status = 402
+        if status == 401 and result.api_error_status is None:
+            return UpstreamRefused(401, LOG_IN)
+        if status is None:
+            if self._kind == "server_error":
+                return UpstreamUnreachable(f"no answer from the upstream of Claude Code: {message}")
+            return UpstreamRefused(500, f"Claude Code failed: {message}")
+        return UpstreamRefused(status, message, headers=self._retry_after() if status == 429 else None)
+
+    def _retry_after(self) -> dict[str, str]:
+        info = self._limit.rate_limit_info if self._limit else None
+        if info is None or info.resets_at is None:
+            return {}
+        return {"retry-after": str(max(1, math.ceil(info.resets_at - self._clock())))}
+
+
+def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeError:
+    """The error for a process that broke; the reason is in the log, with what the process said last."""
+    if isinstance(error, ExchangeError):
+        return error
+    if isinstance(error, ProcessError):
+        code = error.exit_code
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        if any("cannot be used with root" in line for line in last_words):
+            return UpstreamBroken(f'Claude Code {how}: permission_mode = "bypassPermissions" is not allowed for root')
+        return UpstreamBroken(f"Claude Code {how} before its answer was whole; ccproxy's log has what it said")
+    if isinstance(error, CLIConnectionError):
+        return UpstreamBroken("the connection to Claude Code broke; ccproxy's log has the reason")
+    return UpstreamBroken("Claude Code said what ccproxy does not understand; ccproxy's log has the reason")
+
+
+# Claude Code's prose around the upstream's own words.
+_BEFORE = re.compile(
+    r"^(?:Failed to authenticate\. )?API Error: "
+    r"(?:\d{3} |Request rejected \(429\) · |Server is temporarily limiting .*? · )?"
+)
+_AFTER = re.compile(r"\. This is a server-side issue, usually temporary.*$", re.DOTALL)
+_TOO_LONG = re.compile(r"the request is ~(\d+) tokens \(limit (\d+)\)")
+
+
+def _upstream_message(text: str) -> str:
+    """The upstream's own words, by which clients tell errors apart."""
+    if text.startswith("Prompt is too long"):
+        found = _TOO_LONG.search(text)
+        return f"prompt is too long: {found[1]} tokens > {found[2]} maximum" if found else "prompt is too long"
+    return _AFTER.sub("", _BEFORE.sub("", text)).strip() or text

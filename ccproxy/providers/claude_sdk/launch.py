@@ -1,0 +1,258 @@
+"""How a Claude Code process is started: which program, which flags, which environment, which files.
+
+Prompts, tools and keys never stand on the command line, where every local user can read them: they go through files
+in a folder that only the user can open, and through pipes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ccproxy.errors import Unavailable
+from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
+from ccproxy.providers.claude_sdk.request import Plan
+
+CLIENT_TOOLS_SERVER = "client"
+"""The name of the in-process MCP server that offers the client's own tools in agent mode."""
+
+INSTALL_COMMAND = "pip install 'ccproxy-api[claude]'"
+
+# What a program needs to run, and what the user's Claude login needs. An exported ANTHROPIC_BASE_URL that points at
+# ccproxy would loop; a key or a setting exported for another Claude Code is not meant for this one.
+_PLAIN_ENVIRONMENT = frozenset(
+    {
+        "HOME",
+        "PATH",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    }
+    | {"SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "COMSPEC", "PATHEXT", "TEMP", "TMP"}
+)
+_LOGIN = frozenset({"CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"})
+_NETWORK = frozenset(
+    {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
+)
+_OWN_SECTIONS = frozenset({"SERVER", "PROVIDERS", "TRANSLATE", "PRICING", "LEDGER", "RAW_LOG", "PERMISSIONS", "AUTH"})
+
+_ALWAYS = {
+    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    # Half an answer may be out when a stream breaks: never begin another one in its place.
+    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+    # No calls that nobody ordered: titles for sessions, telemetry, updates.
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
+    "DISABLE_AUTOUPDATER": "1",
+}
+_PLAIN = {
+    "CLAUDE_CODE_MAX_RETRIES": "0",  # the client sees the error, with its retry-after, and decides
+    "DISABLE_COMPACT": "1",  # the conversation is the client's: it is sent as it is, or refused
+}
+_AGENT = {
+    "CLAUDE_CODE_MAX_RETRIES": "2",  # a client that repeats an agent's request repeats what its tools did
+    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",  # the client's tools keep their names
+    "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "1000000",
+    "CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The Claude Code to run. `reaper` are words put before it that end it when this process dies."""
+
+    path: str
+    bundled: bool
+    reaper: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that starting one process takes. `folder` is its own and vanishes with it."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: Path
+    folder: Path
+    has_children: bool
+
+    @property
+    def config_dir(self) -> Path:
+        """Where Claude Code keeps its own files."""
+        configured = self.env.get("CLAUDE_CONFIG_DIR")
+        return Path(configured) if configured else Path(self.env.get("HOME", "~")).expanduser() / ".claude"
+
+
+def find_program(cli_path: str, bundle: Path | None) -> Program:
+    """The program of `cli_path` (a path, or a name on PATH), else the one inside the SDK's wheel, else `claude` on
+    PATH.
+
+    :raises Unavailable: there is none.
+    """
+    name = "claude.exe" if os.name == "nt" else "claude"
+    if cli_path:
+        found = shutil.which(str(Path(cli_path).expanduser()) if os.sep in cli_path else cli_path)
+        if found is None:
+            raise Unavailable(
+                f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is no program that can be run"
+            )
+        return Program(found, bundled=False, reaper=_reaper())
+    if bundle is not None and os.access(bundle / name, os.X_OK):
+        return Program(str(bundle / name), bundled=True, reaper=_reaper())
+    found = shutil.which(name)
+    if found is None:
+        raise Unavailable(
+            "Claude Code not found: the claude-agent-sdk of this platform brings none. Install it "
+            "(https://claude.com/claude-code) or set providers.claude_sdk.cli_path"
+        )
+    return Program(found, bundled=False, reaper=_reaper())
+
+
+def _reaper() -> tuple[str, ...]:
+    """Linux can send a child a signal when its parent dies. Elsewhere the closed stdin ends it, after the answer it
+    is writing.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+
+
+def build_launch(
+    config: ClaudeSdkConfig,
+    program: Program,
+    plan: Plan | None,
+    *,
+    cwd: Path,
+    folder: Path,
+    parent_env: Mapping[str, str],
+) -> Launch:
+    """The launch for `plan`; without one, of a spare plain-mode process that is told its plan later."""
+    folder.mkdir(mode=0o700)
+    env = child_environment(config, parent_env)
+    env["CLAUDE_CODE_TMPDIR"] = str(folder)
+    env["PWD"] = str(cwd)
+    argv = [
+        *program.reaper,
+        program.path,
+        "--output-format",
+        "stream-json",
+        "--input-format",
+        "stream-json",
+        "--verbose",
+    ]
+    argv += ["--include-partial-messages"]
+    if is_bare(config):
+        argv += ["--bare"]
+    if plan is None:
+        argv += [*_plain_flags(), "--system-prompt", "", "--thinking", "disabled"]
+        return Launch(tuple(argv), env, cwd, folder, has_children=False)
+    env |= plan.env
+    argv += ["--model", plan.model, *plan.flags]
+    argv += _plain_flags() if config.mode == "plain" else _agent_flags(config, plan, folder)
+    if plan.system:
+        flag = "--system-prompt-file" if config.mode == "plain" else "--append-system-prompt-file"
+        argv += [flag, _private_file(folder / "system.txt", plan.system)]
+    elif config.mode == "plain":
+        argv += ["--system-prompt", ""]
+    if settings := late_settings(plan):
+        argv += ["--settings", _private_file(folder / "settings.json", json.dumps(settings))]
+    return Launch(tuple(argv), env, cwd, folder, has_children=config.mode == "agent")
+
+
+def late_settings(plan: Plan) -> dict[str, Any]:
+    """What Claude Code takes as settings, also while it runs: parts of the upstream body that no flag carries.
+
+    https://code.claude.com/docs/en/settings: `CLAUDE_CODE_EXTRA_BODY` is merged over every upstream body,
+    `ANTHROPIC_BETAS` is added to its betas.
+    """
+    env = {}
+    if plan.extra_body:
+        env["CLAUDE_CODE_EXTRA_BODY"] = json.dumps(plan.extra_body)
+    if plan.betas:
+        env["ANTHROPIC_BETAS"] = ",".join(plan.betas)
+    return {"env": env} if env else {}
+
+
+def is_bare(config: ClaudeSdkConfig) -> bool:
+    """Whether the plain model may be had bare: Claude Code adds nothing to the request then, but knows no
+    subscription login.
+    """
+    return config.mode == "plain" and bool(
+        config.api_key or config.env.keys() & {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
+    )
+
+
+def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dict[str, str]:
+    """The child's environment, free of settings meant for other programs and of ccproxy's own secrets. What `env`
+    configures wins.
+    """
+    env = {name: value for name, value in parent.items() if _passes(name, config.mode)}
+    bundle = parent.get("SSL_CERT_FILE") or parent.get("REQUESTS_CA_BUNDLE")
+    if bundle:
+        env.setdefault("NODE_EXTRA_CA_CERTS", bundle)
+    env |= _ALWAYS | (_PLAIN if config.mode == "plain" else _AGENT)
+    if config.api_key:
+        env["ANTHROPIC_API_KEY"] = config.api_key
+    if config.base_url:
+        env["ANTHROPIC_BASE_URL"] = config.base_url
+    return env | dict(config.env)
+
+
+def _passes(name: str, mode: str) -> bool:
+    upper = name.upper()
+    if upper in _LOGIN or upper in _NETWORK:
+        return True
+    if mode == "plain":
+        return upper in _PLAIN_ENVIRONMENT or upper.startswith("LC_")
+    # An agent's tools work in the user's own environment.
+    section, separator, _ = upper.partition("__")
+    return not (upper.startswith(("ANTHROPIC_", "CLAUDE")) or (separator and section in _OWN_SECTIONS))
+
+
+def _plain_flags() -> list[str]:
+    """Nothing but a model: no tools, no settings, no MCP servers, no files written; whatever would ask is denied."""
+    return [
+        "--tools",
+        "",
+        "--setting-sources=",
+        "--strict-mcp-config",
+        "--permission-mode",
+        "dontAsk",
+        "--no-session-persistence",
+    ]
+
+
+def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]:
+    flags = ["--tools", ",".join(config.tools) if config.tools else "default", "--no-session-persistence"]
+    flags += ["--permission-mode", config.permission_mode, "--permission-prompt-tool", "stdio"]
+    if config.setting_sources:
+        flags += [f"--setting-sources={','.join(config.setting_sources)}"]
+    servers = dict(config.mcp_servers)
+    if plan.client_tools:
+        servers[CLIENT_TOOLS_SERVER] = {"type": "sdk", "name": CLIENT_TOOLS_SERVER}
+        flags += ["--allowedTools", f"mcp__{CLIENT_TOOLS_SERVER}"]
+        # A tool of the client stands in the place of Claude Code's own of that name.
+        names = [tool["name"] for tool in plan.client_tools if re.fullmatch(r"\w+", tool["name"])]
+        flags += ["--disallowedTools", ",".join(names)] if names else []
+    if servers:
+        flags += ["--mcp-config", _private_file(folder / "mcp.json", json.dumps({"mcpServers": servers}))]
+    return flags
+
+
+def _private_file(path: Path, text: str) -> str:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(text)
+    return str(path)

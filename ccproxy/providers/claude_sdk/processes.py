@@ -1,0 +1,262 @@
+"""All Claude Code processes of this proxy: started, told what to be, kept as spares, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccproxy.errors import ExchangeError, InternalError, Unavailable
+from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
+from ccproxy.providers.claude_sdk.folders import Folders
+from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Program, build_launch, find_program
+from ccproxy.providers.claude_sdk.pool import Pool
+from ccproxy.providers.claude_sdk.request import Plan
+from ccproxy.providers.permissions import PermissionBroker
+
+if TYPE_CHECKING:
+    from ccproxy.providers.claude_sdk.connection import Connection
+    from ccproxy.providers.claude_sdk.transport import CliTransport
+
+logger = logging.getLogger(__name__)
+
+_PACKAGE = "ccproxy.providers.claude_sdk"
+
+
+class Processes:
+    """Gives out connections to processes, within the cap. Whoever gets one calls `close` with it, whatever happens."""
+
+    def __init__(
+        self,
+        config: ClaudeSdkConfig,
+        broker: PermissionBroker,
+        environment: Mapping[str, str],
+        private: Path | None,
+        take_idle: Callable[[], Connection | None],
+    ) -> None:
+        """`take_idle` gives up a process that only waits for its conversation to go on, for one that is needed now."""
+        self._config = config
+        self._broker = broker
+        self._environment = environment
+        self._private = private
+        self._take_idle = take_idle
+        self._program: Program | None = None
+        self._folders: Folders | None = None
+        self._preparing = asyncio.Lock()
+        self._pool = Pool(config.max_processes, config.queue, self._reclaim)
+        self._spares: deque[tuple[float, CliTransport]] = deque()
+        self._spares_coming = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
+        self.info: dict[str, Any] = {}
+        """What the process that started last said of itself: version, models, account."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether someone waits for a place."""
+        return self._pool.waiting > 0
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "claude_code": self._program.path if self._program else None,
+            "version": self.info.get("claude_code_version"),
+            "processes": {
+                "live": self._pool.taken,
+                "max": self._pool.places,
+                "spare": len(self._spares),
+                "waiting": self._pool.waiting,
+            },
+        }
+
+    async def connect(self, plan: Plan | None, label: str | None) -> Connection:
+        """A process for `plan`, which has heard nothing yet; without a plan, one to ask about Claude Code itself.
+        `label` names the conversation.
+
+        :raises ExchangeError: it cannot be started, or all places are taken.
+        """
+        await self._prepare()
+        connection = await self._from_spare(plan) if plan is not None and self._spares else None
+        if connection is None:
+            await self._pool.take()
+            async with self._pool.starting:
+                connection = await self._open(lambda: self._new_connection(plan, label), plan)
+        self._refill()
+        return connection
+
+    async def close(self, connection: Connection) -> None:
+        """End the process and give its place back. Runs to its end even if the caller is cancelled."""
+        await asyncio.shield(self.begin_close(connection))
+
+    def begin_close(self, connection: Connection) -> asyncio.Task[None]:
+        """The same, without waiting for the end of it."""
+        return self.spawn(self._close(connection), name="claude close")
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """A task that this object keeps alive and, at the end, waits for."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def drop_old_spares(self, older_than: float) -> None:
+        """End the spares that were started before that time (`time.monotonic`): nobody asks any more."""
+        while self._spares and self._spares[0][0] <= older_than:
+            self._end_spare()
+
+    def next_expiry(self, oldest: float) -> float | None:
+        """In how many seconds the oldest spare will have been started before `oldest`, which moves with the clock."""
+        return max(0.0, self._spares[0][0] - oldest) if self._spares else None
+
+    async def aclose(self) -> None:
+        """End everything. Tasks that close a process are waited for, others are cancelled."""
+        self.closed = True
+        while self._spares:
+            self._end_spare()
+        for task in self._tasks:
+            if not task.get_name().startswith("claude close"):
+                task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._folders is not None:
+            folders, self._folders = self._folders, None
+            await asyncio.to_thread(folders.remove)
+
+    # --- starting ---
+
+    async def _prepare(self) -> None:
+        """Before the first process: import the SDK, which takes half a second, find the program, make the folders."""
+        if self.closed:
+            raise Unavailable("ccproxy is stopping")
+        async with self._preparing:
+            if self._folders is not None:
+                return
+            try:
+                await asyncio.to_thread(importlib.import_module, f"{_PACKAGE}.connection")
+            except ModuleNotFoundError as error:
+                raise Unavailable(
+                    f"the Claude SDK is not installed ({error.name} is missing): run {INSTALL_COMMAND}"
+                ) from error
+            import claude_agent_sdk
+
+            bundle = Path(claude_agent_sdk.__file__).parent / "_bundled"
+            self._program = await asyncio.to_thread(find_program, self._config.cli_path, bundle)
+            self._folders = await asyncio.to_thread(Folders, self._config.mode, self._config.cwd, self._private)
+
+    def _new_transport(self, plan: Plan | None) -> CliTransport:
+        from ccproxy.providers.claude_sdk.transport import CliTransport
+
+        program, folders = self._program, self._folders
+        if program is None or folders is None:
+            raise InternalError("Claude Code was not prepared")
+        launch = build_launch(
+            self._config, program, plan, cwd=folders.cwd, folder=folders.next(), parent_env=self._environment
+        )
+        return CliTransport(launch)
+
+    def _new_connection(self, plan: Plan | None, label: str | None) -> Connection:
+        from ccproxy.providers.claude_sdk.connection import Connection
+        from ccproxy.providers.claude_sdk.gate import Gate
+
+        transport = self._new_transport(plan)
+        if self._config.mode == "plain" or plan is None:
+            return Connection(transport)
+        gate = Gate(self._broker, {tool["name"] for tool in plan.client_tools}, label)
+        return Connection(transport, can_use_tool=gate.can_use_tool, before_tool=gate.before_tool)
+
+    async def _open(self, make: Callable[[], Connection], plan: Plan | None, *, late: bool = False) -> Connection:
+        """Open a new connection in a place that is taken already; if that fails, the place is given back."""
+        try:
+            connection = make()
+        except BaseException:
+            self._pool.give_back()
+            raise
+        try:
+            await connection.open(plan, late=late)
+        except BaseException as error:
+            await self.close(connection)
+            if isinstance(error, ExchangeError) or not isinstance(error, Exception):
+                raise
+            from ccproxy.providers.claude_sdk.failures import process_error
+
+            logger.warning("Claude Code did not start: %s. Its last words: %s", error, list(connection.last_words))
+            raise process_error(error, connection.last_words) from error
+        self.info = connection.info
+        return connection
+
+    async def _close(self, connection: Connection) -> None:
+        try:
+            await connection.close()
+        finally:
+            self._pool.give_back()
+
+    # --- spares ---
+
+    async def _from_spare(self, plan: Plan) -> Connection | None:
+        from ccproxy.providers.claude_sdk.connection import Connection
+
+        _, transport = self._spares.popleft()
+        transport.system_prompt = plan.system
+        try:
+            return await self._open(lambda: Connection(transport), plan, late=True)
+        except ExchangeError as error:
+            logger.info("a spare Claude Code process was of no use: %s", error)
+            return None
+
+    def _refill(self) -> None:
+        """Start spares in free places. Only the program of the wheel can be one: which of its messages it understands
+        late is known.
+        """
+        if self._config.mode != "plain" or self._program is None or not self._program.bundled:
+            return
+        while (
+            len(self._spares) + self._spares_coming < self._config.prewarm
+            and not self.closed
+            and self._pool.take_if_free()
+        ):
+            self._spares_coming += 1
+            _coming = self.spawn(self._add_spare(), name="claude spare")
+
+    async def _add_spare(self) -> None:
+        transport = None
+        try:
+            async with self._pool.starting:
+                transport = self._new_transport(None)
+                await transport.connect()
+                await transport.wait_until_booted()
+        except BaseException as error:
+            if transport is not None:
+                await asyncio.shield(self.spawn(transport.end(), name="claude close spare"))
+            self._pool.give_back()
+            if not isinstance(error, Exception):
+                raise
+            logger.warning("no spare Claude Code process: %s", error)
+        else:
+            self._spares.append((time.monotonic(), transport))
+        finally:
+            self._spares_coming -= 1
+
+    def _end_spare(self) -> None:
+        _, transport = self._spares.popleft()
+
+        async def end() -> None:
+            try:
+                await transport.end()
+            finally:
+                self._pool.give_back()
+
+        _ending = self.spawn(end(), name="claude close spare")
+
+    def _reclaim(self) -> bool:
+        if self._spares:
+            self._end_spare()
+            return True
+        connection = self._take_idle()
+        if connection is None:
+            return False
+        _closing = self.begin_close(connection)
+        return True

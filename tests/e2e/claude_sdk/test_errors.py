@@ -1,0 +1,174 @@
+"""Every way to fail: what the client gets, and how often the upstream was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ccproxy.errors import ExchangeError
+from ccproxy.providers.claude_sdk.provider import ClaudeSdkProvider
+from tests.e2e.claude_sdk.conftest import Make, claude_processes, collect, request, words
+from tests.fakes.messages_upstream import Answer, MessagesUpstream, text
+
+
+async def failure(provider: ClaudeSdkProvider, **fields: Any) -> tuple[ExchangeError, list[dict[str, Any]]]:
+    stream = provider.stream(request("go", **fields))
+    events: list[dict[str, Any]] = []
+    try:
+        while True:
+            events.append(await anext(stream))
+    except ExchangeError as error:
+        return error, events
+    finally:
+        await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "kind", "message"),
+    [
+        (Answer(status=400, message="bad thing"), 400, "invalid_request_error", "bad thing"),
+        (
+            Answer(status=400, message="prompt is too long: 200001 tokens > 200000 maximum"),
+            400,
+            "invalid_request_error",
+            "prompt is too long",
+        ),
+        (
+            Answer(status=400, message="Your credit balance is too low to access the Anthropic API."),
+            402,
+            "billing_error",
+            "Credit balance is too low",
+        ),
+        (Answer(status=401, message="invalid x-api-key"), 401, "authentication_error", None),
+        (Answer(status=402, message="pay"), 402, "billing_error", "pay"),
+        (Answer(status=403, message="not yours"), 403, "permission_error", "not yours"),
+        (Answer(status=404, message="model: x"), 404, "not_found_error", None),
+        (Answer(status=413, message="big"), 413, "request_too_large", None),
+        (Answer(status=429, message="slow down"), 429, "rate_limit_error", "slow down"),
+        (Answer(status=500, message="oops"), 500, "api_error", "oops"),
+        (Answer(status=503, message="later"), 503, "api_error", "later"),
+        (Answer(status=529, message="busy"), 529, "overloaded_error", "busy"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Answer) else None,
+)
+async def test_the_upstream_refuses(
+    make: Make, upstream: MessagesUpstream, answer: Answer, status: int, kind: str, message: str | None
+) -> None:
+    upstream.otherwise = lambda _body: answer
+    error, events = await failure(make())
+    assert (error.status, error.kind, events) == (status, kind, [])
+    if message is not None:
+        assert error.message == message
+    # Claude Code itself asks again, without what might have been the reason, after these two.
+    assert len(upstream.calls) == (2 if answer.message in ("bad thing", "model: x") else 1)
+
+
+async def test_a_limit_of_the_subscription_says_when_it_ends(make: Make, upstream: MessagesUpstream) -> None:
+    reset = int(time.time()) + 1800
+    limit = {
+        "anthropic-ratelimit-unified-status": "rejected",
+        "anthropic-ratelimit-unified-reset": str(reset),
+        "anthropic-ratelimit-unified-representative-claim": "five_hour",
+    }
+    upstream.answers.append(Answer(status=429, message="limit", headers=limit))
+    error, _ = await failure(make(login=True))
+    assert error.status == 429
+    assert 1700 < int(error.headers["retry-after"]) <= 1801
+    assert len(upstream.calls) == 1
+
+
+@pytest.mark.parametrize(("then", "status"), [("error", 529), ("cut", 502)])
+async def test_the_stream_breaks(make: Make, upstream: MessagesUpstream, then: str, status: int) -> None:
+    upstream.answers.append(Answer([text("one two three")], then=then))
+    error, events = await failure(make())
+    assert error.status == status
+    assert words(events) == "one t"
+    assert events[-1]["type"] != "message_stop"
+    assert "message_delta" not in [event["type"] for event in events]
+    assert len(upstream.calls) == 1
+
+
+async def test_nobody_listens_upstream(make: Make) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        error, _ = await failure(make(base_url=f"http://127.0.0.1:{taken.getsockname()[1]}"))
+    assert (error.status, error.kind) == (502, "api_error")
+
+
+async def test_nobody_is_logged_in(make: Make, upstream: MessagesUpstream) -> None:
+    error, _ = await failure(make(api_key=""))
+    assert (error.status, error.kind) == (401, "authentication_error")
+    assert "claude setup-token" in error.message
+    assert upstream.calls == []
+
+
+async def test_the_program_is_not_there(make: Make) -> None:
+    error, _ = await failure(make(cli_path="/nowhere/claude"))
+    assert error.status == 503
+    assert "providers.claude_sdk.cli_path" in error.message
+
+
+async def test_the_working_folder_is_not_there(make: Make, tmp_path: Path) -> None:
+    error, _ = await failure(make(cwd=str(tmp_path / "gone")))
+    assert error.status == 500
+    assert "providers.claude_sdk.cwd" in error.message
+
+
+def program(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+async def test_the_program_crashes(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    crash = program(tmp_path / "crash", "echo the reason is sk-ant-api03-abc >&2; exit 7")
+    error, _ = await failure(make(cli_path=crash))
+    assert error.status == 502
+    assert "exit code 7" in error.message
+    assert "the reason" not in error.message
+    assert "the reason is [redacted]" in caplog.text
+    assert "sk-ant-api03" not in caplog.text
+
+
+async def test_the_program_is_too_old(make: Make, tmp_path: Path) -> None:
+    reply = (
+        'read line; id=$(printf "%s" "$line" | sed "s/.*request_id\\": \\"\\([^\\"]*\\).*/\\1/"); '
+        'printf \'{"type":"control_response","response":{"subtype":"success","request_id":"%s",'
+        '"response":{"claude_code_version":"2.1.197"}}}\\n\' "$id"; cat >/dev/null'
+    )
+    error, _ = await failure(make(cli_path=program(tmp_path / "old", reply)))
+    assert error.status == 503
+    assert "2.1.197" in error.message
+    assert "claude update" in error.message
+
+
+async def test_flags_that_root_may_not_use(make: Make) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root is refused")
+    error, _ = await failure(make(mode="agent", permission_mode="bypassPermissions"))
+    assert error.status == 502
+    assert "root" in error.message
+
+
+async def test_the_process_is_killed_in_mid_answer(make: Make, upstream: MessagesUpstream) -> None:
+    upstream.answers.append(Answer([text("one two three")], hold=asyncio.Event()))
+    provider = make()
+    stream = provider.stream(request("go"))
+    events = [await anext(stream) for _ in range(3)]
+    (pid,) = claude_processes()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ExchangeError) as caught:
+        await anext(stream)
+    assert words(events) == "one t"
+    assert caught.value.status == 502
+    assert "signal 9" in caught.value.message
+    # The next request is none the worse for it.
+    assert words(await collect(provider, request("again"))) == "ok"
