@@ -28,17 +28,21 @@ from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
 from ccproxy.auth.clients import Network
 from ccproxy.errors import StartError
+from ccproxy.ledger.audit import Audit
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
 from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.network import extra_ca_file
+from ccproxy.providers.permission_rules import Rule, append_rule
+from ccproxy.providers.permissions import Decided, PermissionBroker
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.settings import Settings, runtime
-from ccproxy.settings.folders import data_dir, private
+from ccproxy.settings.folders import config_dir, data_dir, private
 from ccproxy.translate.replay import ReplayCache
 
 logger = logging.getLogger(__name__)
@@ -193,6 +197,10 @@ def parts(settings: Settings, minted: str = "") -> Parts:
     local: dict[str, LocalProvider] = {}
     if settings.providers.mock.enabled:
         local["mock"] = Mock()
+    permissions = None
+    if settings.providers.claude_sdk.enabled:
+        permissions = _permissions(settings)
+        local["claude_sdk"] = _claude_sdk(settings, permissions)
     store = setup.store(settings.auth.dir)
     network = Network(own_ports=frozenset({settings.server.port}))
     own_token = settings.server.auth_token
@@ -211,10 +219,51 @@ def parts(settings: Settings, minted: str = "") -> Parts:
         prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
         metrics=Metrics(ledger_status=ledger.status if ledger else None, version=__version__),
         report=_report(settings, ledger) if ledger else None,
-        permissions=None,
+        permissions=permissions,
         tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),
         has_login=lambda name: store.stamp(name) is not None,
     )
+
+
+def _claude_sdk(settings: Settings, permissions: PermissionBroker) -> ClaudeSdkProvider:
+    own = settings.providers.claude_sdk
+    config = ClaudeSdkConfig(
+        mode=own.mode,
+        cli_path=own.cli_path,
+        cwd=own.cwd,
+        setting_sources=own.setting_sources,
+        tools=own.tools,
+        mcp_servers=own.mcp_servers,
+        permission_mode=own.permission_mode,
+        show_tools=own.show_tools,
+        env=own.env,
+        api_key=own.api_key.get_secret_value(),
+        base_url=own.base_url,
+        max_processes=own.max_processes,
+        queue=own.queue,
+        prewarm=own.prewarm,
+        session_ttl=own.session_ttl,
+        session_busy=own.session_busy,
+    )
+    return ClaudeSdkProvider(config, broker=permissions)
+
+
+def _permissions(settings: Settings) -> PermissionBroker:
+    own = settings.permissions
+    rules = [Rule(rule.tool, rule.decision) for rule in own.rules]
+    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=_remembered)
+
+
+def _audited(decided: Decided) -> None:
+    """A line in the log, and a row in the audit."""
+    verdict = "allowed" if decided.allowed else "denied"
+    logger.info("tool %s %s by %s (%s)", decided.tool, verdict, decided.by, decided.id)
+    Audit(data_dir() / "permissions.jsonl").put(decided.as_json())
+
+
+def _remembered(rule: Rule) -> None:
+    """A rule that a person made for good goes into their configuration file."""
+    append_rule(config_dir() / "config.toml", rule)
 
 
 def _report(settings: Settings, ledger: Ledger) -> Report:

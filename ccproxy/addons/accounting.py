@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -22,6 +22,7 @@ from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.ledger.tap import Answer, UsageTap
+from ccproxy.providers.local import Told
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.formats import Format
 
@@ -151,6 +152,9 @@ class Accounting:
                 outcome = Outcome.ERROR
             elif streamed and not seen.ended:
                 outcome = Outcome.CUT
+        usage = seen.usage
+        if usage is not None and isinstance(exchange.source, Told) and exchange.source.cost_usd is not None:
+            usage = replace(usage, reported_cost=Decimal(str(exchange.source.cost_usd)))
         started = datetime.fromtimestamp(request.timestamp_start, UTC)
         told = exchange.told
         session = session_of(told)
@@ -173,7 +177,7 @@ class Accounting:
             model_answered=seen.model,
             stop_reason=seen.stop_reason,
             error_type=seen.error_type,
-            usage=seen.usage,
+            usage=usage,
             partial=seen.usage is not None and not seen.final,
             ttfb_ms=(first - exchange.started) * 1000 if first else (now - exchange.started) * 1000,
             first_token_ms=(exchange.first_token - exchange.started) * 1000 if exchange.first_token else None,

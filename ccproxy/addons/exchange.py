@@ -80,6 +80,8 @@ class Exchange:
     transform: Transform | None = None
     taps: list[Callable[[bytes], None]] = field(default_factory=list)
     """See every chunk of the upstream's streamed body as it is. They must not raise."""
+    source: object = None
+    """The events of a provider in this process, which may tell more than they are: `providers.local.Told`."""
     body: LocalBody | None = None
     """An answer made in this process, streamed."""
     chunk: bytes = b""

@@ -15,7 +15,8 @@ from ccproxy.addons.exchange import Exchange
 from ccproxy.addons.models import model_answer
 from ccproxy.addons.translation import Translation
 from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken
-from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest
+from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest, Told
+from ccproxy.providers.model_lists import in_both_shapes
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.errors import error_event
@@ -35,7 +36,9 @@ async def answer(
     if provider is None:
         raise Unavailable(f"{route.provider.prefix} is not there in this installation")
     if route.operation in {Operation.MODELS, Operation.MODEL}:
-        flow.response = model_answer(await provider.models(), flow.request.path.partition("?")[0], route)
+        flow.response = model_answer(
+            [in_both_shapes(model) for model in await provider.models()], flow.request.path.partition("?")[0], route
+        )
         return
     if route.operation is Operation.COUNT_TOKENS:
         asked = LocalRequest(translation.parsed_body(flow), route.session_id, _client_headers(flow.request))
@@ -56,7 +59,6 @@ async def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, nee
         same.body = body
         return same
     translated = await needs.request(flow, exchange, route, ())
-    translation.tell_losses(exchange, [loss.path for loss in translated.losses], translated.loss_header())
     return translated
 
 
@@ -64,13 +66,15 @@ async def _stream(
     flow: http.HTTPFlow, exchange: Exchange, provider: LocalProvider, asked: LocalRequest, translated: Translated
 ) -> None:
     request_id = f"req_{flow.id}"
+    events = exchange.source = provider.stream(asked)
     if translated.client is Format.ANTHROPIC:
-        chunks = _framed(provider.stream(asked), exchange.taps)
+        chunks = _framed(events, exchange.taps)
         body = LocalBody(chunks, lambda error: error_event(Format.ANTHROPIC, error, request_id))
     else:
         translator = translated.stream_translator()
-        body = LocalBody(_through(translator, _framed(provider.stream(asked), exchange.taps)), translator.fail)
+        body = LocalBody(_through(translator, _framed(events, exchange.taps)), translator.fail)
     await _begun(exchange, body)
+    _tell(exchange, translated, events)
     headers = {
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-cache",
@@ -84,8 +88,10 @@ async def _whole(
     flow: http.HTTPFlow, exchange: Exchange, provider: LocalProvider, asked: LocalRequest, translated: Translated
 ) -> None:
     folder = translated.folder()
-    body = LocalBody(_framed(provider.stream(asked), exchange.taps), lambda error: error_event(Format.ANTHROPIC, error))
+    events = exchange.source = provider.stream(asked)
+    body = LocalBody(_framed(events, exchange.taps), lambda error: error_event(Format.ANTHROPIC, error))
     await _begun(exchange, body)
+    _tell(exchange, translated, events)
     async for piece in body.whole():
         folder.feed(piece)
     exchange.body = None
@@ -97,6 +103,13 @@ async def _whole(
     flow.response = response(
         status, content, {"content-type": "application/json", "request-id": f"req_{flow.id}", **headers}
     )
+
+
+def _tell(exchange: Exchange, translated: Translated, events: object) -> None:
+    """What the request lost on its way into the provider: in the translation, and in the provider itself."""
+    lost = [loss.path for loss in translated.losses]
+    lost += [path for path, _ in events.losses] if isinstance(events, Told) else []
+    translation.tell_losses(exchange, list(dict.fromkeys(lost)))
 
 
 async def _begun(exchange: Exchange, body: LocalBody) -> None:

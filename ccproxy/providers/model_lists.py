@@ -100,8 +100,8 @@ class ModelLists:
         models = await self._models(provider, credential)
         if models:
             shown = [found for found in models if found.get("visibility") != "hide" and name_of(found)]
-            return [_both_shapes(name_of(found), found) for found in shown]
-        return [_both_shapes(name, {}) for name in FALLBACK.get(provider.profile, ())]
+            return [in_both_shapes(found) for found in shown]
+        return [in_both_shapes({"id": name}) for name in FALLBACK.get(provider.profile, ())]
 
     def forget(self) -> None:
         """Stop asking; the proxy stops."""
@@ -145,10 +145,12 @@ def name_of(model: Mapping[str, Any]) -> str:
 
 def both_shapes(names: Iterable[str]) -> list[Json]:
     """Names as model objects for clients of both vendors."""
-    return [_both_shapes(name, {}) for name in names]
+    return [in_both_shapes({"id": name}) for name in names]
 
 
-def _both_shapes(name: str, found: Mapping[str, Any]) -> Json:
+def in_both_shapes(found: Mapping[str, Any]) -> Json:
+    """A model object that clients of both vendors read, from any vendor's."""
+    name = name_of(found)
     return {
         "type": "model",
         "object": "model",
