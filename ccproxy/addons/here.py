@@ -58,8 +58,7 @@ async def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, nee
         same = translate_request(Format.ANTHROPIC, Format.ANTHROPIC, dict(body))
         same.body = body
         return same
-    translated = await needs.request(flow, exchange, route, ())
-    return translated
+    return await needs.request(flow, exchange, route, ())
 
 
 async def _stream(

@@ -56,7 +56,8 @@ class Translation:
                 max_tokens=self.max_tokens,
                 version=version,
                 fast=self.fast,
-                auto_cache_control=self.auto_cache_control,
+                # A provider in this process does its own caching.
+                auto_cache_control=self.auto_cache_control and provider.upstream is not None,
             )
         refused = self.refused.get((provider.name, model), set())
         return ResponsesProfile.of_model(model, card, codex=provider.profile == "codex", refused=refused)
