@@ -84,6 +84,7 @@ def addons(parts: Parts) -> list[Any]:
             fast=settings.providers.claude_api.fast,
             auto_cache_control=settings.translate.auto_cache_control,
         ),
+        adds_identity=settings.providers.claude_api.identity,
         locals=parts.locals,
         call_now=_call_now,
         drained=_drained,

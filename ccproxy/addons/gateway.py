@@ -32,7 +32,7 @@ from ccproxy.addons.translation import Translation
 from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import BadRequest, UpgradeRequired
-from ccproxy.providers import toplevel
+from ccproxy.providers import identity, toplevel
 from ccproxy.providers.codex import native_changes
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import both_shapes
@@ -74,6 +74,8 @@ class Gateway:
     limits: Limits
     credentials: Credentials
     translation: Translation
+    adds_identity: bool = False
+    """The user wants the identity line on requests that go out with their Claude login."""
     locals: Mapping[str, LocalProvider] = field(default_factory=dict)
     """Providers that answer inside this process, by name."""
     call_now: Callable[[StartHook], bool] | None = None
@@ -164,6 +166,8 @@ class Gateway:
         else:
             credential = exchange.credential.on_wire(()) if exchange.credential else ()
             translated = await self.translation.request(flow, exchange, route, credential)
+            if self._wants_line(exchange, route) and (system := identity.with_line(translated.body.get("system"))):
+                translated.body["system"] = system
             translation.put_on(flow, exchange, translated)
         if provider.profile == "codex":
             exchange.retry_on |= {400} if exchange.translated else frozenset()
@@ -227,6 +231,14 @@ class Gateway:
         if exchange.translated and exchange.answered and exchange.transform is None:
             assert flow.response
             translation.finish_answer(flow.response, exchange)
+        if (
+            flow.response
+            and flow.response.status_code == 400
+            and identity.REFUSED in (flow.response.raw_content or b"")
+        ):
+            logger.warning(
+                "Anthropic wants the Claude Code identity line with this login: see providers.claude_api.identity"
+            )
         self._finish(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -268,7 +280,8 @@ class Gateway:
         body = request.raw_content or b""
         codex = provider.profile == "codex" and route.operation is Operation.CREATE
         sealed = capsule.MARK_BYTES in body
-        if not (codex or provider.models or sealed):
+        signed_in = self.adds_identity and self._wants_line(exchange, route, known_model=False)
+        if not (codex or provider.models or sealed or signed_in):
             if len(body) > CHECKED_JSON:
                 exchange.model = _peek_model(body)
                 return
@@ -282,6 +295,8 @@ class Gateway:
         changes: dict[str, object] = native_changes(values, request.headers) if codex else {}
         if (mapped := mapped_model(provider.models, exchange.model)) != exchange.model:
             changes["model"] = mapped
+        if self._wants_line(exchange, route) and (system := identity.with_line(values.get("system"))):
+            changes["system"] = system
         same = translate_request(route.format, route.format, values | _set_by(changes))
         if sealed and same.changed:  # thinking that another provider signed
             changes |= {key: value for key, value in same.body.items() if value is not values.get(key)}
@@ -297,6 +312,14 @@ class Gateway:
             ]
             translation.tell_losses(exchange, lost)
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
+
+    def _wants_line(self, exchange: Exchange, route: Route, *, known_model: bool = True) -> bool:
+        """Whether the identity line belongs into this request, see `providers.identity`."""
+        login = exchange.credential is not None and exchange.credential.source is Source.LOGIN
+        ours = (
+            self.adds_identity and login and route.provider.name == "claude_api" and route.operation is Operation.CREATE
+        )
+        return ours and (not known_model or identity.is_wanted(exchange.model))
 
     def _leave_out(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> bool:
         """The backend refuses a parameter by name: leave it out, now and from now on. False if it was none of that."""
