@@ -102,7 +102,7 @@ _ANTHROPIC_FIELDS = {
     "top_p": _row("Responses: not with reasoning models", c=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
     "top_k": _row(_NO_SAMPLING, all=DROP),
     "cache_control": _row(_CACHING, all=DROP),
-    "container": _row("code execution runs at Anthropic only", all=REJECT),
+    "container": _row("code execution runs at Anthropic only; skills are refused", all=DROP),
     "mcp_servers": _row("remote MCP servers are called by Anthropic only", all=REJECT, harmless=([],)),
     "thread": _row(_STATELESS, all=REJECT),
     "compaction": _row("server-side compaction cannot be told to OpenAI", all=REJECT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from copy import deepcopy
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ccproxy.errors import BadRequest, ExchangeError
+from ccproxy.errors import BadRequest
 from ccproxy.translate import jsontext
 from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
@@ -32,8 +33,8 @@ def test_a_bent_request_is_translated_or_refused(data: st.DataObject, route: tup
         assert header.isascii()
         assert header.isprintable()
         assert len(header) <= 4096
-    except ExchangeError as refused:
-        assert isinstance(refused, BadRequest)
+    except BadRequest:
+        pass
     assert body == before, "the client's body is never changed"
 
 
@@ -44,19 +45,15 @@ def test_a_bent_request_is_translated_or_refused(data: st.DataObject, route: tup
 )
 def test_an_arbitrary_object_is_translated_or_refused(route: tuple[Format, Format, Profile], body: Json) -> None:
     client, upstream, profile = route
-    try:
+    with contextlib.suppress(BadRequest):
         translate_request(client, upstream, body, profile).encode()
-    except ExchangeError as refused:
-        assert isinstance(refused, BadRequest)
 
 
 @settings(max_examples=200)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_arbitrary_bytes_are_an_object_or_a_bad_request(data: bytes) -> None:
-    try:
+    with contextlib.suppress(BadRequest):
         assert isinstance(jsontext.parse_request(data), dict)
-    except BadRequest as refused:
-        assert refused.status == 400
 
 
 @pytest.mark.parametrize(

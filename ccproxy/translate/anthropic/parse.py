@@ -362,6 +362,9 @@ def _settings(request: Request, losses: Losses) -> None:
         request.service_tier = "default"
     if body.get("speed") == "fast":
         request.service_tier = "priority"
+    container = body.get("container")
+    if isinstance(container, dict) and container.get("skills"):
+        raise bad("container.skills", "skills run at Anthropic only", "unsupported_parameter")
     _thinking_settings(request, losses)
     _output_settings(request, losses)
 

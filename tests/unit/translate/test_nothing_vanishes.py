@@ -123,7 +123,8 @@ def test_an_unknown_member_of_any_object_is_reported(client: Format, upstream: F
         try:
             exchange = translate_request(client, upstream, body, profile)
         except BadRequest as refused:
-            assert refused.param
+            if not refused.param:
+                raise
             continue
         where = "".join(
             f"[{step}]" if isinstance(step, int) else f".{step}" for step in (*place, "zz_news")

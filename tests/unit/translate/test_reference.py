@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from ccproxy.translate.reference import render_markdown
@@ -17,6 +18,6 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_table_has_as_many_cells_as_columns() -> None:
     lines = render_markdown().splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         if before.startswith("|") and line.startswith("|"):
             assert before.count("|") == line.count("|"), line
