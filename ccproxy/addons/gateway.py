@@ -41,7 +41,7 @@ from ccproxy.providers.routing import Route, Router, suggested_format
 from ccproxy.providers.spec import Operation
 from ccproxy.translate import capsule
 from ccproxy.translate.errors import unsupported_parameter
-from ccproxy.translate.estimate import estimate
+from ccproxy.translate.estimate import estimate_tokens
 from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
 
@@ -150,7 +150,7 @@ class Gateway:
             await here.answer(flow, exchange, route, self.locals.get(provider.name), self.translation)
             return
         if route.operation is Operation.COUNT_TOKENS and not route.is_native:
-            counted = {"input_tokens": estimate(route.format, translation.parsed_body(flow))}
+            counted = {"input_tokens": estimate_tokens(route.format, translation.parsed_body(flow))}
             flow.response = _json(counted, {"x-ccproxy-estimate": "1"})
             return
         if provider.wants_credential:
