@@ -84,8 +84,8 @@ def dump(value: Any) -> str:
 def dump_bytes(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
     try:
-        return orjson.dumps(value)
-    except TypeError:  # integers beyond 64 bits, lone surrogates, very deep nesting
+        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+    except TypeError:  # integers beyond 64 bits, lone surrogates, very deep nesting, dicts of other classes
         pass
     try:
         return _encode(value).encode()
