@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mitmproxy import http
@@ -15,6 +15,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ccproxy.addons.exchange import begin
 from ccproxy.providers.network import CompanyProxy, company_proxy
+from ccproxy.providers.spec import Upstream
 
 
 @dataclass(slots=True)
@@ -22,9 +23,17 @@ class Upstreams:
     """Says how an upstream is reached. It changes no content."""
 
     handlers: Callable[[Client], ConnectionHandler | None]
+    _proxies: dict[Upstream, CompanyProxy | None] = field(default_factory=dict)
+    """What the environment says for each upstream: it does not change while a process runs."""
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if proxy := _proxy(flow):
+        route = begin(flow).route
+        upstream = route.provider.upstream if route else None
+        if upstream is None:
+            return
+        if upstream not in self._proxies:
+            self._proxies[upstream] = company_proxy(upstream.scheme, upstream.host, upstream.port)
+        if proxy := self._proxies[upstream]:
             scheme: Any = proxy.scheme
             flow.server_conn.via = (scheme, (proxy.host, proxy.port))
 
@@ -54,9 +63,3 @@ class Upstreams:
             for io in handler.transports.values():
                 if io.writer:
                     io.writer.close()
-
-
-def _proxy(flow: http.HTTPFlow) -> CompanyProxy | None:
-    route = begin(flow).route
-    upstream = route.provider.upstream if route else None
-    return company_proxy(upstream.scheme, upstream.host, upstream.port) if upstream else None

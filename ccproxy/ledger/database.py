@@ -300,7 +300,11 @@ class _Store:
             engine = self._open()
             try:
                 with engine.begin() as connection:
-                    connection.execute(sa.insert(schema.exchanges), [schema.row(record) for record in records])
+                    statement = sa.insert(schema.exchanges).compile(dialect=engine.dialect)
+                    if getattr(statement, "positional", False):
+                        connection.exec_driver_sql(str(statement), [schema.bound_row(record) for record in records])
+                    else:
+                        connection.execute(sa.insert(schema.exchanges), [schema.row(record) for record in records])
                 rejected = 0
             except Exception as error:
                 if not _fault_of_a_row(error):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -172,6 +172,23 @@ def row(record: Record) -> dict[str, Any]:
         if value is not None:
             values[name] = _text(value, length)
     return values
+
+
+_in_order = itemgetter(*(column.name for column in exchanges.columns))
+
+
+def bound_row(record: Record) -> tuple[Any, ...]:
+    """A record as the driver takes it: the columns in order, moments and money as the integers that the types above make of them.
+
+    SQLAlchemy converts each value of each row by itself, which takes more than the database does.
+    """
+    values = row(record)
+    values["started"] = (record.started - _EPOCH) // _MICROSECOND
+    for name in ("price", "reported_cost"):
+        amount = values[name]
+        values[name] = None if amount is None else min(round(amount * PER_DOLLAR), _MAX)
+    found: tuple[Any, ...] = _in_order(values)
+    return found
 
 
 def _text(value: str, length: int) -> str:
