@@ -244,7 +244,9 @@ class Gateway:
             whole = await _fold(exchange.body)
         except Dropped:
             exchange.body = None
-            raise UpstreamBroken(f"{route.provider.name} broke off its answer") from None  # nothing of it has been said yet
+            raise UpstreamBroken(
+                f"{route.provider.name} broke off its answer"
+            ) from None  # nothing of it has been said yet
         except ExchangeError:
             exchange.body = None
             raise
@@ -258,6 +260,8 @@ class Gateway:
         exchange = begin(flow)
         if self.live.get(flow.client_conn.id) is exchange:
             del self.live[flow.client_conn.id]
+        if exchange.body:
+            exchange.body.cancel()  # the client may have left: this comes before `client_disconnected` then
         route = exchange.route
         flow.metadata["ccproxy"] = {
             "provider": route.provider.name if route else "",

@@ -348,7 +348,9 @@ class GatewayStream(HttpStream):
         )
         self.response_body_buf.clear()
         self.drained = None
-        if (stale or (never_connected and not self.parent.timed_out)) and exchange.attempts < ATTEMPTS - 1:
+        promising = stale or (never_connected and not self.parent.timed_out)
+        # Without its client nobody would close the new connection.
+        if promising and exchange.attempts < ATTEMPTS - 1 and self.context.client.connected:
             exchange.attempts += 1
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()
