@@ -334,6 +334,7 @@ class GatewayStream(HttpStream):
                 yield from self.upstream_died(event.message)
                 return
         yield from super().handle_protocol_error(event)
+        self.server_state = self.state_errored  # what the upstream says from here on ends no exchange a second time
 
     def upstream_failed(self, event: ResponseProtocolError) -> layer.CommandGenerator[None]:
         """No byte of an answer has gone out: try again where that is safe, else say what happened."""
