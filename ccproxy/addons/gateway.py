@@ -80,7 +80,7 @@ class Gateway:
         exchange = begin(flow)
         self.live[flow.client_conn.id] = exchange
         request = flow.request
-        request.headers.fields, private = public_fields(request.headers.fields)
+        request.headers.fields, private = public_fields(request.headers.fields, self.router.credential_headers)
         path, _, _ = request.path.partition("?")
         exchange.format = suggested_format(path)
         if flow.error:
