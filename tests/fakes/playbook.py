@@ -200,9 +200,8 @@ class Play:
         name, args = command.name, command.args()
         self.called[name] += 1
         for flow in args:
-            if isinstance(flow, http.HTTPFlow):
-                if flow not in self.flows:
-                    self.flows.append(flow)
+            if isinstance(flow, http.HTTPFlow) and flow not in self.flows:
+                self.flows.append(flow)
         hook = self.hooks.get(name) or getattr(self.gateway, name, None)
         if hook is not None:
             result = self._in_loop(hook, args)
