@@ -47,6 +47,10 @@ class _WithoutTrailers:
         self._reader = reader
 
     def __call__(self, buffer: ReceiveBuffer) -> Any:
+        # h11 up to 0.14, which mitmproxy 11.0 wants, takes any two bytes for the end of a chunk (CVE-2025-43859).
+        left = getattr(self._reader, "_bytes_to_discard", 0)
+        if isinstance(left, int) and left and not b"\r\n"[-left:].startswith(bytes(buffer)[:left]):
+            raise h11.RemoteProtocolError("malformed chunk footer")
         event = self._reader(buffer)
         return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
 
