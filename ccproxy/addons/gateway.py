@@ -103,7 +103,7 @@ class Gateway:
         exchange = begin(flow)
         self.live[flow.client_conn.id] = exchange
         request = flow.request
-        fields, private = public_fields(request.headers.fields)
+        fields, private = public_fields(request.headers.fields, self.router.credential_headers)
         request.headers.fields = fields
         told = exchange.told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
         path, _, _ = request.path.partition("?")
@@ -350,6 +350,8 @@ class Gateway:
         exchange = begin(flow)
         if self.live.get(flow.client_conn.id) is exchange:
             del self.live[flow.client_conn.id]
+        if exchange.body:
+            exchange.body.cancel()  # the client may have left: this comes before `client_disconnected` then
         route = exchange.route
         flow.metadata["ccproxy"] = {
             "provider": route.provider.name if route else "",

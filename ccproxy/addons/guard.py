@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
-from ccproxy.providers.plan import Field, key_of
+from ccproxy.providers.plan import CLIENT_CREDENTIALS, Field, key_of
 from ccproxy.settings.model import LOOPBACK
 
+_TOKEN_CARRIERS = CLIENT_CREDENTIALS | {b"x-ccproxy-token"}
 _LOCAL_HOSTS = LOOPBACK - {"::1"}  # in a Host header an IPv6 address stands in brackets
 
 
@@ -67,12 +68,12 @@ class Guard:
         """
         others, found = [], not self.token
         for item in private:
-            given = key_of(item).encode()
-            if (self.token and hmac.compare_digest(given, self.token.encode())) or any(
-                token and hmac.compare_digest(given, token.encode()) for token in also
-            ):
+            name = item[0].lower()
+            given = key_of(item).encode("latin-1")
+            accepted = (self.token, *also) if name in _TOKEN_CARRIERS else ()
+            if any(token and hmac.compare_digest(given, token.encode()) for token in accepted):
                 found = True
-            elif item[0].lower() != b"x-ccproxy-token":
+            elif name != b"x-ccproxy-token":
                 others.append(item)
         if not found:
             raise Unauthenticated(

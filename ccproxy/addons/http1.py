@@ -32,6 +32,9 @@ MAX_HEAD: Final = 64 * 1024
 MAX_ANSWER_HEAD: Final = 256 * 1024
 """Most bytes of an answer's head: a broken upstream shall not fill the memory."""
 
+MAX_AHEAD: Final = 2**20
+"""Most bytes that a client may send behind a request whose answer is on the way. Nobody in this field pipelines."""
+
 # What another parser may take for the end of a line (https://www.rfc-editor.org/rfc/rfc9112#name-obsolete-line-folding, RFC 9110 5.5).
 # mitmproxy keeps all of it, and forwards it.
 _AMBIGUOUS: Final = re.compile(rb"\n[ \t]|[\r\0]")
@@ -44,6 +47,10 @@ class _WithoutTrailers:
         self._reader = reader
 
     def __call__(self, buffer: ReceiveBuffer) -> Any:
+        # h11 up to 0.14, which mitmproxy 11.0 wants, takes any two bytes for the end of a chunk (CVE-2025-43859).
+        left = getattr(self._reader, "_bytes_to_discard", 0)
+        if isinstance(left, int) and left and not b"\r\n"[-left:].startswith(bytes(buffer)[:left]):
+            raise h11.RemoteProtocolError("malformed chunk footer")
         event = self._reader(buffer)
         return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) and event.headers else event
 
@@ -119,6 +126,13 @@ class ClientSide(_TrailersDropped, Http1Server):
             if broken and not self.response and isinstance(event, events.DataReceived):
                 yield commands.SendData(self.conn, last_words(BadRequest("the request's body is no valid HTTP/1.1")))
             yield command
+
+    def wait(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.DataReceived) and len(self.buf) > MAX_AHEAD:
+            logger.info("a client talked on without waiting for its answer: its connection is closed")
+            yield commands.CloseConnection(self.conn)
+            return
+        yield from super().wait(event)
 
     def _refuse(self, error: ExchangeError, cause: Exception | None = None) -> layer.CommandGenerator[None]:
         logger.info("refused before it was a request: %s%s", error, f" ({type(cause).__name__})" if cause else "")

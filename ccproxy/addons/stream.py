@@ -349,6 +349,7 @@ class GatewayStream(HttpStream):
                 yield from self.upstream_died(event.message)
                 return
         yield from super().handle_protocol_error(event)
+        self.server_state = self.state_errored  # what the upstream says from here on ends no exchange a second time
 
     def upstream_failed(self, event: ResponseProtocolError) -> layer.CommandGenerator[None]:
         """No byte of an answer has gone out: try again where that is safe, else say what happened."""
@@ -363,7 +364,9 @@ class GatewayStream(HttpStream):
         )
         self.response_body_buf.clear()
         self.drained = None
-        if (stale or (never_connected and not self.parent.timed_out)) and exchange.attempts < ATTEMPTS - 1:
+        promising = stale or (never_connected and not self.parent.timed_out)
+        # Without its client nobody would close the new connection.
+        if promising and exchange.attempts < ATTEMPTS - 1 and self.context.client.connected:
             exchange.attempts += 1
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()

@@ -94,7 +94,7 @@ def _passing(auth: ProviderAuth, sent: Fields, own_token: SecretStr | None) -> F
     return tuple(
         (name, value)
         for name, value in sent
-        if name.lower() in CARRIERS and not _is_own(value, own) and fitting(bare(value))
+        if name.lower() in (*CARRIERS, auth.key_header.encode()) and not _is_own(value, own) and fitting(bare(value))
     )
 
 

@@ -20,12 +20,15 @@ HOP_BY_HOP = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"te"
                         b"proxy-authenticate", b"expect"})  # fmt: skip
 
 
-def public_fields(fields: Iterable[Field]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
-    """Split a client's header fields into those that a flow may keep and the private ones."""
+def public_fields(
+    fields: Iterable[Field], credential_headers: frozenset[bytes] = frozenset()
+) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    """Split a client's header fields into those that a flow may keep and the private ones, those of `credential_headers` among them."""
     public: list[Field] = []
     private: list[Field] = []
     for field in fields:
-        (private if field[0].lower() in PRIVATE else public).append(field)
+        name = field[0].lower()
+        (private if name in PRIVATE or name in credential_headers else public).append(field)
     return tuple(public), tuple(private)
 
 

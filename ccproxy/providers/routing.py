@@ -45,6 +45,8 @@ class Router:
         self._providers = sorted(
             providers, key=lambda provider: len(provider.prefix), reverse=True
         )  # the longest prefix wins
+        self.credential_headers = frozenset(p.key_header.encode() for p in self._providers)
+        """Where a client may have put a key, the names that the user chose included."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

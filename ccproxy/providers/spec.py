@@ -70,6 +70,8 @@ class Provider:
     """Paths below the prefix, exactly."""
     upstream: Upstream | None = None
     """None: answered inside this process."""
+    key_header: str = "x-api-key"
+    """Where the upstream looks for a key; `authorization` takes it as a bearer token."""
     wants_credential: bool = True
     """False for a server of the user's own that is given none."""
     native_root: str | None = None

@@ -105,7 +105,9 @@ async def test_in_the_middle_of_an_event_the_connection_is_cut(
 
 
 @pytest.mark.parametrize(
-    "tail", [b"data: 1\n", b"data: 1\r\n", b"data: 1", b"\n", b"data: 1\n\ndata", b"data: 1\n\n:", b"data: 1\n \n"], ids=repr
+    "tail",
+    [b"data: 1\n", b"data: 1\r\n", b"data: 1", b"\n", b"data: 1\n\ndata", b"data: 1\n\n:", b"data: 1\n \n"],
+    ids=repr,
 )
 async def test_no_event_where_one_could_be_open(proxy: Proxy, upstream: Upstream, tail: bytes) -> None:
     upstream.script = dies(EVENT + b"data: 0\n" if tail == b"x" else EVENT, tail)

@@ -23,6 +23,7 @@ def providers(settings: Settings) -> list[Provider]:
         native_root="/",
         strips_version=True,
         sessions=True,
+        key_header="authorization",
         models=own.models,
         retries=frozenset(own.retries),
         profile="codex",

@@ -29,6 +29,7 @@ def _provider(name: str, own: CustomProviderSettings) -> Provider:
         endpoints=table(fmt, upstream_root="" if has_version else "/v1"),
         native_root="/v1/",
         strips_version=has_version,
+        key_header=own.header,
         wants_credential=own.auth != "auto" or bool(own.api_key.get_secret_value()),
         models=own.models,
         retries=frozenset(own.retries),

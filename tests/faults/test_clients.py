@@ -1,0 +1,460 @@
+"""Clients that leave, that do not read, and that stay for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+import types
+from typing import Any
+
+import pytest
+from mitmproxy import http
+from mitmproxy.connection import Server
+from mitmproxy.proxy import server as mitm_server
+
+from ccproxy.addons.stream import GatewayStream
+from tests.conftest import Serve
+from tests.fakes.client import Client, message, request
+from tests.fakes.provider import START, Scripted
+from tests.fakes.proxy import Proxy
+from tests.fakes.routes import IDS, NATIVE, Native
+from tests.fakes.upstream import Received, Upstream, Wire, chunk, turns
+
+native = pytest.mark.parametrize("route", NATIVE, ids=IDS)
+PROMPTLY = 0.2
+"""Seconds within which work for a client that has left must have stopped."""
+
+
+async def close(client: Client) -> None:
+    await client.close()
+
+
+async def reset(client: Client) -> None:
+    client.reset()
+
+
+leaves = pytest.mark.parametrize("leave", [close, reset])
+
+
+async def promptly(event: asyncio.Event) -> None:
+    async with asyncio.timeout(PROMPTLY):
+        await event.wait()
+
+
+def put(proxy: Proxy, provider: Scripted) -> None:
+    proxy.addon("gateway").locals["mock"] = provider
+
+
+# ---- the client leaves
+
+
+@native
+@leaves
+async def test_the_upstream_of_a_client_that_leaves_is_closed_while_it_is_silent(
+    proxy: Proxy, upstream: Upstream, route: Native, leave: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ccproxy.access")
+    gone = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.stream(b"data: 1\n\n", end=False)
+        await wire.left()
+        gone.set()
+
+    upstream.script = script
+    async with proxy.connect() as client:
+        await client.send(request(route.path, route.body))
+        await client.until(b"data: 1\n\n")
+        await leave(client)
+        await promptly(gone)
+    await upstream.deserted()
+    await turns()
+    assert len(caplog.messages) == 1
+    assert "client left" in caplog.messages[0]
+
+
+@leaves
+async def test_the_upstream_of_a_client_that_leaves_is_closed_while_it_talks(
+    proxy: Proxy, upstream: Upstream, leave: Any
+) -> None:
+    gone = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        try:
+            await wire.stream(end=False)
+            while True:
+                await wire.send(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
+        finally:
+            gone.set()
+
+    upstream.script = script
+    for _ in range(20):
+        gone.clear()
+        async with proxy.connect() as client:
+            await client.send(request(body=message()))
+            await client.until(b"x\n\n")
+            await leave(client)
+            await promptly(gone)
+    await upstream.deserted()
+
+
+@leaves
+async def test_before_the_upstream_has_answered(proxy: Proxy, upstream: Upstream, leave: Any) -> None:
+    gone = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        assert await wire.left() == b""
+        gone.set()
+
+    upstream.script = script
+    async with proxy.connect() as client:
+        await client.send(request(body=message()))
+        await upstream.asked()
+        await leave(client)
+        await promptly(gone)
+
+
+@leaves
+async def test_while_whole_json_is_held(proxy: Proxy, upstream: Upstream, leave: Any) -> None:
+    gone = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        await wire.left()
+        gone.set()
+
+    upstream.script = script
+    async with proxy.connect() as client:
+        await client.send(request(body=message()))
+        await upstream.asked()
+        await turns(10)
+        await leave(client)
+        await promptly(gone)
+
+
+@leaves
+async def test_while_the_upstream_is_being_reached(serve: Serve, upstream: Upstream, leave: Any) -> None:
+    upstream.silent = True
+    proxy: Proxy = await serve(providers={"claude_api": {"base_url": f"https://127.0.0.1:{upstream.port}"}})
+    async with proxy.connect() as client:
+        await client.send(request(body=message()))
+        await upstream.until(lambda found: found.connections == 1)
+        await leave(client)
+    async with asyncio.timeout(PROMPTLY):
+        while proxy.addon("proxyserver").connections:
+            await turns()
+
+
+@leaves
+async def test_in_the_middle_of_its_request(proxy: Proxy, upstream: Upstream, leave: Any) -> None:
+    async with proxy.connect() as client:
+        await client.send(request(body=message())[:-5])
+        await turns(10)
+        await leave(client)
+    assert upstream.requests == []
+
+
+@leaves
+@pytest.mark.parametrize("events", [[START], []], ids=["begun", "silent from the start"])
+async def test_an_answer_made_here_stops_while_it_is_silent(
+    proxy: Proxy, leave: Any, events: list[dict[str, Any]]
+) -> None:
+    provider = Scripted(events, hang=True)
+    put(proxy, provider)
+    async with proxy.connect() as client:
+        await client.send(request("/mock/v1/messages", message(stream=True)))
+        await provider.began.wait()
+        if events:
+            await client.until(b"message_start")
+        await leave(client)
+        await promptly(provider.closed)
+
+
+@leaves
+async def test_an_answer_made_here_stops_while_it_talks(
+    proxy: Proxy, leave: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ccproxy.access")
+    for _ in range(20):
+        provider = Scripted([START], endless=True)
+        put(proxy, provider)
+        async with proxy.connect() as client:
+            await client.send(request("/mock/v1/messages", message(stream=True)))
+            await client.until(b"message_start")
+            await leave(client)
+            await promptly(provider.closed)
+    await turns(10)
+    assert len(caplog.messages) == 20
+    assert all("client left" in line for line in caplog.messages)
+
+
+@leaves
+async def test_a_whole_answer_made_here_stops(proxy: Proxy, leave: Any) -> None:
+    provider = Scripted([START], hang=True)
+    put(proxy, provider)
+    async with proxy.connect() as client:
+        await client.send(request("/mock/v1/messages", message()))
+        await provider.began.wait()
+        await turns(10)
+        await leave(client)
+        await promptly(provider.closed)
+
+
+async def test_the_mock_that_hangs(proxy: Proxy) -> None:
+    before = asyncio.all_tasks()
+    async with proxy.connect() as client:
+        await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
+        await client.until(b"message_start")
+    async with asyncio.timeout(PROMPTLY):
+        while asyncio.all_tasks() - before:
+            await turns()
+
+
+# ---- the client does not read
+
+
+async def test_a_reader_that_stalls_holds_a_local_answer_back(proxy: Proxy) -> None:
+    """What is made here is made as fast as it is read: 128 MB are ready, and next to nothing of them is pulled."""
+    big = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x" * 65536}}
+    provider = Scripted([START, *[big] * 2000])
+    put(proxy, provider)
+    async with proxy.connect(receive_buffer=4096) as client:
+        await client.send(request("/mock/v1/messages", message(stream=True)))
+        await provider.began.wait()
+        pulled = -1
+        while pulled != provider.pulled:
+            pulled = provider.pulled
+            await turns(500)
+        assert pulled < 200  # the kernel's buffers, and ours
+        total = 0
+        async with asyncio.timeout(20):
+            while data := await client.reader.read(2**20):
+                total += len(data)
+                if data.endswith(b"0\r\n\r\n"):
+                    break
+    assert provider.pulled == 2001
+    assert total > 2000 * 65536
+
+
+async def test_a_reader_that_stalls_holds_the_upstream_back(proxy: Proxy, upstream: Upstream) -> None:
+    written = 0
+    piece = chunk(b"data: " + b"x" * 65536 + b"\n\n")
+
+    async def script(wire: Wire, _: Received) -> None:
+        nonlocal written
+        await wire.stream(end=False)
+        for _ in range(2000):
+            wire.writer.write(piece)
+            await wire.writer.drain()
+            written += 1
+        await wire.send(b"0\r\n\r\n")
+
+    upstream.script = script
+    async with proxy.connect(receive_buffer=4096) as client:
+        await client.send(request(body=message()))
+        await upstream.asked()
+        seen = -1
+        while seen != written:
+            seen = written
+            await turns(500)
+        assert seen < 400
+        handler = next(iter(proxy.addon("proxyserver").connections.values()))
+        waiting = sum(io.writer.transport.get_write_buffer_size() for io in handler.transports.values())
+        assert waiting < 2**20
+        total = 0
+        async with asyncio.timeout(20):
+            while data := await client.reader.read(2**20):
+                total += len(data)
+                if data.endswith(b"0\r\n\r\n"):
+                    break
+    assert total > 2000 * 65536
+
+
+@leaves
+async def test_a_reader_that_stalls_and_leaves(proxy: Proxy, leave: Any) -> None:
+    big = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x" * 65536}}
+    provider = Scripted([START, big], endless=True)
+    put(proxy, provider)
+    before = asyncio.all_tasks()
+    async with proxy.connect(receive_buffer=4096) as client:
+        await client.send(request("/mock/v1/messages", message(stream=True)))
+        await provider.began.wait()
+        pulled = -1
+        while pulled != provider.pulled:
+            pulled = provider.pulled
+            await turns(500)
+        await leave(client)
+        await promptly(provider.closed)
+    async with asyncio.timeout(PROMPTLY):
+        while asyncio.all_tasks() - before:
+            await turns()
+
+
+async def test_a_client_that_talks_on_during_its_answer_is_held_back(proxy: Proxy, upstream: Upstream) -> None:
+    """What comes behind a request waits in the client's own socket, not in our memory."""
+    go = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        await go.wait()
+        await wire.answer()
+
+    upstream.script = script
+    async with proxy.connect() as client:
+        await client.send(request(body=message()))
+        await upstream.asked()
+        sent = 0
+        piece = b"x" * 2**20
+        try:
+            async with asyncio.timeout(2):
+                for _ in range(200):
+                    client.writer.write(piece)
+                    await client.writer.drain()
+                    sent += 1
+        except (TimeoutError, ConnectionError):
+            pass
+        assert sent < 64
+        go.set()
+    await upstream.deserted()
+
+
+# ---- the client stays
+
+
+class StoppedClock:
+    """mitmproxy's clock and sleep, moved by a test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        module = types.SimpleNamespace(**{name: getattr(asyncio, name) for name in dir(asyncio)})
+        module.sleep = self.sleep
+        monkeypatch.setattr(mitm_server, "asyncio", module)
+        monkeypatch.setattr(mitm_server, "time", types.SimpleNamespace(time=lambda: self.now, monotonic=time.monotonic))
+
+    async def sleep(self, seconds: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sleepers.append((self.now + seconds, woken))
+        await woken
+
+    async def forward(self, seconds: float) -> None:
+        self.now += seconds
+        for due, woken in self.sleepers:
+            if due <= self.now and not woken.done():
+                woken.set_result(None)
+        await turns(10)
+
+
+async def test_a_connection_is_closed_after_an_hour_without_a_byte_and_not_before(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, upstream: Upstream
+) -> None:
+    clock = StoppedClock(monkeypatch)
+    go = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.stream(b"data: 1\n\n", end=False)
+        await go.wait()
+        await wire.send(chunk(b"data: 2\n\n"))
+        await wire.left()
+
+    upstream.script = script
+    proxy: Proxy = await serve()
+    async with proxy.connect() as client:
+        await client.send(request(body=message()))
+        await client.until(b"data: 1\n\n")
+        await clock.forward(3599)  # mitmproxy's own time-out is 600 s
+        go.set()
+        await client.until(b"data: 2\n\n")
+        await clock.forward(3599)
+        assert upstream.open == 1
+        await clock.forward(2)
+        assert await client.rest() == b"\r\n"
+    await upstream.deserted()
+
+
+async def test_the_idle_timeout_is_a_setting(monkeypatch: pytest.MonkeyPatch, serve: Serve, upstream: Upstream) -> None:
+    clock = StoppedClock(monkeypatch)
+    proxy: Proxy = await serve(server={"idle_timeout": 5})
+    async with proxy.connect() as client:
+        assert (await client.ask(request(body=message()))).status == 200
+        await clock.forward(4)
+        assert (await client.ask(request(body=message()))).status == 200
+        await clock.forward(6)
+        assert await client.rest() == b""
+
+
+# ---- nothing is left behind
+
+
+async def exchanges(proxy: Proxy, upstream: Upstream, count: int) -> None:
+    """All that can happen to an exchange, over and over."""
+
+    async def script(wire: Wire, request: Received) -> None:
+        number = request.json["messages"][0]["content"]
+        match int(number) % 6:
+            case 0:
+                await wire.answer()
+            case 1:
+                await wire.stream(b"data: 1\n\n", b"data: 2\n\n")
+            case 2:
+                await wire.stream(b"data: 1\n\n", end=False)
+                wire.reset()
+            case 3:
+                await wire.stream(b"data: 1", end=False)
+                wire.close()
+            case 4:
+                wire.close()
+            case 5:
+                await wire.stream(b"data: 1\n\n", end=False)
+                await wire.left()
+
+    upstream.script = script
+    for number in range(count):
+        async with proxy.connect() as client:
+            await client.send(request(body=message(text=str(number))))
+            if number % 6 == 5:
+                await client.until(b"data: 1\n\n")
+                continue
+            await client.answer()
+            for model in ("mock-claude", "mock-529", "mock-error", "mock-drop", "mock-hang")[number % 5 :]:
+                if client.reader.at_eof():
+                    break
+                await client.send(request("/mock/v1/messages", message(model, stream=True)))
+                if model == "mock-hang":
+                    await client.until(b"message_start")
+                    break
+                await client.answer()
+
+
+def alive(kind: type) -> int:
+    gc.collect()
+    return sum(isinstance(found, kind) for found in gc.get_objects())
+
+
+async def test_hundreds_of_exchanges_leave_nothing_behind(proxy: Proxy, upstream: Upstream) -> None:
+    before = asyncio.all_tasks()
+    await exchanges(proxy, upstream, 300)
+    async with asyncio.timeout(5):
+        while {task for task in asyncio.all_tasks() - before if "Upstream" not in repr(task)}:
+            await turns()
+    await upstream.deserted()
+    assert proxy.addon("gateway").live == {}
+    assert proxy.addon("proxyserver").connections == {}
+    assert (alive(http.HTTPFlow), alive(GatewayStream), alive(Server)) == (0, 0, 0)
+
+
+async def test_one_connection_for_hundreds_of_exchanges_holds_the_last_only(proxy: Proxy, upstream: Upstream) -> None:
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.answer()
+        if len(upstream.requests) % 2:
+            wire.close()
+
+    upstream.script = script
+    async with proxy.connect() as client:
+        for _ in range(200):
+            assert (await client.ask(request(body=message()))).status == 200
+            await client.ask(request("/mock/v1/messages", message(stream=True)))
+        assert alive(http.HTTPFlow) <= 2
+        assert alive(GatewayStream) <= 2
+        assert upstream.open <= 1
