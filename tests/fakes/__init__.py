@@ -1,0 +1,3 @@
+"""Stand-ins for upstreams, on loopback."""
+
+from __future__ import annotations
