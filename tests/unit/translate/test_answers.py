@@ -14,7 +14,6 @@ from ccproxy.translate.sse import SseParser
 from tests.examples.answers import (
     ANTHROPIC,
     ASKING,
-    CHAT,
     EVENTS,
     RESPONSES,
     RESPONSES_USAGE,
