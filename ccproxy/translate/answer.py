@@ -31,8 +31,9 @@ class AnswerContext:
 class Decoder(Protocol):
     """Reads an upstream's answer of one format into neutral events."""
 
-    output: list[Json]
-    """The whole answer so far as the upstream wrote it: Anthropic blocks, Responses items, or one Chat message."""
+    @property
+    def output(self) -> list[Json]:
+        """The whole answer so far as the upstream wrote it: Anthropic blocks, Responses items, or one Chat message."""
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
         """The neutral events of one stream event. Unknown events give none. May raise `MALFORMED` on nonsense."""

@@ -97,7 +97,8 @@ def _guess(content: str, name: str) -> str:
 
 
 def _text(content: str, path: str) -> str:
+    plain = "".join(content.split()).rstrip("=")
     try:
-        return base64.b64decode(content).decode("utf-8-sig")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode("utf-8-sig")
     except (binascii.Error, ValueError) as error:
         raise bad(path, "the file is not UTF-8 text in base64", "unsupported_content") from error

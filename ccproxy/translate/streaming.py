@@ -59,7 +59,7 @@ class Pipeline:
         self.model = ""
         self.finished = False
         self.failed: ExchangeError | None = None
-        self._parts: list[Part] = []
+        self._parts: dict[int, Part] = {}
         self._started = False
 
     @property
@@ -85,7 +85,7 @@ class Pipeline:
     def _note(self, event: Event) -> None:
         match event:
             case PartEnd():
-                self._parts.append(event.part)
+                self._parts[event.index] = event.part
             case Start():
                 self._started = True
                 self.model = event.model
@@ -96,7 +96,7 @@ class Pipeline:
                 self.finished = True
                 self.stop_reason = event.reason
                 if self.recorder is not None and event.reason != "stop_sequence":
-                    self.recorder.record(self._parts, self.decoder.output)
+                    self.recorder.record([self._parts[index] for index in sorted(self._parts)], self.decoder.output)
             case Error():
                 self.failed = event.error
             case _:

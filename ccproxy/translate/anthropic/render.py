@@ -287,6 +287,8 @@ def _output(request: Request, body: Json, losses: Losses) -> None:
 
 
 def _settings(request: Request, profile: AnthropicProfile, body: Json, losses: Losses) -> None:
+    if request.verbosity and request.fmt is Format.OPENAI_RESPONSES:  # Chat's is a field of its own, in the table
+        losses.add("text.verbosity", "no such setting")
     stops = [stop for stop in request.stops if stop.strip()]
     if len(stops) != len(request.stops):
         losses.add(request.stops_path, "Anthropic takes no blank stop sequences")

@@ -49,7 +49,7 @@ class Decoder:
     """See `answer.Decoder`."""
 
     def __init__(self) -> None:
-        self.output: list[Json] = []
+        self._items: dict[int, Json] = {}  # by output index
         self._parts: dict[tuple[int, int], _Open] = {}  # by output index and content index
         self._closed: set[tuple[int, int]] = set()  # contents of messages that are whole
         self._seen: set[int] = set()  # output indices whose item is whole
@@ -58,6 +58,10 @@ class Decoder:
         self._calls = False
         self._started = False
         self._ended = False
+
+    @property
+    def output(self) -> list[Json]:
+        return [self._items[index] for index in sorted(self._items)]
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
         kind = event.get("type") or name
@@ -283,7 +287,7 @@ class Decoder:
         if index in self._seen:
             return []
         self._seen.add(index)
-        self.output.append(item)
+        self._items[index] = item
         if item.get("type") == "message":
             events: list[Event] = []
             for place, part in enumerate(item.get("content") or ()):

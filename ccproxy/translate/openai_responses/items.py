@@ -17,6 +17,7 @@ from ccproxy.translate.neutral import (
     Request,
     Role,
     Text,
+    Tool,
     ToolCall,
     ToolResult,
     Turn,
@@ -268,15 +269,15 @@ def _client_output(item: Json, path: str, losses: Losses, _request: Request) -> 
 def _search_call(item: Json, path: str, losses: Losses, request: Request) -> Turn:
     if item.get("execution") == "client":
         return _client_call(item, path, losses, request)
-    return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "tool_search_call", item)], path)
+    return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "server:tool_search_call", item)], path)
 
 
 def _search_output(item: Json, path: str, losses: Losses, request: Request) -> Turn:
     if item.get("execution") != "client":
-        return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "tool_search_output", item)], path)
+        return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "server:tool_search_output", item)], path)
     found = parse_tools(item.get("tools"), f"{path}.tools", losses)
     _offer(request, found)
-    names = [f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in found]
+    names = dict.fromkeys(f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in found)
     shown = "Found: " + ", ".join(names) if names else "Nothing found."
     return Turn(
         "user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), shown, variety="tool_search")], path
@@ -287,10 +288,13 @@ def _additional_tools(item: Json, path: str, losses: Losses, request: Request) -
     _offer(request, parse_tools(item.get("tools"), f"{path}.tools", losses))
 
 
-def _offer(request: Request, tools: list[Any]) -> None:
+def _offer(request: Request, tools: list[Tool]) -> None:
     """Tools that the conversation brings along, after those on offer and once each: the list only ever grows."""
     known = {(tool.namespace, tool.name) for tool in request.tools}
-    request.tools.extend(tool for tool in tools if (tool.namespace, tool.name) not in known)
+    for tool in tools:
+        if (tool.namespace, tool.name) not in known:
+            known.add((tool.namespace, tool.name))
+            request.tools.append(tool)
 
 
 _ITEMS: dict[str, _Reader] = {
