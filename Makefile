@@ -47,7 +47,7 @@ install-check: install-test
 	@[ $(STAMP)-check -nt constraints.txt ] && [ $(STAMP)-check -nt pyproject.toml ] || \
 	  { echo "installing the checkers"; $(BIN)/pip install -q -c constraints.txt --group lint --group types; touch $(STAMP)-check; }
 
-.PHONY: demo run test check fmt docs help constraints clean
+.PHONY: demo run test check fmt docs conformance help constraints clean
 demo: install-demo  ## start with the built-in mock provider, ask it in each format, print what came back
 	@$(BIN)/ccproxy demo
 
@@ -71,6 +71,9 @@ fmt: install-check  ## format the code and sort the imports
 docs: venv  ## build the documentation into site/
 	@[ $(STAMP)-docs -nt constraints.txt ] || { $(BIN)/pip install -q -c constraints.txt --group docs; touch $(STAMP)-docs; }
 	@$(BIN)/mkdocs build --strict -q
+
+conformance: install-test  ## run the real Codex CLI, Claude Code and SDKs against fakes (npm programs, once, about 500 MB)
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 constraints: venv  ## resolve every dependency anew for all supported Pythons (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --upgrade pyproject.toml --extra claude --group test --group lint --group types \

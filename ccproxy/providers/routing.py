@@ -85,6 +85,10 @@ class Router:
         session = _SESSION.fullmatch(rest) if provider.sessions else None
         if session and session[1] not in ROUTE_WORDS and (found := self._endpoint(provider, session[2])):
             return replace(self._allowed(provider, found, method, path), session_id=session[1])
+        if rest.startswith("/v1/v1/"):  # it would go to the upstream, whose 404 tells nobody why
+            raise RouteNotFound(
+                f"no route {path!r}: the client adds /v1 itself, so its base URL must not end in it{self._nearest(path)}"
+            )
         below = rest.removeprefix("/v1") if provider.strips_version else rest
         if provider.native_root is not None and rest.startswith(provider.native_root) and below.strip("/"):
             return Route(provider, Operation.NATIVE, suggested_format(rest, provider.format), below)

@@ -13,6 +13,7 @@ from ccproxy.cli.running import Address
 from ccproxy.errors import ExchangeError
 from ccproxy.providers.network import LOOPBACK
 from ccproxy.providers.routing import Router
+from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings
 
 Version = tuple[int, ...]
@@ -120,9 +121,7 @@ def _base_url(name: str, url: str, added: str, address: Address, router: Router,
             _right(name, address, versioned=versioned),
         )
     path = f"{parts.path.rstrip('/')}{added}"
-    try:
-        router.match("POST", path)
-    except ExchangeError as error:
+    if error := _no_route(router, path):
         shape = "the client adds /v1 itself: leave it out" if not versioned else "the client adds no /v1: write it"
         wrong = parts.path.rstrip("/").endswith("/v1") is not versioned
         why = f"the client asks for {path}" + (f"; {shape}" if wrong else f": {error}")
@@ -133,6 +132,15 @@ def _base_url(name: str, url: str, added: str, address: Address, router: Router,
             _right(name, address, versioned=versioned, path=parts.path, router=router),
         )
     return ok(name, f"{url} leads to a route")
+
+
+def _no_route(router: Router, path: str) -> str:
+    """Why a request to create something does not arrive there, or an empty string."""
+    try:
+        route = router.match("POST", path)
+    except ExchangeError as error:
+        return str(error)
+    return "" if route.operation is Operation.CREATE else f"{path} is passed on, and the upstream has no such path"
 
 
 def _right(name: str, address: Address, *, versioned: bool, path: str = "", router: Router | None = None) -> str:
@@ -228,10 +236,8 @@ def _codex_provider(name: str, block: Mapping[str, Any], path: str, router: Rout
             "ccproxy answers WebSockets with 426; older versions of Codex retry for seconds before they go on over HTTP"
         )
         yield warn(subject, "supports_websockets is true", why, f"supports_websockets = false ({fixed})")
-    try:
-        router.match("POST", f"{path}/responses")
-    except ExchangeError as error:
-        yield broken(subject, f"{path}/responses is no route", str(error), fixed)
+    if error := _no_route(router, f"{path}/responses"):
+        yield broken(subject, f"{path}/responses is no route", error, fixed)
     else:
         yield ok(subject, f"{path}/responses is a route")
 

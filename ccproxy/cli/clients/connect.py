@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ccproxy.cli.clients.connection import DEFAULT_MODELS, Connection, Dialect, family, key_and_token
+from ccproxy.cli.clients.connection import DEFAULT_MODELS, WINDOWS, Connection, Dialect, family, key_and_token
 from ccproxy.cli.clients.known import CLIENTS, generic
 from ccproxy.cli.clients.spec import Client
 from ccproxy.errors import ConfigError, StartError
@@ -78,6 +78,7 @@ def connect(
     model = model or _default_model(client, provider)
     if model is None and not client.own_family and not provider.models:
         raise ConfigError(f"say which model of {provider.name} {client.title} is to ask for: --model NAME")
+    native = client.own_family == family(provider) or bool(provider.models)
     return Connection(
         origin=origin,
         prefix=provider.prefix,
@@ -85,7 +86,8 @@ def connect(
         key=key,
         token=token,
         model=model,
-        native_models=client.own_family == family(provider) or bool(provider.models),
+        window=WINDOWS.get(family(provider)) if model and not native else None,
+        native_models=native,
     )
 
 

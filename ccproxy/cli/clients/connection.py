@@ -14,6 +14,9 @@ KEY_NOT_USED = "ccproxy"
 DEFAULT_MODELS = {"anthropic": "claude-sonnet-5-5", "codex": "gpt-6.1-sol", "mock": "mock-claude"}
 """The model for a client that knows none of the provider's, by family."""
 
+WINDOWS = {"anthropic": 200_000, "codex": 272_000, "mock": 200_000}
+"""Tokens of context that every model of a family has: what a client is told of a model that it does not know."""
+
 
 class Dialect(StrEnum):
     """The two families of client libraries. Base URLs of Anthropic's end before `/v1`, OpenAI's end in it."""
@@ -38,6 +41,8 @@ class Connection:
     header_file: str | None = None
     """A file with ccproxy's token as a header, for a client that reads one."""
     model: str | None = None
+    window: int | None = None
+    """Tokens of context of a model that the client does not know."""
     native_models: bool = True
     """Whether the provider has the models that the client asks for when nobody tells it another."""
 

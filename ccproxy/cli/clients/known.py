@@ -43,6 +43,12 @@ _CLAUDE_CODE = (
             "CLAUDE_CODE_SUBAGENT_MODEL",
         )
     ),
+    Setting(
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS",
+        "{window}",
+        "Claude Code takes a model that it does not know for one of a million tokens, and would compact too late",
+        yields=True,
+    ),
 )
 
 # anthropic 0.125 and 2.12 read all of these
@@ -98,7 +104,9 @@ def _opencode(connection: Connection) -> str:
     provider: dict[str, object] = {"npm": package, "name": "ccproxy", "options": options}
     inline: dict[str, object] = {"provider": {"ccproxy": provider}}
     if connection.model:
-        provider["models"] = {connection.model: {}}
+        # without limits OpenCode never compacts the conversation of a model that it does not know
+        limit = {"limit": {"context": connection.window, "output": 32_000}} if connection.window else {}
+        provider["models"] = {connection.model: limit}
         inline |= {"model": f"ccproxy/{connection.model}", "small_model": f"ccproxy/{connection.model}"}
     return json.dumps(inline, separators=(",", ":"))
 
@@ -128,6 +136,8 @@ def _codex(connection: Connection, given: Sequence[str]) -> list[str]:
     overrides = ["-c", 'model_provider="ccproxy"', "-c", f"model_providers.ccproxy={{{inline}}}"]
     if connection.model:
         overrides += ["-c", f"model={_toml(connection.model)}"]
+    if connection.window:
+        overrides += ["-c", f"model_context_window={connection.window}"]
     return [*overrides, *given]
 
 

@@ -25,7 +25,7 @@ class Variable:
 class Setting:
     """How a variable gets its value.
 
-    `template` has `{base}`, `{v1}`, `{origin}`, `{key}`, `{token}`, `{model}`; where one of those has no value, the variable is left alone.
+    `template` has `{base}`, `{v1}`, `{origin}`, `{key}`, `{token}`, `{model}`, `{window}`; where one of those has no value, the variable is left alone.
     None takes the variable away. A function is for what a template cannot say.
     """
 
@@ -33,12 +33,14 @@ class Setting:
     template: str | Callable[[Connection], str | None] | None
     why: str
     only_if: Callable[[Connection], bool] = field(default=lambda _: True)
+    yields: bool = False
+    """Whether a value that the user has set stays."""
     joined_by: str = ""
     """What stands between the value that is there already and ours; empty replaces it."""
 
     def variable(self, connection: Connection, environ: Mapping[str, str]) -> Variable | None:
         """The variable, or None where it is to be left alone."""
-        if not self.only_if(connection):
+        if not self.only_if(connection) or (self.yields and environ.get(self.name)):
             return None
         if self.template is None:
             return Variable(self.name, None, self.why)
