@@ -76,7 +76,7 @@ class ClaudeSdkProvider:
         """
         if self._models is None or time.monotonic() - self._models[0] > _MODELS_HOLD:
             if not self._processes.info:
-                await self._processes.close(await self._processes.connect(None, None))
+                await self._processes.close(await self._processes.connect(None, None, one_answer=True))
             self._models = (time.monotonic(), _model_objects(self._processes.info.get("models") or []))
         return self._models[1]
 
@@ -110,7 +110,7 @@ class ClaudeSdkProvider:
             self._watch_the_clock()
 
     async def _answer(self, plan: Plan, sink: Sink, label: str | None) -> None:
-        connection = await self._processes.connect(plan, label)
+        connection = await self._processes.connect(plan, label, one_answer=True)
         try:
             await self._exchange(connection, plan, plan.turns, sink, keep=False)
         finally:
@@ -127,7 +127,7 @@ class ClaudeSdkProvider:
                     raise
                 logger.info("session %s is built again, its process broke: %s", session.id, error)
         await self._end_process_of(session)
-        session.connection = await self._processes.connect(plan, session.id)
+        session.connection = await self._processes.connect(plan, session.id, one_answer=False)
         await self._go_on(session, plan, plan.turns, sink)
 
     async def _go_on(self, session: Session, plan: Plan, turns: Sequence[Turn], sink: Sink) -> None:

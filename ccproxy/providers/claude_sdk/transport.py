@@ -23,7 +23,7 @@ from claude_agent_sdk import ProcessError, Transport
 
 from ccproxy.errors import InternalError, Unavailable, UpstreamBroken
 from ccproxy.providers.claude_sdk.launch import Launch
-from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, sweep
+from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, note_down, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ class CliTransport(Transport):
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise InternalError("Claude Code was started without pipes")
         self._started = _Running(process, process.stdin, process.stdout, process.stderr)
+        note_down(process.pid, launch.config_dir, launch.folder)
         self._errors = asyncio.create_task(self._read_errors(process.stderr), name=f"claude stderr {process.pid}")
 
     async def write(self, data: str) -> None:
