@@ -159,16 +159,11 @@ class ClaudeSdkProvider:
 
         :raises ExchangeError: the answer failed.
         """
-        answer = self._new_answer(plan)
+        answer = self._new_answer(plan, keep=keep)
         try:
-            await connection.tell(turns, plan.model)
+            await connection.tell(turns, plan.model, is_last=answer.is_last)
             async for message in connection.messages():
-                events = list(answer.feed(message))
-                if answer.finished:
-                    keep = keep and answer.reusable
-                    if not keep:
-                        connection.kill()  # before anything is waited for: Claude Code is about to go on by itself
-                for event in events:
+                for event in answer.feed(message):
                     await sink.put(event)
                 if answer.finished:
                     break
@@ -188,6 +183,7 @@ class ClaudeSdkProvider:
             raise UpstreamBroken("Claude Code fell silent before its answer was whole")
         sink.cost_usd = connection.cost_of(answer.total_usd)
         await sink.end()
+        keep = keep and answer.reusable
         if keep and not answer.settled:
             keep = await self._settle(connection, answer)
             sink.cost_usd = connection.cost_of(answer.total_usd)
@@ -206,11 +202,11 @@ class ClaudeSdkProvider:
             logger.info("Claude Code (process %s) did not settle: %r", connection.pid, error)
         return False
 
-    def _new_answer(self, plan: Plan) -> PlainAnswer | AgentAnswer:
+    def _new_answer(self, plan: Plan, *, keep: bool) -> PlainAnswer | AgentAnswer:
         from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
 
         if self._config.mode == "plain":
-            return PlainAnswer()
+            return PlainAnswer(keep=keep)
         return AgentAnswer(self._config.show_tools, {tool["name"] for tool in plan.client_tools})
 
     # --- idle processes ---

@@ -14,7 +14,7 @@ import logging
 import re
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,8 @@ class CliTransport(Transport):
         self._unread: deque[dict[str, Any]] = deque()
         self._killed = False
         self.last_words: deque[str] = deque(maxlen=20)
+        self.is_last: Callable[[dict[str, Any]], bool] | None = None
+        """Looks at each message as it is read. True ends the process before anything else is done with the message."""
 
     @property
     def pid(self) -> int | None:
@@ -106,6 +108,8 @@ class CliTransport(Transport):
         while self._unread:
             yield self._unread.popleft()
         async for message in self._read_lines():
+            if self.is_last is not None and self.is_last(message):
+                self._kill()
             if not self._is_own_reply(message):
                 yield message
         code = await self._running().process.wait()
@@ -142,13 +146,6 @@ class CliTransport(Transport):
         if response.get("subtype") != "success":
             raise UpstreamBroken(f"Claude Code did not take its settings: {response.get('error')}")
 
-    def kill(self) -> None:
-        """End the process at this instant: nothing more is sent upstream. `end` then cleans up."""
-        self._killed = True
-        if self._started is not None and self._started.process.returncode is None and not self._launch.has_children:
-            with contextlib.suppress(ProcessLookupError):
-                self._started.process.kill()
-
     async def end(self) -> None:
         """End the process and what it started, and remove its files. Takes 0.2 s at most; safe to call twice and to
         cancel.
@@ -159,6 +156,12 @@ class CliTransport(Transport):
         await asyncio.shield(self._ending)
 
     # --- inside ---
+
+    def _kill(self) -> None:
+        """End the process at this instant: nothing more is sent upstream. `end` cleans up."""
+        self._killed = True
+        with contextlib.suppress(ProcessLookupError):
+            self._running().process.kill()
 
     def _running(self) -> _Running:
         if self._started is None:
