@@ -25,18 +25,36 @@ _STOP: Event = {"type": "message_stop"}
 class PlainAnswer:
     """One upstream message, event by event, unchanged.
 
-    `finished` is set with the event that says why the model stopped. After most reasons Claude Code would go on by
-    itself with a turn that nobody wrote, so the process must end there and then, unless `reusable` is set; then it is
-    ready for the next turn when `settled`.
+    `finished` is set with the event that says why the model stopped, `reusable` if the process lives on; it is ready
+    for the next turn when `settled`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool) -> None:
+        """`keep` lets the process live if it can take another turn."""
         self.finished = False
         self.reusable = False
         self.settled = False
         self.total_usd: float | None = None
         self.texts: list[str] = []
         self._failure = Failure()
+        self._keep = keep
+        self._spoke = False
+
+    def is_last(self, raw: dict[str, Any]) -> bool:
+        """Whether the process must end with this message: it looks at them as they are read, before they queue up.
+
+        After most stop reasons, and after an answer without text, Claude Code goes on by itself with a turn that nobody
+        wrote, within milliseconds.
+        """
+        if raw.get("type") != "stream_event" or raw.get("parent_tool_use_id") is not None:
+            return False
+        event = raw["event"]
+        if event.get("type") == "content_block_delta":
+            self._spoke = self._spoke or bool(event["delta"].get("text"))
+        if event.get("type") != "message_delta" or event["delta"].get("stop_reason") is None:
+            return False
+        self.reusable = self._keep and self._spoke and event["delta"]["stop_reason"] in ("end_turn", "stop_sequence")
+        return not self.reusable
 
     def feed(self, message: Message) -> Iterator[Event]:
         """The events that `message` brings.
@@ -59,11 +77,8 @@ class PlainAnswer:
     def _event(self, event: Event) -> Iterator[Event]:
         kind = event.get("type")
         if kind == "message_delta":
-            reason = event["delta"].get("stop_reason")
-            if reason is None:
+            if event["delta"].get("stop_reason") is None:
                 return  # the upstream broke off; the result that follows says why
-            # An empty answer, or one of thinking alone, makes Claude Code go on too.
-            self.reusable = reason in ("end_turn", "stop_sequence") and any(self.texts)
             self.finished = True
             yield event
             yield _STOP
@@ -98,6 +113,10 @@ class AgentAnswer:
         self._stop: Event = {"stop_reason": "end_turn", "stop_sequence": None}
         self._usage: dict[str, Any] = {}
         self._message_usage: dict[str, Any] = {}
+
+    def is_last(self, _raw: dict[str, Any]) -> bool:
+        """Never: the loop is Claude Code's own, and a call of a client's tool waits for ever."""
+        return False
 
     def feed(self, message: Message) -> Iterator[Event]:
         """The events that `message` brings.

@@ -22,10 +22,10 @@ class ClaudeSdkConfig:
     cwd: str = ""
     setting_sources: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
-    mcp_servers: Mapping[str, Any] = field(default_factory=dict)
+    mcp_servers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     permission_mode: str = "default"
     show_tools: Literal["hide", "text", "blocks"] = "text"
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_key: str = field(default="", repr=False)
     base_url: str = ""
     max_processes: int = 8

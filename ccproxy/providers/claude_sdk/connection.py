@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
@@ -78,8 +78,11 @@ class Connection:
             # Not `set_model`: that asks the upstream whether the model exists, a call that nobody ordered.
             await self._transport.apply_settings({"model": plan.model, **late_settings(plan)})
 
-    async def tell(self, turns: Sequence[Turn], model: str) -> None:
-        """Put earlier turns into the conversation, and ask the last.
+    async def tell(
+        self, turns: Sequence[Turn], model: str, *, is_last: Callable[[dict[str, Any]], bool] | None = None
+    ) -> None:
+        """Put earlier turns into the conversation, and ask the last. `is_last` sees each raw message as it is read, and
+        says which is the last that the process may say.
 
         User turns are queued and assistant turns are not, so each user turn is waited for before the next is sent.
         """
@@ -90,6 +93,7 @@ class Connection:
             else:
                 await self._send({**_user(content), "shouldQuery": False})
                 await self._result()
+        self._transport.is_last = is_last
         await self._send(_user(messages[-1][1]))
 
     def cost_of(self, total: float | None) -> float | None:
@@ -104,10 +108,6 @@ class Connection:
         if self._messages is None:
             raise InternalError("Claude Code was not connected")
         return self._messages
-
-    def kill(self) -> None:
-        """Stop at this instant; `close` cleans up."""
-        self._transport.kill()
 
     async def close(self) -> None:
         """End the process within 0.2 s and leave nothing behind."""

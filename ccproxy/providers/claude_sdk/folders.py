@@ -12,6 +12,8 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
+from ccproxy.providers.claude_sdk.remains import sweep_noted
+
 _PREFIX = "ccproxy-claude-"
 _LOCK = ".lock"
 
@@ -62,6 +64,9 @@ def sweep_leftovers() -> None:
                 continue
             try:
                 with FileLock(lock, timeout=0):
+                    for folder in root.glob("p*"):
+                        with contextlib.suppress(OSError, ValueError):
+                            sweep_noted(folder)
                     shutil.rmtree(root, ignore_errors=True)
             except Timeout:
                 continue

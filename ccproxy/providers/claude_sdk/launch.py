@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.errors import Unavailable
-from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
+from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
 
 CLIENT_TOOLS_SERVER = "client"
@@ -59,6 +59,7 @@ _ALWAYS = {
     "DISABLE_AUTOUPDATER": "1",
 }
 _PLAIN = {
+    "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # the model is told nothing of budgets and the like
     "CLAUDE_CODE_MAX_RETRIES": "0",  # the client sees the error, with its retry-after, and decides
     "DISABLE_COMPACT": "1",  # the conversation is the client's: it is sent as it is, or refused
 }
@@ -72,11 +73,10 @@ _AGENT = {
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The Claude Code to run. `reaper` are words put before it that end it when this process dies."""
+    """The Claude Code to run."""
 
     path: str
     bundled: bool
-    reaper: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +109,24 @@ def find_program(cli_path: str, bundle: Path | None) -> Program:
             raise Unavailable(
                 f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is no program that can be run"
             )
-        return Program(found, bundled=False, reaper=_reaper())
+        return Program(found, bundled=False)
     if bundle is not None and os.access(bundle / name, os.X_OK):
-        return Program(str(bundle / name), bundled=True, reaper=_reaper())
+        return Program(str(bundle / name), bundled=True)
     found = shutil.which(name)
     if found is None:
         raise Unavailable(
             "Claude Code not found: the claude-agent-sdk of this platform brings none. Install it "
             "(https://claude.com/claude-code) or set providers.claude_sdk.cli_path"
         )
-    return Program(found, bundled=False, reaper=_reaper())
+    return Program(found, bundled=False)
 
 
-def _reaper() -> tuple[str, ...]:
-    """Linux can send a child a signal when its parent dies. Elsewhere the closed stdin ends it, after the answer it
-    is writing.
+def _reaper(mode: Mode) -> tuple[str, ...]:
+    """Words before a command that end it when this process dies, which Linux can do. Elsewhere the closed stdin ends
+    it, after the answer it is writing. An agent is asked to end, so that it can end its tools.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+    return (setpriv, "--pdeathsig", "TERM" if mode == "agent" else "KILL", "--") if setpriv else ()
 
 
 def build_launch(
@@ -134,17 +134,20 @@ def build_launch(
     program: Program,
     plan: Plan | None,
     *,
+    one_answer: bool,
     cwd: Path,
     folder: Path,
     parent_env: Mapping[str, str],
 ) -> Launch:
-    """The launch for `plan`; without one, of a spare plain-mode process that is told its plan later."""
+    """The launch for `plan`, of a process for `one_answer` or for a conversation. Without a plan, of a spare plain-mode
+    process for one answer that is told its plan later.
+    """
     folder.mkdir(mode=0o700)
     env = child_environment(config, parent_env)
     env["CLAUDE_CODE_TMPDIR"] = str(folder)
     env["PWD"] = str(cwd)
     argv = [
-        *program.reaper,
+        *_reaper(config.mode),
         program.path,
         "--output-format",
         "stream-json",
@@ -156,11 +159,11 @@ def build_launch(
     if is_bare(config):
         argv += ["--bare"]
     if plan is None:
-        argv += [*_plain_flags(), "--system-prompt", "", "--thinking", "disabled"]
+        argv += [*_plain_flags(one_answer=True), "--system-prompt", "", "--thinking", "disabled"]
         return Launch(tuple(argv), env, cwd, folder, has_children=False)
     env |= plan.env
     argv += ["--model", plan.model, *plan.flags]
-    argv += _plain_flags() if config.mode == "plain" else _agent_flags(config, plan, folder)
+    argv += _plain_flags(one_answer=one_answer) if config.mode == "plain" else _agent_flags(config, plan, folder)
     if plan.system:
         flag = "--system-prompt-file" if config.mode == "plain" else "--append-system-prompt-file"
         argv += [flag, _private_file(folder / "system.txt", plan.system)]
@@ -210,7 +213,7 @@ def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dic
     return env | dict(config.env)
 
 
-def _passes(name: str, mode: str) -> bool:
+def _passes(name: str, mode: Mode) -> bool:
     upper = name.upper()
     if upper in _LOGIN or upper in _NETWORK:
         return True
@@ -221,9 +224,13 @@ def _passes(name: str, mode: str) -> bool:
     return not (upper.startswith(("ANTHROPIC_", "CLAUDE")) or (separator and section in _OWN_SECTIONS))
 
 
-def _plain_flags() -> list[str]:
-    """Nothing but a model: no tools, no settings, no MCP servers, no files written; whatever would ask is denied."""
-    return [
+def _plain_flags(*, one_answer: bool) -> list[str]:
+    """Nothing but a model: no tools, no settings, no MCP servers, no files written; whatever would ask is denied.
+
+    Claude Code goes on by itself after an answer that was cut, empty or all thinking. A budget that any answer exceeds
+    keeps it from that, whatever the moment; but it would also keep a session from its next turn.
+    """
+    flags = [
         "--tools",
         "",
         "--setting-sources=",
@@ -231,7 +238,10 @@ def _plain_flags() -> list[str]:
         "--permission-mode",
         "dontAsk",
         "--no-session-persistence",
+        "--max-turns",
+        "1",
     ]
+    return [*flags, "--max-budget-usd", "0.0000000001"] if one_answer else flags
 
 
 def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import time
@@ -73,18 +74,19 @@ class Processes:
             },
         }
 
-    async def connect(self, plan: Plan | None, label: str | None) -> Connection:
-        """A process for `plan`, which has heard nothing yet; without a plan, one to ask about Claude Code itself.
-        `label` names the conversation.
+    async def connect(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
+        """A process for `plan` that has heard nothing yet; without a plan, one to ask about Claude Code itself.
+        `label` names the conversation to people.
 
         :raises ExchangeError: it cannot be started, or all places are taken.
         """
         await self._prepare()
-        connection = await self._from_spare(plan) if plan is not None and self._spares else None
+        connection = None
+        if plan is not None and one_answer and self._spares:
+            connection = await self._from_spare(plan)
         if connection is None:
             await self._pool.take()
-            async with self._pool.starting:
-                connection = await self._open(lambda: self._new_connection(plan, label), plan)
+            connection = await self._open(lambda: self._new_connection(plan, label, one_answer=one_answer), plan)
         self._refill()
         return connection
 
@@ -147,22 +149,29 @@ class Processes:
             self._program = await asyncio.to_thread(find_program, self._config.cli_path, bundle)
             self._folders = await asyncio.to_thread(Folders, self._config.mode, self._config.cwd, self._private)
 
-    def _new_transport(self, plan: Plan | None) -> CliTransport:
+    def _new_transport(self, plan: Plan | None, *, one_answer: bool) -> CliTransport:
         from ccproxy.providers.claude_sdk.transport import CliTransport
 
         program, folders = self._program, self._folders
         if program is None or folders is None:
             raise InternalError("Claude Code was not prepared")
-        launch = build_launch(
-            self._config, program, plan, cwd=folders.cwd, folder=folders.next(), parent_env=self._environment
+        return CliTransport(
+            build_launch(
+                self._config,
+                program,
+                plan,
+                one_answer=one_answer,
+                cwd=folders.cwd,
+                folder=folders.next(),
+                parent_env=self._environment,
+            )
         )
-        return CliTransport(launch)
 
-    def _new_connection(self, plan: Plan | None, label: str | None) -> Connection:
+    def _new_connection(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
         from ccproxy.providers.claude_sdk.connection import Connection
         from ccproxy.providers.claude_sdk.gate import Gate
 
-        transport = self._new_transport(plan)
+        transport = self._new_transport(plan, one_answer=one_answer)
         if self._config.mode == "plain" or plan is None:
             return Connection(transport)
         gate = Gate(self._broker, {tool["name"] for tool in plan.client_tools}, label)
@@ -170,14 +179,16 @@ class Processes:
 
     async def _open(self, make: Callable[[], Connection], plan: Plan | None, *, late: bool = False) -> Connection:
         """Open a new connection in a place that is taken already; if that fails, the place is given back."""
+        connection = None
         try:
-            connection = make()
-        except BaseException:
-            self._pool.give_back()
-            raise
-        try:
-            await connection.open(plan, late=late)
+            # A spare has started before.
+            async with contextlib.nullcontext() if late else self._pool.starting:
+                connection = make()
+                await connection.open(plan, late=late)
         except BaseException as error:
+            if connection is None:
+                self._pool.give_back()
+                raise
             await self.close(connection)
             if isinstance(error, ExchangeError) or not isinstance(error, Exception):
                 raise
@@ -225,7 +236,7 @@ class Processes:
         transport = None
         try:
             async with self._pool.starting:
-                transport = self._new_transport(None)
+                transport = self._new_transport(None, one_answer=True)
                 await transport.connect()
                 await transport.wait_until_booted()
         except BaseException as error:

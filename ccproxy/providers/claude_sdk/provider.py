@@ -76,7 +76,7 @@ class ClaudeSdkProvider:
         """
         if self._models is None or time.monotonic() - self._models[0] > _MODELS_HOLD:
             if not self._processes.info:
-                await self._processes.close(await self._processes.connect(None, None))
+                await self._processes.close(await self._processes.connect(None, None, one_answer=True))
             self._models = (time.monotonic(), _model_objects(self._processes.info.get("models") or []))
         return self._models[1]
 
@@ -110,7 +110,7 @@ class ClaudeSdkProvider:
             self._watch_the_clock()
 
     async def _answer(self, plan: Plan, sink: Sink, label: str | None) -> None:
-        connection = await self._processes.connect(plan, label)
+        connection = await self._processes.connect(plan, label, one_answer=True)
         try:
             await self._exchange(connection, plan, plan.turns, sink, keep=False)
         finally:
@@ -127,7 +127,7 @@ class ClaudeSdkProvider:
                     raise
                 logger.info("session %s is built again, its process broke: %s", session.id, error)
         await self._end_process_of(session)
-        session.connection = await self._processes.connect(plan, session.id)
+        session.connection = await self._processes.connect(plan, session.id, one_answer=False)
         await self._go_on(session, plan, plan.turns, sink)
 
     async def _go_on(self, session: Session, plan: Plan, turns: Sequence[Turn], sink: Sink) -> None:
@@ -159,16 +159,11 @@ class ClaudeSdkProvider:
 
         :raises ExchangeError: the answer failed.
         """
-        answer = self._new_answer(plan)
+        answer = self._new_answer(plan, keep=keep)
         try:
-            await connection.tell(turns, plan.model)
+            await connection.tell(turns, plan.model, is_last=answer.is_last)
             async for message in connection.messages():
-                events = list(answer.feed(message))
-                if answer.finished:
-                    keep = keep and answer.reusable
-                    if not keep:
-                        connection.kill()  # before anything is waited for: Claude Code is about to go on by itself
-                for event in events:
+                for event in answer.feed(message):
                     await sink.put(event)
                 if answer.finished:
                     break
@@ -188,6 +183,7 @@ class ClaudeSdkProvider:
             raise UpstreamBroken("Claude Code fell silent before its answer was whole")
         sink.cost_usd = connection.cost_of(answer.total_usd)
         await sink.end()
+        keep = keep and answer.reusable
         if keep and not answer.settled:
             keep = await self._settle(connection, answer)
             sink.cost_usd = connection.cost_of(answer.total_usd)
@@ -206,11 +202,11 @@ class ClaudeSdkProvider:
             logger.info("Claude Code (process %s) did not settle: %r", connection.pid, error)
         return False
 
-    def _new_answer(self, plan: Plan) -> PlainAnswer | AgentAnswer:
+    def _new_answer(self, plan: Plan, *, keep: bool) -> PlainAnswer | AgentAnswer:
         from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
 
         if self._config.mode == "plain":
-            return PlainAnswer()
+            return PlainAnswer(keep=keep)
         return AgentAnswer(self._config.show_tools, {tool["name"] for tool in plan.client_tools})
 
     # --- idle processes ---

@@ -14,7 +14,7 @@ import logging
 import re
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from claude_agent_sdk import ProcessError, Transport
 
 from ccproxy.errors import InternalError, Unavailable, UpstreamBroken
 from ccproxy.providers.claude_sdk.launch import Launch
-from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, sweep
+from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, note_down, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class CliTransport(Transport):
         self._unread: deque[dict[str, Any]] = deque()
         self._killed = False
         self.last_words: deque[str] = deque(maxlen=20)
+        self.is_last: Callable[[dict[str, Any]], bool] | None = None
+        """Looks at each message as it is read. True ends the process before anything else is done with the message."""
 
     @property
     def pid(self) -> int | None:
@@ -89,6 +91,7 @@ class CliTransport(Transport):
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise InternalError("Claude Code was started without pipes")
         self._started = _Running(process, process.stdin, process.stdout, process.stderr)
+        note_down(process.pid, launch.config_dir, launch.folder)
         self._errors = asyncio.create_task(self._read_errors(process.stderr), name=f"claude stderr {process.pid}")
 
     async def write(self, data: str) -> None:
@@ -105,6 +108,8 @@ class CliTransport(Transport):
         while self._unread:
             yield self._unread.popleft()
         async for message in self._read_lines():
+            if self.is_last is not None and self.is_last(message):
+                self._kill()
             if not self._is_own_reply(message):
                 yield message
         code = await self._running().process.wait()
@@ -141,13 +146,6 @@ class CliTransport(Transport):
         if response.get("subtype") != "success":
             raise UpstreamBroken(f"Claude Code did not take its settings: {response.get('error')}")
 
-    def kill(self) -> None:
-        """End the process at this instant: nothing more is sent upstream. `end` then cleans up."""
-        self._killed = True
-        if self._started is not None and self._started.process.returncode is None and not self._launch.has_children:
-            with contextlib.suppress(ProcessLookupError):
-                self._started.process.kill()
-
     async def end(self) -> None:
         """End the process and what it started, and remove its files. Takes 0.2 s at most; safe to call twice and to
         cancel.
@@ -158,6 +156,12 @@ class CliTransport(Transport):
         await asyncio.shield(self._ending)
 
     # --- inside ---
+
+    def _kill(self) -> None:
+        """End the process at this instant: nothing more is sent upstream. `end` cleans up."""
+        self._killed = True
+        with contextlib.suppress(ProcessLookupError):
+            self._running().process.kill()
 
     def _running(self) -> _Running:
         if self._started is None:

@@ -106,13 +106,14 @@ async def test_tools_as_blocks_and_back(make: Make, upstream: MessagesUpstream) 
     ]
     assert (content[1]["server_name"], content[1]["name"]) == ("claude-code", "Bash")
     assert content[1]["input"] == {"command": "echo one", "description": "x"}
-    assert content[3] == {
+    answered = {block["tool_use_id"]: block for block in content if block["type"] == "mcp_tool_result"}
+    assert answered["t1"] == {
         "type": "mcp_tool_result",
         "tool_use_id": "t1",
         "is_error": False,
         "content": [{"type": "text", "text": "one"}],
     }
-    assert content[4]["is_error"] is True
+    assert answered["t2"]["is_error"] is True
     # Sent back as they are, they are calls and results again.
     await collect(provider, request("go", {"role": "assistant", "content": content}, "sure?"))
     roles = [message["role"] for message in upstream.calls[-1].body["messages"]]
@@ -202,7 +203,7 @@ async def test_the_client_leaves_while_permission_is_asked_for(
 
 
 async def test_leaving_ends_what_a_tool_started(make: Make, upstream: MessagesUpstream) -> None:
-    upstream.answers.append(Answer([text("Wait."), bash("t1", "tail -f /dev/null")]))
+    upstream.answers.append(Answer([text("Wait."), bash("t1", "tail -s 77 -f /dev/null")]))
     provider = make(login=True, mode="agent", broker=PermissionBroker("allow"))
     stream = provider.stream(request("go"))
     reading = asyncio.create_task(_read(stream))
@@ -299,7 +300,7 @@ def _tails() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"tail\0-f\0/dev/null"):
+            if path.read_bytes().startswith(b"tail\0-s\x0077\0-f"):
                 found.append(path.parent.name)
         except OSError:
             continue

@@ -19,8 +19,10 @@ from tests.e2e.claude_sdk.conftest import Make, claude_processes, collect, reque
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text
 
 
-async def failure(provider: ClaudeSdkProvider, **fields: Any) -> tuple[ExchangeError, list[dict[str, Any]]]:
-    stream = provider.stream(request("go", **fields))
+async def failure(
+    provider: ClaudeSdkProvider, prompt: str = "go", **fields: Any
+) -> tuple[ExchangeError, list[dict[str, Any]]]:
+    stream = provider.stream(request(prompt, **fields))
     events: list[dict[str, Any]] = []
     try:
         while True:
@@ -31,44 +33,43 @@ async def failure(provider: ClaudeSdkProvider, **fields: Any) -> tuple[ExchangeE
         await stream.aclose()
 
 
-@pytest.mark.parametrize(
-    ("answer", "status", "kind", "message"),
-    [
-        (Answer(status=400, message="bad thing"), 400, "invalid_request_error", "bad thing"),
-        (
-            Answer(status=400, message="prompt is too long: 200001 tokens > 200000 maximum"),
-            400,
-            "invalid_request_error",
-            "prompt is too long",
-        ),
-        (
-            Answer(status=400, message="Your credit balance is too low to access the Anthropic API."),
-            402,
-            "billing_error",
-            "Credit balance is too low",
-        ),
-        (Answer(status=401, message="invalid x-api-key"), 401, "authentication_error", None),
-        (Answer(status=402, message="pay"), 402, "billing_error", "pay"),
-        (Answer(status=403, message="not yours"), 403, "permission_error", "not yours"),
-        (Answer(status=404, message="model: x"), 404, "not_found_error", None),
-        (Answer(status=413, message="big"), 413, "request_too_large", None),
-        (Answer(status=429, message="slow down"), 429, "rate_limit_error", "slow down"),
-        (Answer(status=500, message="oops"), 500, "api_error", "oops"),
-        (Answer(status=503, message="later"), 503, "api_error", "later"),
-        (Answer(status=529, message="busy"), 529, "overloaded_error", "busy"),
-    ],
-    ids=lambda value: str(value.status) if isinstance(value, Answer) else None,
-)
-async def test_the_upstream_refuses(
-    make: Make, upstream: MessagesUpstream, answer: Answer, status: int, kind: str, message: str | None
-) -> None:
-    upstream.otherwise = lambda _body: answer
-    error, events = await failure(make())
-    assert (error.status, error.kind, events) == (status, kind, [])
-    if message is not None:
-        assert error.message == message
-    # Claude Code itself asks again, without what might have been the reason, after these two.
-    assert len(upstream.calls) == (2 if answer.message in ("bad thing", "model: x") else 1)
+REFUSALS: list[tuple[Answer, int, str, str | None]] = [
+    (Answer(status=400, message="bad thing"), 400, "invalid_request_error", "bad thing"),
+    (
+        Answer(status=400, message="prompt is too long: 200001 tokens > 200000 maximum"),
+        400,
+        "invalid_request_error",
+        "prompt is too long",
+    ),
+    (
+        Answer(status=400, message="Your credit balance is too low to access the Anthropic API."),
+        402,
+        "billing_error",
+        "Credit balance is too low",
+    ),
+    (Answer(status=401, message="invalid x-api-key"), 401, "authentication_error", None),
+    (Answer(status=402, message="pay"), 402, "billing_error", "pay"),
+    (Answer(status=403, message="not yours"), 403, "permission_error", "not yours"),
+    (Answer(status=404, message="model: x"), 404, "not_found_error", None),
+    (Answer(status=413, message="big"), 413, "request_too_large", None),
+    (Answer(status=429, message="slow down"), 429, "rate_limit_error", "slow down"),
+    (Answer(status=500, message="oops"), 500, "api_error", "oops"),
+    (Answer(status=503, message="later"), 503, "api_error", "later"),
+    (Answer(status=529, message="busy"), 529, "overloaded_error", "busy"),
+]
+
+
+async def test_the_upstream_refuses(make: Make, upstream: MessagesUpstream) -> None:
+    upstream.otherwise = lambda body: REFUSALS[int(body["messages"][0]["content"][0]["text"])][0]
+    provider = make()
+    found = await asyncio.gather(*(failure(provider, prompt=str(number)) for number in range(len(REFUSALS))))
+    for number, (error, events) in enumerate(found):
+        answer, status, kind, message = REFUSALS[number]
+        assert (error.status, error.kind, events) == (status, kind, [])
+        assert message in (None, error.message)
+        calls = [call for call in upstream.calls if call.body["messages"][0]["content"][0]["text"] == str(number)]
+        # Claude Code itself asks again, without what might have been the reason, after these two.
+        assert len(calls) == (2 if answer.message in ("bad thing", "model: x") else 1)
 
 
 async def test_a_limit_of_the_subscription_says_when_it_ends(make: Make, upstream: MessagesUpstream) -> None:

@@ -171,7 +171,7 @@ asyncio.run(main())
 
 
 async def test_a_killed_proxy_leaves_no_orphans(
-    make: Make, upstream: MessagesUpstream, environment: dict[str, str], tmp_path: Path
+    make: Make, upstream: MessagesUpstream, environment: dict[str, str], tmp_path: Path, home: Path
 ) -> None:
     upstream.otherwise = lambda _body: Answer([text("one two three")], hold=asyncio.Event())
     proxy = await asyncio.create_subprocess_exec(
@@ -200,6 +200,7 @@ async def test_a_killed_proxy_leaves_no_orphans(
     await collect(provider, request("go"))
     await provider.aclose()
     assert roots() == []
+    assert sessions_left(home) == []
 
 
 def _read(path: str) -> str:
