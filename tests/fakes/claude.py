@@ -6,7 +6,6 @@ form is refused. https://platform.claude.com/docs/en/build-with-claude/preserved
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -114,6 +113,7 @@ class Claude:
     def _remembers(self, body: Json) -> None:
         """The model's own turns come back as it said them, and its thinking where it was."""
         told = {"system": body.get("system"), "tools": body.get("tools")}
+        thinks = body.get("thinking", {}).get("type") not in {None, "disabled"}
         turn = 0
         for i, message in enumerate(body["messages"]):
             if message["role"] != "assistant":
@@ -127,15 +127,15 @@ class Claude:
                         "The block is bound to a different conversation"
                     )
             demand(turn < len(self.said), f"messages.{i}: the model never said this")
-            said = canonical([_without_signature(block) for block in self._content(turn)])
+            said = canonical([_without_signature(block) for block in self._content(turn, thinks=thinks)])
             came = canonical([_without_signature(block) for block in blocks])
             demand(said == came, f"messages.{i}: the model said {said!r}, not {came!r}")
             turn += 1
 
-    def _content(self, turn: int, told: Json | None = None) -> list[Json]:
+    def _content(self, turn: int, told: Json | None = None, *, thinks: bool) -> list[Json]:
         said = self.said[turn]
         blocks: list[Json] = []
-        if said.thinking:
+        if said.thinking and thinks:
             signature = _sign({**told, "before": []}, said.thinking) if told else ""
             blocks.append({"type": "thinking", "thinking": said.thinking, "signature": signature})
         if said.text:
@@ -147,9 +147,8 @@ class Claude:
     def _message(self, body: Json) -> Json:
         turn = sum(message["role"] == "assistant" for message in body["messages"])
         told = {"system": body.get("system"), "tools": body.get("tools"), "messages": body["messages"]}
-        content = self._content(turn, told)
-        if body.get("thinking", {}).get("type") in (None, "disabled"):
-            content = [block for block in content if block["type"] != "thinking"]
+        thinks = body.get("thinking", {}).get("type") not in {None, "disabled"}
+        content = self._content(turn, told, thinks=thinks)
         stop, sequence = ("tool_use" if self.said[turn].calls else "end_turn"), None
         for block in content:
             for wanted in body.get("stop_sequences", ()):
@@ -183,7 +182,6 @@ class Claude:
             error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
             await wire.send(chunk(sse("error", error)))
         if self.breaks == "reset":
-            await asyncio.sleep(0.02)  # what was sent arrives before a reset, which would overtake it
             wire.reset()
         else:
             await wire.send(b"0\r\n\r\n")

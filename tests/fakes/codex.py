@@ -4,7 +4,6 @@ to come back as it was, directly before what it led to.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -149,7 +148,6 @@ class Codex:
             failed = {**response, "status": "failed", "error": error, "output": [], "usage": None}
             await wire.send(chunk(sse("response.failed", {"type": "response.failed", "response": failed})))
         if self.breaks == "reset":
-            await asyncio.sleep(0.02)  # what was sent arrives before a reset, which would overtake it
             wire.reset()
         elif self.breaks:
             await wire.send(b"0\r\n\r\n")
