@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import certifi
 from mitmproxy import exceptions, log, master, options
@@ -22,6 +22,7 @@ from mitmproxy.proxy import server as proxy_server
 from ccproxy import __version__
 from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.dispatch import FixedChain
+from ccproxy.addons.log_redaction import redacted_logs
 from ccproxy.addons.own import Report
 from ccproxy.addons.upstream_tls import UpstreamTls
 from ccproxy.auth import setup
@@ -41,9 +42,14 @@ from ccproxy.providers.permission_rules import Rule, append_rule
 from ccproxy.providers.permissions import Decided, PermissionBroker
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
+from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings, runtime
 from ccproxy.settings.folders import config_dir, data_dir, private
+from ccproxy.settings.secrets import secrets_of
 from ccproxy.translate.replay import ReplayCache
+
+if TYPE_CHECKING:
+    from ccproxy.addons.wire import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +94,11 @@ class Host:
 
         """
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
-        with _idle_timeout(self.settings.server.idle_timeout):
-            self._minted = runtime.mint(self.port)
+        self._minted = runtime.mint(self.port)
+        with (
+            _idle_timeout(self.settings.server.idle_timeout),
+            redacted_logs(redaction_for(self.settings, self._minted)),
+        ):
             self._master = self._make_master()
             check = StartCheck(self)
             self._master.addons.add(check)
@@ -221,6 +230,7 @@ def parts(settings: Settings, minted: str = "") -> Parts:
         report=_report(settings, ledger) if ledger else None,
         permissions=permissions,
         tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),
+        redaction=redaction_for(settings, minted),
         has_login=lambda name: store.stamp(name) is not None,
     )
 
@@ -285,9 +295,14 @@ def _ledger(settings: Settings) -> Ledger | None:
     return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
 
 
-def addons_for(settings: Settings, minted: str = "") -> list[Any]:
+def addons_for(settings: Settings, minted: str = "", watchers: Sequence[Watcher] = ()) -> list[Any]:
     """ccproxy's addons, as configured."""
-    return addons(parts(settings, minted))
+    return addons(parts(settings, minted), watchers)
+
+
+def redaction_for(settings: Settings, minted: str = "") -> Redaction:
+    """What takes secrets out of all that people may see, the configured ones by their value."""
+    return Redaction([*secrets_of(settings), minted])
 
 
 def listen_modes(settings: Settings) -> list[str]:
