@@ -69,7 +69,7 @@ class Extras:
 
     @property
     def need_all_addons(self) -> bool:
-        return bool(self.options or self.scripts or self.record)
+        return bool(self.options or self.scripts)
 
 
 @dataclass(slots=True)
@@ -131,31 +131,45 @@ class Host:
 
     def _make_master(self) -> master.Master:
         opts = options.Options()
+        shown: list[Any] = []
         try:
-            made = (
-                self._web_master(opts) if self.settings.server.web else _plain_master(opts, self.extras.need_all_addons)
-            )
-            install(made, addons_for(self.settings, self._minted))
+            if self.settings.server.web:
+                made, view = self._web_master(opts)
+                shown.append(view)
+            else:
+                made = _plain_master(opts, self.extras.need_all_addons)
+            if self.extras.record:
+                from ccproxy.addons.record import Recorder
+
+                recorder = Recorder(self.extras.record)
+                made.addons.add(recorder)
+                shown.append(recorder)
+            install(made, addons_for(self.settings, self._minted, self._legs(shown)))
             opts.update(**gateway_options(self.settings))
             opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:
                 opts.update(scripts=[str(Path(script).expanduser()) for script in self.extras.scripts])
-            if self.extras.record:
-                name = "hardump" if self.extras.record.suffix == ".har" else "save_stream_file"
-                opts.update(**{name: str(self.extras.record)})
             opts.set(*self.extras.options)
         except exceptions.OptionsError as error:
             raise StartError(f"mitmproxy does not take its options: {error}") from error
         return made
 
-    def _web_master(self, opts: options.Options) -> master.Master:
+    def _legs(self, shown: list[Any]) -> list[Watcher]:
+        """What makes flows fit to be looked at, if anybody looks."""
+        if not shown:
+            return []
+        from ccproxy.addons.legs import Legs
+
+        return [Legs(redaction_for(self.settings, self._minted), shown)]
+
+    def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
         from ccproxy.addons.web import web_master
 
         server = self.settings.server
-        made, self.web_url = web_master(
+        made, view, self.web_url = web_master(
             opts, port=server.web_port, max_flows=server.web_max_flows, open_browser=self.extras.web_open
         )
-        return made
+        return made, view
 
 
 class TrimmedMaster(master.Master):

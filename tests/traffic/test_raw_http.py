@@ -19,11 +19,12 @@ from tests.examples.answers import EVENTS, sse
 from tests.fakes.client import message
 from tests.fakes.proxy import ANTHROPIC_KEY, Proxy, running
 from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire
-from tests.traffic.secrets import ACCOUNT, CLIENT_KEY, COOKIE, IN_ANSWER, IN_PROMPT, TOKEN, found, found_below
+from tests.traffic.conftest import ANSWERED, FIELDS
+from tests.traffic.secrets import CLIENT_KEY, IN_ANSWER, IN_PROMPT, TOKEN, found, found_below
 
 FILES = ["1-client-request.http", "2-upstream-request.http", "3-upstream-response.http", "4-client-response.http"]
-FIELDS = (("x-api-key", TOKEN), ("authorization", f"Bearer {CLIENT_KEY}"), ("cookie", f"a={COOKIE}"), ("content-type", "application/json"))  # fmt: skip
-ANSWERED = (("Set-Cookie", f"a={COOKIE}"), ("chatgpt-account-id", ACCOUNT))
+
+
 CHAT = json.dumps(
     {"model": "claude-x", "stream": True, "temperature": 0.5, "messages": [{"role": "user", "content": f"my key is {IN_PROMPT}"}]}
 ).encode()  # fmt: skip
