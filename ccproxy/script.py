@@ -6,7 +6,8 @@ from typing import Any
 
 from mitmproxy import ctx
 
-from ccproxy.server import addons_for, gateway_options, listen_modes
+from ccproxy.addons.log_redaction import LogRedaction
+from ccproxy.server import addons_for, gateway_options, listen_modes, redaction_for
 from ccproxy.settings import load
 
 _settings = load().settings
@@ -26,4 +27,4 @@ class Options:
             ctx.options.update(mode=listen_modes(_settings))
 
 
-addons = [Options(), *addons_for(_settings)]
+addons = [LogRedaction(redaction_for(_settings)), Options(), *addons_for(_settings)]

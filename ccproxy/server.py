@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import certifi
 from mitmproxy import exceptions, log, master, options
@@ -22,6 +22,7 @@ from mitmproxy.proxy import server as proxy_server
 from ccproxy import __version__
 from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.dispatch import FixedChain
+from ccproxy.addons.log_redaction import redacted_logs
 from ccproxy.addons.own import Report
 from ccproxy.addons.upstream_tls import UpstreamTls
 from ccproxy.auth import setup
@@ -41,9 +42,14 @@ from ccproxy.providers.permission_rules import Rule, append_rule
 from ccproxy.providers.permissions import Decided, PermissionBroker
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
+from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings, runtime
 from ccproxy.settings.folders import config_dir, data_dir, private
+from ccproxy.settings.secrets import secrets_of
 from ccproxy.translate.replay import ReplayCache
+
+if TYPE_CHECKING:
+    from ccproxy.addons.wire import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +69,7 @@ class Extras:
 
     @property
     def need_all_addons(self) -> bool:
-        return bool(self.options or self.scripts or self.record)
+        return bool(self.options or self.scripts)
 
 
 @dataclass(slots=True)
@@ -88,8 +94,11 @@ class Host:
 
         """
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
-        with _idle_timeout(self.settings.server.idle_timeout):
-            self._minted = runtime.mint(self.port)
+        self._minted = runtime.mint(self.port)
+        with (
+            _idle_timeout(self.settings.server.idle_timeout),
+            redacted_logs(redaction_for(self.settings, self._minted)),
+        ):
             self._master = self._make_master()
             check = StartCheck(self)
             self._master.addons.add(check)
@@ -122,31 +131,45 @@ class Host:
 
     def _make_master(self) -> master.Master:
         opts = options.Options()
+        shown: list[Any] = []
         try:
-            made = (
-                self._web_master(opts) if self.settings.server.web else _plain_master(opts, self.extras.need_all_addons)
-            )
-            install(made, addons_for(self.settings, self._minted))
+            if self.settings.server.web:
+                made, view = self._web_master(opts)
+                shown.append(view)
+            else:
+                made = _plain_master(opts, self.extras.need_all_addons)
+            if self.extras.record:
+                from ccproxy.addons.record import Recorder
+
+                recorder = Recorder(self.extras.record)
+                made.addons.add(recorder)
+                shown.append(recorder)
+            install(made, addons_for(self.settings, self._minted, self._legs(shown)))
             opts.update(**gateway_options(self.settings))
             opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:
                 opts.update(scripts=[str(Path(script).expanduser()) for script in self.extras.scripts])
-            if self.extras.record:
-                name = "hardump" if self.extras.record.suffix == ".har" else "save_stream_file"
-                opts.update(**{name: str(self.extras.record)})
             opts.set(*self.extras.options)
         except exceptions.OptionsError as error:
             raise StartError(f"mitmproxy does not take its options: {error}") from error
         return made
 
-    def _web_master(self, opts: options.Options) -> master.Master:
+    def _legs(self, shown: list[Any]) -> list[Watcher]:
+        """What makes flows fit to be looked at, if anybody looks."""
+        if not shown:
+            return []
+        from ccproxy.addons.legs import Legs
+
+        return [Legs(redaction_for(self.settings, self._minted), shown)]
+
+    def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
         from ccproxy.addons.web import web_master
 
         server = self.settings.server
-        made, self.web_url = web_master(
+        made, view, self.web_url = web_master(
             opts, port=server.web_port, max_flows=server.web_max_flows, open_browser=self.extras.web_open
         )
-        return made
+        return made, view
 
 
 class TrimmedMaster(master.Master):
@@ -221,6 +244,7 @@ def parts(settings: Settings, minted: str = "") -> Parts:
         report=_report(settings, ledger) if ledger else None,
         permissions=permissions,
         tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),
+        redaction=redaction_for(settings, minted),
         has_login=lambda name: store.stamp(name) is not None,
     )
 
@@ -285,9 +309,14 @@ def _ledger(settings: Settings) -> Ledger | None:
     return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
 
 
-def addons_for(settings: Settings, minted: str = "") -> list[Any]:
+def addons_for(settings: Settings, minted: str = "", watchers: Sequence[Watcher] = ()) -> list[Any]:
     """ccproxy's addons, as configured."""
-    return addons(parts(settings, minted))
+    return addons(parts(settings, minted), watchers)
+
+
+def redaction_for(settings: Settings, minted: str = "") -> Redaction:
+    """What takes secrets out of all that people may see, the configured ones by their value."""
+    return Redaction([*secrets_of(settings), minted])
 
 
 def listen_modes(settings: Settings) -> list[str]:

@@ -160,7 +160,7 @@ class Accounting:
         session = session_of(told)
         price = self._price(exchange, seen, started) if route.operation is Operation.CREATE else None
         first = exchange.first_byte
-        return Record(
+        record = exchange.record = Record(
             flow=flow.id,
             started=started,
             provider=route.provider.name,
@@ -195,6 +195,7 @@ class Accounting:
             label=LIST_PRICE if self._by_subscription(exchange) else "",
             stop=seen.stop,
         )
+        return record
 
     def _price(self, exchange: Exchange, seen: Answer, at: datetime) -> Decimal | None:
         route = exchange.route

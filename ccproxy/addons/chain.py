@@ -6,9 +6,11 @@ so that all others see the exchange it has made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
@@ -21,7 +23,7 @@ from ccproxy.addons.dispatch import FixedChain
 from ccproxy.addons.gateway import Credentials, Gateway
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.own import OwnEndpoints, Permissions, Report
-from ccproxy.addons.stream import Limits
+from ccproxy.addons.stream import Limits, MakeStream
 from ccproxy.addons.translation import Translation
 from ccproxy.addons.upstreams import Upstreams
 from ccproxy.ledger.database import Ledger
@@ -32,8 +34,14 @@ from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.routing import Router
 from ccproxy.providers.spec import Provider
+from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings
+from ccproxy.settings.folders import data_dir
 from ccproxy.translate.replay import ReplayCache
+
+if TYPE_CHECKING:
+    from ccproxy.addons.raw_http import RawHttp
+    from ccproxy.addons.wire import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,14 @@ class Parts:
     report: Report | None
     permissions: Permissions | None
     tokens: tuple[str, ...]
+    redaction: Redaction
     has_login: Callable[[str], bool]
 
 
-def addons(parts: Parts) -> list[Any]:
-    """Ccproxy's own addons, in the order in which they run."""
+def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
+    """Ccproxy's own addons, in the order in which they run. `watchers` are told of all that passes."""
     settings = parts.settings
+    watchers = [*_raw_log(parts), *watchers]
     gateway = Gateway(
         router=parts.router,
         guard=Guard(
@@ -88,6 +98,7 @@ def addons(parts: Parts) -> list[Any]:
         locals=parts.locals,
         call_now=_call_now,
         drained=_drained,
+        make_stream=_watched(watchers) if watchers else None,
     )
     return [
         gateway,
@@ -101,7 +112,26 @@ def addons(parts: Parts) -> list[Any]:
         ),
         Upstreams(connection_handler),
         AccessLog(),
+        *watchers,
     ]
+
+
+def _raw_log(parts: Parts) -> list[RawHttp]:
+    own = parts.settings.raw_log
+    if not own.enabled:
+        return []
+    from ccproxy.addons.raw_http import RawHttp
+    from ccproxy.ledger.raw_log import RawLog
+
+    folder = Path(own.dir).expanduser() if own.dir else data_dir() / "raw"
+    log = RawLog(folder, parts.redaction, max_body_kb=own.max_body_kb, max_total_mb=own.max_total_mb)
+    return [RawHttp(log)]
+
+
+def _watched(watchers: Sequence[Watcher]) -> MakeStream:
+    from ccproxy.addons.wire import WatchedStream
+
+    return partial(WatchedStream, watchers=watchers)
 
 
 def _facts(parts: Parts, provider: Provider) -> dict[str, Any]:

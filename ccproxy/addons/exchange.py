@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from mitmproxy import http
 
 from ccproxy.addons.body import LocalBody
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import ExchangeError
+from ccproxy.ledger.records import Record
 from ccproxy.ledger.tap import UsageTap
 from ccproxy.providers.plan import Field
 from ccproxy.providers.routing import Route
@@ -82,6 +83,10 @@ class Exchange:
     """See every chunk of the upstream's streamed body as it is. They must not raise."""
     source: object = None
     """The events of a provider in this process, which may tell more than they are: `providers.local.Told`."""
+    local_request: dict[str, Any] | None = None
+    """What a provider in this process was asked, where that is not what the client wrote."""
+    local_answer: list[bytes] | None = None
+    """Its events as SSE, where somebody wants to see them."""
     body: LocalBody | None = None
     """An answer made in this process, streamed."""
     chunk: bytes = b""
@@ -95,6 +100,8 @@ class Exchange:
     bytes_out: int = 0
     counted_open: bool = False
     """The metrics count its stream as open."""
+    record: Record | None = None
+    """The exchange as the ledger has it, once it is over."""
     truncated: str = ""
     """Why a streamed answer broke off."""
 

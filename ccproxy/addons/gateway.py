@@ -27,7 +27,7 @@ from ccproxy.addons.exchange import Exchange, begin, of
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.models import model_answer
 from ccproxy.addons.own import OPEN_PATHS, OwnEndpoints
-from ccproxy.addons.stream import ATTEMPTS, GatewayLayer, Limits
+from ccproxy.addons.stream import ATTEMPTS, GatewayLayer, Limits, MakeStream
 from ccproxy.addons.translation import Translation
 from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import Credential
@@ -82,6 +82,8 @@ class Gateway:
     """Runs a hook's addons at once, where that is possible."""
     drained: Callable[[Client], Awaitable[None]] | None = None
     """Waits until the client has read what was written to it."""
+    make_stream: MakeStream | None = None
+    """Where traffic is written down or shown: a stream that tells what passes."""
     live: dict[str, Exchange] = field(default_factory=dict)
     """What each client connection is busy with: HTTP/1.1 does one thing at a time."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -96,7 +98,7 @@ class Gateway:
         """Our own HTTP layer right below the reverse proxy."""
         layers = nextlayer.context.layers
         if len(layers) == 1 and isinstance(layers[0], ReverseProxy):
-            nextlayer.layer = GatewayLayer(nextlayer.context, self.limits, self.call_now)
+            nextlayer.layer = GatewayLayer(nextlayer.context, self.limits, self.call_now, self.make_stream)
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:

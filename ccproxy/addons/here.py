@@ -46,6 +46,7 @@ async def answer(
         flow.response = response(200, counted, {"content-type": "application/json", "x-ccproxy-estimate": "1"})
         return
     translated = await _translated(flow, exchange, route, needs)
+    exchange.local_request = translated.body if route.format is not Format.ANTHROPIC else None
     asked = LocalRequest(translated.body, route.session_id, _client_headers(flow.request))
     await (_stream if translated.stream else _whole)(flow, exchange, provider, asked, translated)
 

@@ -431,6 +431,10 @@ class GatewayStream(HttpStream):
         yield DropStream(self.stream_id)
 
 
+MakeStream = Callable[[Context, int, "GatewayLayer"], GatewayStream]
+"""Makes the stream of one exchange: `GatewayStream`, or one that tells what passes (`addons.wire`)."""
+
+
 def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
     """A shallow copy of a message with header fields of its own: what is added for the wire never shows on the flow.
 
@@ -447,10 +451,15 @@ class GatewayLayer(HttpLayer):
     """Makes `GatewayStream`s for one client connection and keeps its upstream connections."""
 
     def __init__(
-        self, context: Context, limits: Limits, call_now: Callable[[commands.StartHook], bool] | None = None
+        self,
+        context: Context,
+        limits: Limits,
+        call_now: Callable[[commands.StartHook], bool] | None = None,
+        make: MakeStream | None = None,
     ) -> None:
         super().__init__(context, HTTPMode.transparent)
         self.limits = limits
+        self.make = make or GatewayStream
         self.call_now = call_now
         """Runs a hook at once if nothing in it waits: a task and a turn of the event loop less, four times an exchange."""
         self._released: dict[Connection, float] = {}
@@ -484,7 +493,7 @@ class GatewayLayer(HttpLayer):
                 yield command
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        self.streams[stream_id] = GatewayStream(self.context.fork(), stream_id, self)
+        self.streams[stream_id] = self.make(self.context.fork(), stream_id, self)
         yield from self.event_to_child(self.streams[stream_id], events.Start())
 
     def take(self, connection: Connection) -> bool:

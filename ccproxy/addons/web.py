@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import tornado.web
-from mitmproxy import options
+from mitmproxy import http, options
 from mitmproxy.tools.web import app as web_app, webaddons
 from mitmproxy.tools.web.master import WebMaster
 
 from ccproxy.addons.upstream_tls import UpstreamTls
 
 
-def web_master(opts: options.Options, *, port: int, max_flows: int, open_browser: bool) -> tuple[WebMaster, str]:
-    """A WebMaster that listens on 127.0.0.1 only, and the URL to open, token included."""
+def web_master(
+    opts: options.Options, *, port: int, max_flows: int, open_browser: bool
+) -> tuple[WebMaster, Bounded, str]:
+    """A WebMaster that listens on 127.0.0.1 only, what shows exchanges in it, and the URL to open, token included."""
     made = WebMaster(opts, with_termlog=False)
     made.addons.remove(made.addons.get("errorcheck"))
     made.addons.remove(made.addons.get("tlsconfig"))
-    made.addons.add(UpstreamTls(), Bounded(made, max_flows))
+    bounded = Bounded(made, max_flows)
+    made.addons.add(UpstreamTls(), bounded)
+    opts.update(web_columns=["icon", "path", "method", "status", "size", "time", "comment"])
     opts.update(web_port=port, web_host="127.0.0.1", web_open_browser=False)
     auth = made.addons.get("webauth")
     url = str(auth.web_url) if auth else f"http://127.0.0.1:{port}/?token={_ask_for_token(made.app)}"
     if open_browser:
         made.addons.add(Browser(url))
-    return made, url
+    return made, bounded, url
 
 
 class Bounded:
@@ -39,6 +44,15 @@ class Bounded:
 
     def requestheaders(self, flow: Any) -> None:
         del flow
+        self._let_go()
+
+    def show(self, flows: Sequence[http.HTTPFlow]) -> None:
+        """The legs of an exchange that is over; the first one is there already."""
+        self._view.add(flows)
+        self._view.update(flows)
+        self._let_go()
+
+    def _let_go(self) -> None:
         store = self._view._store  # noqa: SLF001 - the view itself can be filtered; the store holds all, in order of arrival
         if len(store) > self._max:
             ended = [found for found in list(store.values())[: len(store) - self._max] if not found.live]

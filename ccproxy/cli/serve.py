@@ -45,8 +45,9 @@ def serve(
         if value is not None
     }  # fmt: skip
     loaded = load_settings({"server": flags} if flags else {}, config)
+    from ccproxy.addons.log_redaction import redacted_logs
     from ccproxy.errors import StartError
-    from ccproxy.server import Extras, Host
+    from ccproxy.server import Extras, Host, redaction_for
 
     _logging(loaded.settings.server.log_level)
     for warning in loaded.warnings:
@@ -54,7 +55,8 @@ def serve(
     extras = Extras(options=set_, scripts=[str(path) for path in script], record=record, web_open=web_open)
     watched = [loaded.file] if loaded.file else []
     try:
-        restart = asyncio.run(_run(Host(loaded.settings, extras), watch=watched if reload else None))
+        with redacted_logs(redaction_for(loaded.settings)):
+            restart = asyncio.run(_run(Host(loaded.settings, extras), watch=watched if reload else None))
     except StartError as error:
         fail(str(error))
     if restart:

@@ -1,0 +1,145 @@
+"""What is on the wire, for those who write it down or show it: the four messages of every exchange, as they pass.
+
+One stream in front of `GatewayStream` sees everything that comes in and goes out; where nobody watches, it is not there.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from mitmproxy import http
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import (
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    SendHttp,
+)
+
+from ccproxy.addons.stream import GatewayLayer, GatewayStream
+from ccproxy.ledger.raw_log import Message
+
+logger = logging.getLogger(__name__)
+
+Head = http.Request | http.Response
+
+
+class Watch(Protocol):
+    """Is told of one exchange. It must neither wait nor keep a head, which changes after the call."""
+
+    def head(self, message: Message, head: Head) -> None:
+        """A first line and fields. A second one of the same message is another attempt."""
+
+    def body(self, message: Message, chunk: bytes) -> None: ...
+
+    def end(self, message: Message, note: str = "complete") -> None: ...
+
+    def close(self) -> None:
+        """The exchange is over; what has no end by now was cut."""
+
+
+class Watcher(Protocol):
+    """Wants to be told of every exchange."""
+
+    def watch(self, flow: http.HTTPFlow) -> Watch: ...
+
+
+class WatchedStream(GatewayStream):
+    """A GatewayStream that tells what passes. A watcher that fails is not asked again; traffic goes on."""
+
+    def __init__(self, context: Context, stream_id: int, parent: GatewayLayer, watchers: Sequence[Watcher]) -> None:
+        super().__init__(context, stream_id, parent)
+        self.watchers = watchers
+        self.watches: list[Watch] = []
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        asked = copied(event.request) if isinstance(event, RequestHeaders) else None
+        if asked is None:
+            self.came(event)
+        running = super()._handle_event(event)
+        reply: Any = None
+        while True:
+            try:
+                command = running.send(reply)
+            except StopIteration:
+                break
+            if asked is not None:  # the flow is made in the first step; nothing has been changed on it yet
+                self.begin(asked)
+                asked = None
+            if isinstance(command, SendHttp):
+                self.goes(command)
+            reply = yield command
+        if asked is not None:
+            self.begin(asked)
+        if self.watches and not self.flow.live:
+            self.tell(lambda watch: watch.close())
+            self.watches = []
+
+    def begin(self, asked: http.Request) -> None:
+        for watcher in self.watchers:
+            try:
+                self.watches.append(watcher.watch(self.flow))
+            except Exception:
+                logger.exception("what writes down or shows traffic failed")
+        self.tell(lambda watch: watch.head(Message.CLIENT_REQUEST, asked))
+
+    def came(self, event: events.Event) -> None:
+        """From the client: a request; from the upstream: an answer."""
+        if isinstance(event, RequestData):
+            data = bytes(event.data)
+            self.tell(lambda watch: watch.body(Message.CLIENT_REQUEST, data))
+        elif isinstance(event, RequestEndOfMessage):
+            self.tell(lambda watch: watch.end(Message.CLIENT_REQUEST))
+        elif isinstance(event, RequestProtocolError):
+            self.tell(lambda watch: watch.end(Message.CLIENT_REQUEST, "cut"))
+        elif isinstance(event, ResponseHeaders):
+            response = event.response
+            self.tell(lambda watch: watch.head(Message.UPSTREAM_RESPONSE, response))
+        elif isinstance(event, ResponseData):
+            piece = bytes(event.data)
+            self.tell(lambda watch: watch.body(Message.UPSTREAM_RESPONSE, piece))
+        elif isinstance(event, ResponseEndOfMessage):
+            self.tell(lambda watch: watch.end(Message.UPSTREAM_RESPONSE))
+        elif isinstance(event, ResponseProtocolError):
+            self.tell(lambda watch: watch.end(Message.UPSTREAM_RESPONSE, "cut"))
+
+    def goes(self, command: SendHttp) -> None:
+        """To the client: an answer; to the upstream: a request."""
+        event = command.event
+        message = Message.CLIENT_RESPONSE if command.connection is self.context.client else Message.UPSTREAM_REQUEST
+        if isinstance(event, RequestHeaders | ResponseHeaders):
+            head = event.request if isinstance(event, RequestHeaders) else event.response
+            self.tell(lambda watch: watch.head(message, head))
+        elif isinstance(event, RequestData | ResponseData):
+            data = bytes(event.data)
+            self.tell(lambda watch: watch.body(message, data))
+        elif isinstance(event, RequestEndOfMessage | ResponseEndOfMessage):
+            self.tell(lambda watch: watch.end(message))
+        elif isinstance(event, ResponseProtocolError | RequestProtocolError):
+            self.tell(lambda watch: watch.end(message, "cut"))
+
+    def tell(self, what: Callable[[Watch], None]) -> None:
+        for watch in list(self.watches):
+            try:
+                what(watch)
+            except Exception:
+                logger.exception("what writes down or shows traffic failed")
+                self.watches.remove(watch)
+
+
+def copied(head: Head) -> Any:
+    """A message with a head of its own, without its body."""
+    made = copy.copy(head)
+    made.data = copy.copy(head.data)
+    made.data.headers = http.Headers(head.headers.fields)
+    made.data.content = None
+    return made
