@@ -29,7 +29,9 @@ def test_in_front_of_what_the_client_wrote() -> None:
 )
 def test_not_twice_and_behind_a_billing_block_too(text: str) -> None:
     assert with_line([{"type": "text", "text": text}]) is None
-    assert with_line([{"type": "text", "text": "x-anthropic-billing-header: a"}, {"type": "text", "text": text}]) is None
+    assert (
+        with_line([{"type": "text", "text": "x-anthropic-billing-header: a"}, {"type": "text", "text": text}]) is None
+    )
     assert with_line(text) is None
 
 
