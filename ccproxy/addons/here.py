@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from mitmproxy import http
@@ -130,19 +131,27 @@ def _broke_off() -> UpstreamBroken:
     return UpstreamBroken("the provider broke off its answer")
 
 
-async def _framed(events: AsyncIterator[dict[str, Any]], taps: list[Callable[[bytes], None]]) -> AsyncIterator[bytes]:
-    """Messages events as SSE."""
-    async for event in events:
-        data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-        frame = b"event: %s\ndata: %s\n\n" % (event["type"].encode(), data)
-        for tap in taps:
-            tap(frame)
-        yield frame
+async def _framed(
+    events: AsyncIterator[dict[str, Any]], taps: list[Callable[[bytes], None]]
+) -> AsyncGenerator[bytes, None]:
+    """Messages events as SSE. Closing it closes the events: a provider must not work for nobody."""
+    try:
+        async for event in events:
+            data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+            frame = b"event: %s\ndata: %s\n\n" % (event["type"].encode(), data)
+            for tap in taps:
+                tap(frame)
+            yield frame
+    finally:
+        close = getattr(events, "aclose", None)  # AsyncIterator does not promise it
+        if close is not None:
+            await close()
 
 
-async def _through(translator: StreamTranslator, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        yield translator.feed(chunk)
+async def _through(translator: StreamTranslator, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield translator.feed(chunk)
     yield translator.close()
 
 

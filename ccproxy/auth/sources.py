@@ -116,7 +116,7 @@ def _is_own(value: bytes, own: str) -> bool:
 
 def is_anthropic_key(key: str) -> bool:
     """An API key (`sk-ant-api…`) or an access token of Claude Code (`sk-ant-oat…`)."""
-    return key.startswith("sk-ant-")
+    return key.startswith("sk-ant-") and not any(character.isspace() for character in key)
 
 
 def is_claude_token(key: str) -> bool:

@@ -12,6 +12,10 @@ from ccproxy.providers.permission_rules import Rule, RuleDecision, append_rule, 
 
 
 def matches(rule: str, tool: str, decision: RuleDecision = "allow", **arguments: Any) -> bool:
+    arguments = {
+        name: str(Path(value).expanduser()) if str(value).startswith("~") else value
+        for name, value in arguments.items()
+    }
     return Rule.parse({"tool": rule, "decision": decision}).matches(tool, arguments)
 
 
@@ -69,7 +73,7 @@ def test_denying_commands(rule: str, command: str, expected: bool) -> None:
         ("Read(src/*)", "Read", {"file_path": "/home/me/project/src/../secret"}, False),
         ("Read(//etc/*)", "Read", {"file_path": "/etc/hosts"}, True),
         ("Read(/etc/*)", "Read", {"file_path": "/srv/etc/hosts"}, False),
-        ("Read(~/notes/*)", "Read", {"file_path": str(Path.home() / "notes/a")}, True),
+        ("Read(~/notes/*)", "Read", {"file_path": "~/notes/a"}, True),
         ("Edit(*.md)", "Edit", {"file_path": "/x/README.md"}, True),
         ("Edit(*.md)", "Write", {"file_path": "/x/README.md"}, False),
         ("WebFetch(domain:example.com)", "WebFetch", {"url": "https://example.com/x"}, True),
