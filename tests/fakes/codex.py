@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,8 +51,8 @@ class Codex:
     """Given instead of the next answers."""
     breaks: str = ""
     """How streams end in the middle: "reset", "end" (properly framed, but not finished), "error" or "never"."""
-    keys: set[str] | None = None
-    """The only credentials that are good, if set."""
+    accepts: Callable[[str], bool] = bool
+    """Whether a credential is good."""
     unsupported: set[str] = field(default_factory=set)
     """Parameters that it refuses by name, for today."""
     refused: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Codex:
 
     async def __call__(self, wire: Wire, request: Received) -> None:
         path = request.target.partition("?")[0].removeprefix("/backend-api/codex")
-        if self.keys is not None and not self.keys & set(_credentials(request)):
+        if not any(self.accepts(key) for key in _credentials(request)):
             error = {"code": "token_expired", "message": "Provided authentication token is expired."}
             await wire.answer(401, json.dumps({"error": error}).encode())
             return
