@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from mitmproxy import http
@@ -299,11 +299,11 @@ class Gateway:
             changes["model"] = mapped
         if self._wants_line(exchange, route) and (system := identity.with_line(values.get("system"))):
             changes["system"] = system
-        same = translate_request(route.format, route.format, values | _set_by(changes))
+        same = translate_request(route.format, route.format, _changed(values, changes))
         if sealed and same.changed:  # thinking that another provider signed
             changes |= {key: value for key, value in same.body.items() if value is not values.get(key)}
         if codex and values.get("stream") is not True:  # the backend streams only: its stream is folded
-            exchange.translated = same
+            exchange.translated = replace(same, stream=False)
             request.headers["accept-encoding"] = "identity"
             request.headers["accept"] = "text/event-stream"
         if changes:
@@ -369,9 +369,9 @@ def _json(body: object, headers: dict[str, str]) -> http.Response:
     return response(200, json.dumps(body, ensure_ascii=False).encode(), {"content-type": "application/json", **headers})
 
 
-def _set_by(changes: Mapping[str, object]) -> dict[str, Any]:
-    """What an edit sets, without what it takes away."""
-    return {key: value for key, value in changes.items() if value is not toplevel.REMOVE}
+def _changed(values: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    """What an edit makes of an object."""
+    return {key: value for key, value in {**values, **changes}.items() if value is not toplevel.REMOVE}
 
 
 def _lists_natively(route: Route, request: http.Request) -> bool:

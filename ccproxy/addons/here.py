@@ -101,6 +101,7 @@ async def _whole(
     if body.error:
         raise body.error
     status, headers, content = folder.result()
+    headers = translation.told_of_losses(exchange, headers)
     flow.response = response(
         status, content, {"content-type": "application/json", "request-id": f"req_{flow.id}", **headers}
     )

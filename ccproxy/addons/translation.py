@@ -145,6 +145,15 @@ def tell_losses(exchange: Exchange, paths: list[str], header: str = "") -> None:
         )
 
 
+def told_of_losses(exchange: Exchange, headers: Mapping[str, str]) -> dict[str, str]:
+    """Header fields for a whole answer, less the one that lists its losses: they join those of the request, told already."""
+    left = dict(headers)
+    if lost := left.pop("x-ccproxy-loss", ""):
+        told = [value.decode().split(", ") for name, value in exchange.answer_fields if name == b"x-ccproxy-loss"]
+        tell_losses(exchange, list(dict.fromkeys([*(path for paths in told for path in paths), *lost.split(", ")])))
+    return left
+
+
 def kept(answer: http.Response) -> http.Response:
     """The upstream's answer as it came, for those who account for it and show it."""
     copied = copy.copy(answer)
@@ -194,6 +203,11 @@ def finish_answer(answer: http.Response, exchange: Exchange) -> None:
         )
     else:
         status, headers, body = translated.whole(answer.status_code, content)
+    headers = dict(headers)
+    if lost := headers.pop(
+        "x-ccproxy-loss", ""
+    ):  # the request's losses and the answer's: instead of the request's alone
+        tell_losses(exchange, lost.split(", "), lost)
     _strip(answer)
     answer.status_code = status
     answer.reason = ""

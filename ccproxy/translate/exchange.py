@@ -29,7 +29,7 @@ from ccproxy.translate.names import Names
 from ccproxy.translate.native_answers import NativeResponsesFolder, NativeStream
 from ccproxy.translate.neutral import Request
 from ccproxy.translate.openai_chat.render import render as render_chat
-from ccproxy.translate.openai_responses.render import render as render_responses, without
+from ccproxy.translate.openai_responses.render import REFUSED, render as render_responses, without
 from ccproxy.translate.profiles import AnthropicProfile, ChatProfile, Profile, ResponsesProfile, default_profile
 from ccproxy.translate.replay import Memory, Recorder, ReplayCache, restore, scope_of
 from ccproxy.translate.stops import StopFilter
@@ -78,7 +78,7 @@ class Translated:
     def without(self, parameter: str) -> Translated:
         """The same request without a parameter that the upstream refused (`errors.unsupported_parameter`), noted as a loss."""
         losses = self._losses.merged(Losses())
-        losses.add(parameter, "refused by the upstream")
+        losses.add(parameter, REFUSED)
         return replace(self, body=without(self.body, parameter), changed=True, _losses=losses)
 
     def stream_translator(self) -> StreamTranslator:

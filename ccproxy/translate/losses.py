@@ -35,6 +35,10 @@ class Losses:
             raise BadRequest(f"{path}: {reason} (translate.strict is on)", param=path)
         self._seen.setdefault(path, reason)
 
+    def note(self, path: str, reason: str) -> None:
+        """Note a loss for which nobody is refused: the client may not even have asked for what is lost."""
+        self._seen.setdefault(path, reason)
+
     def __iter__(self) -> Iterator[Loss]:
         return (Loss(path, reason) for path, reason in self._seen.items())
 

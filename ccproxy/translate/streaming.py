@@ -103,11 +103,11 @@ class Pipeline:
                 pass
 
     def fail(self, error: ExchangeError) -> bytes:
-        """End the answer with an error; nothing when it is over already."""
-        if self.over:
-            return b""
-        self.failed = error
-        return self.encoder.encode(Error(error))
+        """End the answer with an error, or properly if a stop sequence has ended it; nothing when it is over already."""
+        out: list[bytes] = []
+        if not self.over:
+            self.write([Error(error)], out)
+        return b"".join(out)
 
 
 class StreamTranslator:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -61,15 +62,15 @@ class Claude:
     """Given instead of the next answers."""
     breaks: str = ""
     """How streams end in the middle: "reset", "end" (properly framed, but not finished) or "error"."""
-    keys: set[str] | None = None
-    """The only credentials that are good, if set."""
+    accepts: Callable[[str], bool] = bool
+    """Whether a credential is good."""
     refused: list[str] = field(default_factory=list)
     """What it refused, in its own words."""
     bodies: list[Json] = field(default_factory=list)
 
     async def __call__(self, wire: Wire, request: Received) -> None:
         path = request.target.partition("?")[0]
-        if self.keys is not None and not self.keys & set(_credentials(request)):
+        if not any(self.accepts(key) for key in _credentials(request)):
             await self._error(wire, 401, "authentication_error", "invalid x-api-key")
             return
         try:

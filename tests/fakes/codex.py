@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,20 +50,20 @@ class Codex:
     failures: list[Failure] = field(default_factory=list)
     """Given instead of the next answers."""
     breaks: str = ""
-    """How streams end in the middle: "reset", "end" (properly framed, but not finished) or "error"."""
-    keys: set[str] | None = None
-    """The only credentials that are good, if set."""
+    """How streams end in the middle: "reset", "end" (properly framed, but not finished), "error" or "never"."""
+    accepts: Callable[[str], bool] = bool
+    """Whether a credential is good."""
     unsupported: set[str] = field(default_factory=set)
     """Parameters that it refuses by name, for today."""
     refused: list[str] = field(default_factory=list)
     """What it refused, in its own words."""
     bodies: list[Json] = field(default_factory=list)
     left: int = 0
-    """How many streams nobody read to their end."""
+    """How many streams that never end were given up by those who read them."""
 
     async def __call__(self, wire: Wire, request: Received) -> None:
         path = request.target.partition("?")[0].removeprefix("/backend-api/codex")
-        if self.keys is not None and not self.keys & set(_credentials(request)):
+        if not any(self.accepts(key) for key in _credentials(request)):
             error = {"code": "token_expired", "message": "Provided authentication token is expired."}
             await wire.answer(401, json.dumps({"error": error}).encode())
             return
@@ -138,11 +139,11 @@ class Codex:
         if self.breaks:
             events = events[: len(events) // 2]
         written = [sse(event["type"], event) for event in events]
-        try:
-            await wire.stream(*slices(b"".join(written)), end=not self.breaks)
-        except ConnectionError:
+        await wire.stream(*slices(b"".join(written)), end=not self.breaks)
+        if self.breaks == "never":
+            await wire.left()
             self.left += 1
-            raise
+            return
         if self.breaks == "error":
             error = {"code": "server_is_overloaded", "message": "Our servers are overloaded."}
             failed = {**response, "status": "failed", "error": error, "output": [], "usage": None}
@@ -326,10 +327,8 @@ def _reasoning(index: int, item: Json) -> list[Json]:
     for n, part in enumerate(item["summary"]):
         here = {**place, "summary_index": n}
         events.append({"type": "response.reasoning_summary_part.added", **here, "part": {**part, "text": ""}})
-        for piece in pieces(part["text"]):
-            events.append(
-                {"type": "response.reasoning_summary_text.delta", **here, "delta": piece, "obfuscation": "x7"}
-            )
+        delta = {"type": "response.reasoning_summary_text.delta", **here, "obfuscation": "x7"}
+        events += [{**delta, "delta": piece} for piece in pieces(part["text"])]
         events.append({"type": "response.reasoning_summary_text.done", **here, "text": part["text"]})
         events.append({"type": "response.reasoning_summary_part.done", **here, "part": part})
     return [*events, {"type": "response.output_item.done", "output_index": index, "item": item}]
@@ -343,10 +342,8 @@ def _message(index: int, item: Json) -> list[Json]:
         {"type": "response.output_item.added", "output_index": index, "item": added},
         {"type": "response.content_part.added", **here, "part": {**part, "text": ""}},
     ]
-    for piece in pieces(part["text"]):
-        events.append(
-            {"type": "response.output_text.delta", **here, "delta": piece, "logprobs": [], "obfuscation": "x"}
-        )
+    delta = {"type": "response.output_text.delta", **here, "logprobs": [], "obfuscation": "x"}
+    events += [{**delta, "delta": piece} for piece in pieces(part["text"])]
     return [
         *events,
         {"type": "response.output_text.done", **here, "text": part["text"], "logprobs": []},

@@ -11,11 +11,12 @@ from typing import Any
 
 import anthropic
 import openai
+from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from ccproxy.translate.formats import Format
 from tests.fakes.plot import Json
 from tests.fakes.upstream import PATIENCE
-from tests.referees.sdk import httpx
+from tests.referees.sdk import NEW_OPENAI, httpx
 
 SCHEMA: Json = {
     "type": "object",
@@ -106,8 +107,7 @@ class ChatTalk(Talk):
         request = {"messages": self.history, **self.options}
         if streamed:
             request["stream_options"] = {"include_usage": True}
-            async with self.sdk.chat.completions.stream(**request) as stream:
-                completion = await stream.get_final_completion()
+            completion = await (self._streamed if NEW_OPENAI else self._accumulated)(request)
         else:
             completion = await self.sdk.chat.completions.create(**request)
         body: Json = completion.to_dict(mode="json")
@@ -140,6 +140,17 @@ class ChatTalk(Talk):
             ),
             body,
         )
+
+    async def _streamed(self, request: Json) -> Any:
+        async with self.sdk.chat.completions.stream(**request) as stream:
+            return await stream.get_final_completion()
+
+    async def _accumulated(self, request: Json) -> Any:
+        """The same accumulator, by hand: older SDKs let nobody stream who has tools that are not strict."""
+        state: Any = ChatCompletionStreamState()
+        async for chunk in await self.sdk.chat.completions.create(stream=True, **request):
+            state.handle_chunk(chunk)
+        return state.get_final_completion()
 
     def results(self, results: Mapping[str, tuple[str, bool]]) -> None:
         for call, (text, _) in results.items():

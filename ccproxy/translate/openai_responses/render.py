@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 LITE_HEADER = "x-openai-internal-codex-responses-lite"
 LITE_NAMESPACE = "functions"
+REFUSED = "refused by the upstream"
 CODEX_FIELDS = frozenset(
     (
         "model",
@@ -86,15 +87,18 @@ def render(
     body["store"] = False
     body["stream"] = True if profile.codex else request.stream
     headers = _session(request, profile, body, session_id)
-    return allow(body, profile), names, headers
+    return _allow(body, profile, losses), names, headers
 
 
-def allow(body: Json, profile: ResponsesProfile) -> Json:
+def _allow(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
     """Leave out what this backend refuses: the last step, so that nothing unknown ever leaves."""
     if profile.codex:
         body = {key: value for key, value in body.items() if key in CODEX_FIELDS}
-    for path in profile.refused:
-        body = without(body, path)
+    for path in sorted(profile.refused):
+        left = without(body, path)
+        if left != body:
+            losses.note(path, REFUSED)
+        body = left
     return body
 
 
