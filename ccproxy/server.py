@@ -20,6 +20,7 @@ from mitmproxy.proxy import server as proxy_server
 
 from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.dispatch import FixedChain
+from ccproxy.addons.keep import KeepBodies
 from ccproxy.addons.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
 from ccproxy.providers.local import LocalProvider
@@ -107,7 +108,10 @@ class Host:
             made = (
                 self._web_master(opts) if self.settings.server.web else _plain_master(opts, self.extras.need_all_addons)
             )
-            install(made, addons_for(self.settings))
+            ours = addons_for(self.settings)
+            if self.settings.server.web or self.extras.record:
+                ours.append(KeepBodies())
+            install(made, ours)
             opts.update(**gateway_options(self.settings))
             opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:

@@ -22,7 +22,7 @@ from mitmproxy.proxy.layers.modes import ReverseProxy
 from ccproxy.addons._flow import fail_closed, send_to, set_body
 from ccproxy.addons.answers import response
 from ccproxy.addons.body import LocalBody
-from ccproxy.addons.exchange import Exchange, begin, of
+from ccproxy.addons.exchange import Exchange, begin, of, shown
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.own import OPEN_PATHS, PATHS, OwnEndpoints
 from ccproxy.addons.stream import GatewayLayer, Limits
@@ -83,8 +83,9 @@ class Gateway:
         request.headers.fields, private = public_fields(request.headers.fields, self.router.credential_headers)
         path, _, _ = request.path.partition("?")
         exchange.format = suggested_format(path)
-        if flow.error:
-            return  # mitmproxy refuses it itself and shows it to addons
+        if flow.error:  # mitmproxy refuses it itself, and shows it to addons
+            request.headers.clear()  # a key may stand in a field that could not be read
+            return
         self.guard.check_host(request)
         exchange.origin = self.guard.check_origin(request)
         if exchange.origin:
@@ -267,7 +268,7 @@ class Gateway:
             "provider": route.provider.name if route else "",
             "operation": route.operation.value if route else "",
             "format": exchange.format.value,
-            "model": exchange.model,
+            "model": shown(exchange.model),
             "truncated": exchange.truncated,
             "attempts": exchange.attempts,
         }
