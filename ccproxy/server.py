@@ -383,6 +383,7 @@ def addresses(host: str, port: int) -> tuple[tuple[str, ...], int]:
         StartError: another program listens there, or the address is none of this machine's.
 
     """
+    host = host.removeprefix("[").removesuffix("]")
     hosts = ("127.0.0.1", "::1") if host in {"127.0.0.1", "localhost", "::1"} else (host,)
     found = []
     for name in hosts:

@@ -7,7 +7,7 @@ import time
 
 from mitmproxy import http
 
-from ccproxy.addons.exchange import begin
+from ccproxy.addons.exchange import begin, shown
 
 logger = logging.getLogger("ccproxy.access")
 
@@ -40,10 +40,10 @@ class AccessLog:
         tried = f" attempts={exchange.attempts + 1}" if exchange.attempts else ""
         logger.info(
             "%s %s %s %s %s %sB first=%sms total=%.0fms%s%s",
-            flow.request.method,
-            flow.request.path.partition("?")[0][:200],
+            shown(flow.request.method),
+            shown(flow.request.path.partition("?")[0]),
             route,
-            exchange.model or "-",
+            shown(exchange.model) or "-",
             status,
             size,
             first,

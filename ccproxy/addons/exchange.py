@@ -111,6 +111,11 @@ class Exchange:
         self.bytes_out += size
 
 
+def shown(text: str) -> str:
+    """What a client said, for a line of a log or a file: one line of bounded length that moves no cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text[:200])
+
+
 def begin(flow: http.HTTPFlow) -> Exchange:
     """The exchange of this flow, made if there is none."""
     exchange: Exchange | None = getattr(flow, _ATTRIBUTE, None)

@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.modes import ReverseProxy
 from ccproxy.addons import here, translation
 from ccproxy.addons._flow import fail_closed, send_to, set_body
 from ccproxy.addons.answers import response
-from ccproxy.addons.exchange import Exchange, begin, of
+from ccproxy.addons.exchange import Exchange, begin, of, shown
 from ccproxy.addons.guard import Guard
 from ccproxy.addons.models import model_answer
 from ccproxy.addons.own import OPEN_PATHS, OwnEndpoints
@@ -111,8 +111,9 @@ class Gateway:
         path, _, _ = request.path.partition("?")
         exchange.client_path = path
         exchange.format = suggested_format(path)
-        if flow.error:
-            return  # mitmproxy refuses it itself and shows it to addons
+        if flow.error:  # mitmproxy refuses it itself, and shows it to addons
+            request.headers.clear()  # a key may stand in a field that could not be read
+            return
         hosts = [told["host"]] if "host" in told else []
         if len(told) != len(fields):  # some field came twice: was it Host?
             hosts = [value.decode("latin-1") for name, value in fields if name.lower() == b"host"]
@@ -359,7 +360,7 @@ class Gateway:
             "provider": route.provider.name if route else "",
             "operation": route.operation.value if route else "",
             "format": exchange.format.value,
-            "model": exchange.model,
+            "model": shown(exchange.model),
             "truncated": exchange.truncated,
             "attempts": exchange.attempts,
         }

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "usage": "ccproxy.cli.usage:usage",
     "env": "ccproxy.cli.env:env",
     "run": "ccproxy.cli.run:run",
+    "permissions": "ccproxy.cli.permissions:app",
     "doctor": "ccproxy.cli.doctor:doctor",
     "demo": "ccproxy.cli.demo:demo",
     "addon-path": "ccproxy.cli.addon_path:addon_path",

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -39,12 +38,11 @@ class Endpoint:
 
 def endpoint() -> Endpoint:
     """The proxy of this user: its default address, and the token that it minted when it started."""
-    from platformdirs import PlatformDirs
+    from ccproxy.cli.console import load_settings
+    from ccproxy.settings.runtime import minted
 
-    port = 8000
-    file = Path(PlatformDirs("ccproxy", appauthor=False).user_data_dir) / "run" / f"token-{port}"
-    token = file.read_text(encoding="utf-8").strip() if file.exists() else ""
-    return Endpoint(f"http://127.0.0.1:{port}", token)
+    server = load_settings().settings.server
+    return Endpoint(f"http://127.0.0.1:{server.port}", minted(server.port) or server.auth_token.get_secret_value())
 
 
 # --- commands for scripts ---

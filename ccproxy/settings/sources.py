@@ -24,6 +24,7 @@ from ccproxy.settings.model import Settings
 from ccproxy.settings.trust import harmless, is_trusted
 
 CURRENT_FOLDER_FILES = (".ccproxy.toml", "ccproxy.toml")
+_LOGIN = re.compile(r"://[^/@\s]+@")
 SECTIONS = frozenset(Settings.model_fields)
 
 
@@ -110,8 +111,8 @@ def _files(config: Path | None, folder: Path) -> Iterator[tuple[Path, bool]]:
 
 def _toml(path: Path) -> Layer:
     try:
-        text = path.read_text(encoding="utf-8")
-        return Layer(str(path), tomllib.loads(text), text)
+        text = path.read_bytes().decode()  # its line ends as they are: trust is bound to the bytes
+        return Layer(str(path), tomllib.loads(text.removeprefix("\ufeff")), text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -200,7 +201,11 @@ def _explain(layers: tuple[Layer, ...], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{where}: {key} is missing"
     value = _get(layer.values, path) if layer else None
-    shown = "" if isinstance(value, Mapping) or layer is None or _is_secret(path) else f" = {value!r}"
+    shown = (
+        ""
+        if isinstance(value, Mapping) or layer is None or _is_secret(path)
+        else f" = {_LOGIN.sub('://***@', repr(value))}"
+    )
     return f"{where}: {key}{shown}: {problem['msg'].removeprefix('Value error, ')}"
 
 
@@ -217,7 +222,7 @@ def _suggest(path: tuple[str, ...]) -> str:
 
 
 def _is_secret(path: tuple[str, ...]) -> bool:
-    return path[-1] in {"auth_token", "api_key"} or "env" in path
+    return path[-1] in {"auth_token", "api_key"} or "env" in path or "mcp_servers" in path
 
 
 def secret_shown(value: object) -> object:
