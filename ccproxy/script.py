@@ -6,6 +6,7 @@ from typing import Any
 
 from mitmproxy import ctx
 
+from ccproxy.addons import contentview
 from ccproxy.addons.log_redaction import LogRedaction
 from ccproxy.server import addons_for, gateway_options, listen_modes, redaction_for
 from ccproxy.settings import load
@@ -27,4 +28,5 @@ class Options:
             ctx.options.update(mode=listen_modes(_settings))
 
 
+contentview.register()
 addons = [LogRedaction(redaction_for(_settings)), Options(), *addons_for(_settings)]

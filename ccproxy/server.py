@@ -158,8 +158,10 @@ class Host:
         """What makes flows fit to be looked at, if anybody looks."""
         if not shown:
             return []
+        from ccproxy.addons import contentview
         from ccproxy.addons.legs import Legs
 
+        contentview.register()
         return [Legs(redaction_for(self.settings, self._minted), shown)]
 
     def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:

@@ -228,6 +228,8 @@ def _words(exchange: Exchange, facts: Mapping[str, Any], *, two: bool) -> list[s
         spoken = exchange.route.provider.format
         other = two and spoken is not exchange.route.format
         words.append(f"{exchange.route.label} → {spoken.value}" if other else exchange.route.label)
+    else:
+        words.append("answered by ccproxy itself")
     model, answered = exchange.model, facts.get("model_answered", "")
     if model or answered:
         words.append(model if answered in {"", model} else f"{model} → {answered}")

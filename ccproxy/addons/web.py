@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+import tornado.httpserver
 import tornado.web
 from mitmproxy import http, options
 from mitmproxy.tools.web import app as web_app, webaddons
@@ -19,7 +20,7 @@ def web_master(
     opts: options.Options, *, port: int, max_flows: int, open_browser: bool
 ) -> tuple[WebMaster, Bounded, str]:
     """A WebMaster that listens on 127.0.0.1 only, what shows exchanges in it, and the URL to open, token included."""
-    made = WebMaster(opts, with_termlog=False)
+    made = ClosingWebMaster(opts, with_termlog=False)
     made.addons.remove(made.addons.get("errorcheck"))
     made.addons.remove(made.addons.get("tlsconfig"))
     bounded = Bounded(made, max_flows)
@@ -31,6 +32,27 @@ def web_master(
     if open_browser:
         made.addons.add(Browser(url))
     return made, bounded, url
+
+
+class ClosingWebMaster(WebMaster):
+    """mitmproxy's own never closes its listener, and logs its URL with the token."""
+
+    listener: tornado.httpserver.HTTPServer | None = None
+
+    async def running(self) -> None:
+        self.listener = tornado.httpserver.HTTPServer(self.app, max_buffer_size=2**32)
+        port = self.options.web_port
+        try:
+            self.listener.listen(port, self.options.web_host)
+        except OSError as error:
+            raise OSError(f"mitmweb cannot listen on port {port} ({error.strerror}): see --web-port") from error
+        await super(WebMaster, self).running()
+
+    async def done(self) -> None:
+        await super().done()
+        if self.listener:
+            self.listener.stop()
+            await self.listener.close_all_connections()
 
 
 class Bounded:

@@ -82,7 +82,7 @@ async def test_the_oldest_go_first(tmp_path: Path, upstream: Upstream) -> None:
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")
 async def test_in_a_browser(tmp_path: Path, upstream: Upstream) -> None:
-    async with web(tmp_path, upstream) as (proxy, client):
+    async with web(tmp_path, upstream) as (proxy, _):
         got = await everything(proxy, upstream)
         flow_id = got["translated stream"][0]
         url, _, token = proxy.host.web_url.partition("?token=")

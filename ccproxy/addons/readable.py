@@ -1,0 +1,282 @@
+r"""Requests and answers of the three formats as people read them: messages, thinking, tool calls, usage. Pure.
+
+    readable(b'{"model": …, "messages": [...]}')      readable(b"event: message_start\ndata: {...}\n\n…")
+
+It is for eyes: what it does not know it shows as JSON, and nothing depends on its output.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+_TEXTS: Final = {"text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal"}
+_CALLS: Final = {"tool_use", "server_tool_use", "mcp_tool_use", "function_call", "custom_tool_call"}
+_RESULTS: Final = {"tool_result", "function_call_output", "custom_tool_call_output"}
+_FILES: Final = {"image", "image_url", "input_image", "document", "file", "input_file", "input_audio"}
+_SHOWN: Final = 2000
+"""Characters of an unknown thing's JSON."""
+
+
+def readable(data: bytes) -> str:
+    """The text. Raises `ValueError` for what is none of the formats'."""
+    start = data.lstrip()[:1]
+    if start == b"{":
+        whole = json.loads(data)
+    elif is_sse(data):
+        whole = _folded(list(_events(data)))
+    else:
+        whole = None
+    if not isinstance(whole, dict) or not is_known(whole):
+        raise ValueError("no request or answer of Messages, Chat Completions or Responses")
+    return "\n".join(_rendered(whole)).strip() + "\n"
+
+
+def is_sse(data: bytes) -> bool:
+    return data.lstrip().startswith((b"event:", b"data:", b":"))
+
+
+def is_known(whole: Json) -> bool:
+    """Whether an object is a request or an answer of one of the formats."""
+    kind = whole.get("type")
+    return (
+        isinstance(whole.get("messages"), list)
+        or isinstance(whole.get("choices"), list)
+        or whole.get("object") == "response"
+        or kind in {"message", "error"}
+        or ("input" in whole and "model" in whole)
+        or isinstance(whole.get("error"), dict)
+    )
+
+
+def _rendered(whole: Json) -> Iterator[str]:
+    yield _facts(whole)
+    if isinstance(error := whole.get("error"), dict):
+        yield _heading("error")
+        yield f"{error.get('type') or error.get('code')}: {error.get('message')}"
+    yield from _asked(whole)
+    yield from _answered(whole)
+    if isinstance(usage := whole.get("usage"), dict):
+        yield _heading("usage")
+        yield from (f"{name}: {value}" for name, value in _flat(usage))
+
+
+def _asked(whole: Json) -> Iterator[str]:
+    for name in ("system", "instructions"):
+        if whole.get(name):
+            yield _heading(name)
+            yield from _content(whole[name])
+    if tools := whole.get("tools"):
+        yield _heading("tools")
+        yield ", ".join(_tool_name(tool) for tool in tools)
+    for message in whole.get("messages") or ():
+        yield from _message(message)
+    if isinstance(given := whole.get("input"), str):
+        yield from _message({"role": "user", "content": given})
+    elif isinstance(given, list):
+        yield from _items(given)
+
+
+def _answered(whole: Json) -> Iterator[str]:
+    if whole.get("type") == "message":
+        yield from _message(whole)
+    for choice in whole.get("choices") or ():
+        yield from _message(choice.get("message") or {})
+        if choice.get("finish_reason"):
+            yield f"[stopped: {choice['finish_reason']}]"
+    if isinstance(whole.get("output"), list):
+        yield from _items(whole["output"])
+    if stop := whole.get("stop_reason"):
+        yield f"[stopped: {stop}]"
+
+
+def _facts(whole: Json) -> str:
+    """The short values of the top level."""
+    left_out = {"type", "object", "role", "stop_reason", "instructions", "system", "input"}
+    return " · ".join(
+        f"{name} {json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value}"
+        for name, value in whole.items()
+        if name not in left_out
+        and (isinstance(value, int | float) or (isinstance(value, str) and value and len(value) < 200))
+    )
+
+
+def _heading(name: str) -> str:
+    return f"\n── {name} " + "─" * max(2, 60 - len(name))
+
+
+def _tool_name(tool: Any) -> str:
+    if not isinstance(tool, dict):
+        return str(tool)
+    inner = tool.get("function")
+    return str(tool.get("name") or (inner.get("name") if isinstance(inner, dict) else None) or tool.get("type"))
+
+
+def _message(message: Any) -> Iterator[str]:
+    if not isinstance(message, dict):
+        yield _shortened(message)
+        return
+    yield _heading(str(message.get("role", "assistant")))
+    if reasoning := message.get("reasoning_content") or message.get("reasoning"):
+        yield f"[thinking] {reasoning}"
+    if message.get("role") == "tool":
+        yield f"[result of {message.get('tool_call_id')}]"
+    yield from _content(message.get("content"))
+    if message.get("refusal"):
+        yield f"[refusal] {message['refusal']}"
+    for call in message.get("tool_calls") or ():
+        asked = call.get("function") or call.get("custom") or {}
+        yield f"[calls {asked.get('name')} {call.get('id', '')}] {asked.get('arguments') or asked.get('input') or ''}"
+
+
+def _items(items: list[Any]) -> Iterator[str]:
+    """Of a Responses conversation."""
+    for item in items:
+        if isinstance(item, dict) and (item.get("type", "message") == "message"):
+            yield from _message(item)
+        else:
+            yield _heading(str(item.get("type"))) if isinstance(item, dict) else ""
+            yield from _block(item)
+
+
+def _content(content: Any) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for block in content:
+            yield from _block(block)
+    elif content is not None:
+        yield _shortened(content)
+
+
+def _block(block: Any) -> Iterator[str]:
+    if not isinstance(block, dict):
+        yield str(block)
+        return
+    kind = str(block.get("type"))
+    if kind in _TEXTS:
+        yield str(block.get("text") or block.get("refusal") or "")
+    elif kind == "thinking":
+        yield f"[thinking] {block.get('thinking')}"
+    elif kind == "reasoning":
+        texts = [part.get("text", "") for part in (*(block.get("summary") or ()), *(block.get("content") or ()))]
+        yield "[thinking] " + ("\n".join(texts) or "(sealed)")
+    elif kind in _CALLS:
+        given = block.get("arguments") if "arguments" in block else block.get("input")
+        shown = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        yield f"[calls {block.get('name')} {block.get('call_id') or block.get('id', '')}] {shown}"
+    elif kind in _RESULTS:
+        failed = ", failed" if block.get("is_error") else ""
+        yield f"[result of {block.get('tool_use_id') or block.get('call_id')}{failed}]"
+        yield from _content(block.get("content") if "content" in block else block.get("output"))
+    elif kind in _FILES:
+        yield f"[{kind}, {len(json.dumps(block)):,} characters]"
+    else:
+        yield f"[{kind}] {_shortened({k: v for k, v in block.items() if k != 'type'})}"
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
+
+
+def _flat(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield prefix + name, value
+
+
+# ---- streams: the whole message that their events make
+
+
+def _events(data: bytes) -> Iterator[Json]:
+    for line in data.splitlines():
+        if line.startswith(b"data:"):
+            try:
+                event = json.loads(line[5:])
+            except ValueError:
+                continue  # [DONE], or cut in two
+            if isinstance(event, dict):
+                yield event
+
+
+def _folded(events: list[Json]) -> Json | None:
+    if any("choices" in event for event in events):
+        return _folded_chat(events)
+    if any(str(event.get("type", "")).startswith("response.") for event in events):
+        return _folded_responses(events)
+    if any("type" in event for event in events):
+        return _folded_messages(events)
+    return next((event for event in events if "error" in event), None)
+
+
+def _folded_messages(events: list[Json]) -> Json:
+    whole: Json = {"type": "message", "content": []}
+    blocks: dict[Any, Json] = {}
+    for event in events:
+        kind = event.get("type")
+        if kind == "message_start":
+            whole |= event.get("message") or {}
+        elif kind == "content_block_start":
+            blocks[event.get("index")] = dict(event.get("content_block") or {})
+        elif kind == "content_block_delta":
+            block, delta = blocks.setdefault(event.get("index"), {"type": "text"}), event.get("delta") or {}
+            for name, into in (("text", "text"), ("thinking", "thinking"), ("partial_json", "arguments")):
+                if name in delta:
+                    block[into] = block.get(into, "") + delta[name]
+        elif kind == "message_delta":
+            whole |= event.get("delta") or {}
+            whole["usage"] = {**(whole.get("usage") or {}), **(event.get("usage") or {})}
+        elif kind == "error":
+            whole["error"] = event.get("error")
+    whole["content"] = list(blocks.values())
+    return whole
+
+
+def _folded_chat(events: list[Json]) -> Json:
+    whole: Json = {}
+    message: Json = {"role": "assistant", "content": ""}
+    choice: Json = {"message": message}
+    calls: dict[Any, Json] = {}
+    for event in events:
+        whole |= {name: value for name, value in event.items() if name != "choices" and value is not None}
+        for part in event.get("choices") or ():
+            delta = part.get("delta") or {}
+            message["content"] += delta.get("content") or ""
+            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+                message["reasoning_content"] = message.get("reasoning_content", "") + str(thought)
+            for call in delta.get("tool_calls") or ():
+                known = calls.setdefault(call.get("index"), {"id": call.get("id"), "function": {"arguments": ""}})
+                asked = call.get("function") or {}
+                known["function"]["name"] = asked.get("name") or known["function"].get("name")
+                known["function"]["arguments"] += asked.get("arguments") or ""
+            choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
+    message["tool_calls"] = list(calls.values())
+    return {**whole, "choices": [choice]}
+
+
+def _folded_responses(events: list[Json]) -> Json:
+    whole: Json = {"object": "response"}
+    items: list[Any] = []
+    unfinished: dict[Any, str] = {}
+    for event in events:
+        kind = str(event.get("type"))
+        if isinstance(event.get("response"), dict):
+            whole |= event["response"]
+        elif kind == "response.output_item.done":
+            items.append(event.get("item"))
+            unfinished.pop(event.get("output_index"), None)
+        elif kind.endswith(".delta") and isinstance(event.get("delta"), str):
+            place = event.get("output_index")
+            unfinished[place] = unfinished.get(place, "") + event["delta"]
+        elif kind == "error":
+            whole["error"] = event.get("error") or event
+    if not whole.get("output"):
+        cut = [{"type": "output_text", "text": f"{text} [cut]"} for text in unfinished.values()]
+        whole["output"] = [*items, *cut]
+    return whole
