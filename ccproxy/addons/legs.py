@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from mitmproxy import flow as mflow, http
 
-from ccproxy.addons.exchange import Exchange, begin
+from ccproxy.addons.exchange import Exchange, begin, shown
 from ccproxy.addons.wire import Head, copied
 from ccproxy.ledger.content_encoding import UnknownEncoding, incremental_decoder
 from ccproxy.ledger.raw_log import Message
@@ -210,8 +210,8 @@ def _facts(exchange: Exchange) -> dict[str, Any]:
     record: Record | None = exchange.record
     if record is not None:
         facts["outcome"] = record.outcome.value
-        facts["model_answered"] = record.model_answered or ""
-        facts["stop_reason"] = record.stop_reason or ""
+        facts["model_answered"] = shown(record.model_answered or "")
+        facts["stop_reason"] = shown(record.stop_reason or "")
         if record.usage is not None:
             tokens = record.usage.total
             facts["tokens"] = {name: getattr(tokens, name) for name in tokens.__dataclass_fields__}
@@ -230,7 +230,7 @@ def _words(exchange: Exchange, facts: Mapping[str, Any], *, two: bool) -> list[s
         words.append(f"{exchange.route.label} → {spoken.value}" if other else exchange.route.label)
     else:
         words.append("answered by ccproxy itself")
-    model, answered = exchange.model, facts.get("model_answered", "")
+    model, answered = shown(exchange.model), facts.get("model_answered", "")
     if model or answered:
         words.append(model if answered in {"", model} else f"{model} → {answered}")
     if "tokens" in facts:

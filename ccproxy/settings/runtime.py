@@ -32,7 +32,7 @@ def mint(port: int) -> str:
 def minted(port: int) -> str:
     """The token of the proxy that runs on this port, or an empty string."""
     try:
-        return _file(port).read_text(encoding="ascii")
+        return _file(port).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -396,7 +396,7 @@ async def test_a_wrong_token_for_ccproxy_is_refused_before_anything_else(vendor:
     house.signs_in(vendor)
     house.upstream.script = vendor.fake()
     proxy = await house.start(server={"auth_token": "the-right-one"})
-    with pytest.raises(openai.AuthenticationError, match="server.auth_token"):
+    with pytest.raises(openai.AuthenticationError, match=r"server.auth_token"):
         await asks(proxy, vendor, C, streamed=True, key="a-wrong-one")
     assert await asks(proxy, vendor, C, streamed=True, key="the-right-one") == "Hello."
     assert b"the-right-one" not in b"".join(request.everything for request in house.upstream.requests)
