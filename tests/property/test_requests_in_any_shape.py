@@ -62,6 +62,7 @@ def test_arbitrary_bytes_are_an_object_or_a_bad_request(data: bytes) -> None:
         (b'{"model": "m",}', r"line 1 column 1\d"),
         (b"[1]", "must be a JSON object"),
         (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": 1e999}', "too large a number"),
         (b'{"a": "\xff"}', "position 7"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),

@@ -106,11 +106,7 @@ class Conversation:
         if isinstance(part, Opaque):
             self._foreign(part)
             return None
-        raise (
-            bad(part.path, "instructions are text")
-            if not isinstance(part, Verbatim)
-            else bad("messages", "instructions are text")
-        )
+        raise bad(getattr(part, "path", "messages"), "instructions are text")
 
     def _instructions(self, turn: Turn) -> None:
         """Instructions inside the conversation: a message of their own after the user's turn, or a reminder in it."""

@@ -362,6 +362,63 @@ def test_custom_calls_keep_their_kind() -> None:
     assert json.loads(deltas) == {"input": 'say "hi"\n'}
 
 
+@pytest.mark.parametrize(
+    ("item", "name", "given"),
+    [
+        (
+            {"type": "local_shell_call", "action": {"type": "exec", "command": ["ls"]}},
+            "local_shell",
+            {"type": "exec", "command": ["ls"]},
+        ),
+        (
+            {"type": "apply_patch_call", "operation": {"type": "delete_file", "path": "a"}},
+            "apply_patch",
+            {"type": "delete_file", "path": "a"},
+        ),
+        (
+            {"type": "shell_call", "action": {"commands": ["ls"]}, "environment": {"type": "local"}},
+            "shell",
+            {"commands": ["ls"]},
+        ),
+        ({"type": "tool_search_call", "arguments": {"q": 1}, "execution": "client"}, "tool_search", {"q": 1}),
+        ({"type": "tool_search_call", "arguments": '{"q": 1}', "execution": "client"}, "tool_search", {"q": 1}),
+    ],
+    ids=range(5),
+)
+def test_calls_that_the_client_is_to_carry_out(item: Json, name: str, given: Json) -> None:
+    whole = {"id": "x", "status": "completed", "call_id": "call_9", **item}
+    events = [
+        RESPONSES[0],
+        {"type": "response.output_item.added", "output_index": 0, "item": {**whole, "status": "in_progress"}},
+        {"type": "response.shell_call_command.delta", "output_index": 0, "delta": "l"},
+        {"type": "response.output_item.done", "output_index": 0, "item": whole},
+        {"type": "response.completed", "response": response("completed", [whole])},
+    ]
+    message = folded(ask(A, R), events)
+    assert message["content"] == [{"type": "tool_use", "id": "call_9", "name": name, "input": given}]
+    assert message["stop_reason"] == "tool_use"
+    (call,) = folded(ask(C, R), events)["choices"][0]["message"]["tool_calls"]
+    assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == (name, given)
+
+
+@pytest.mark.parametrize(
+    "kind", ["shell_call", "shell_call_output", "code_interpreter_call", "mcp_call", "computer_call"]
+)
+def test_what_the_provider_carried_out_itself_is_no_call(kind: str) -> None:
+    item = {
+        "id": "x",
+        "type": kind,
+        "status": "completed",
+        "call_id": "c",
+        "environment": {"type": "container_reference"},
+    }
+    for client in (A, C):
+        _, headers, body = ask(client, R).whole(200, json.dumps(response("completed", [item])).encode())
+        assert headers["x-ccproxy-loss"] == f"output.{kind}"
+        assert b"tool_use" not in body
+        assert b"tool_calls" not in body
+
+
 def _events(data: bytes) -> list[Json]:
     return [json.loads(text) for _, text in SseParser().feed(data) if text != "[DONE]"]
 

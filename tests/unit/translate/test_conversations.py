@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -303,7 +304,7 @@ def test_what_was_sent_is_the_beginning_of_what_is_sent_next(client: str, provid
     with gateway.http() as http:
         converse(make(gateway, http, stream=stream))
     key = "messages" if isinstance(fake, FakeClaude) else "input"
-    for before, after in zip(fake.requests, fake.requests[1:], strict=False):
+    for before, after in itertools.pairwise(fake.requests):
         assert after[key][: len(before[key])] == before[key]
         assert {name: value for name, value in before.items() if name != key} == {
             name: value for name, value in after.items() if name != key

@@ -186,6 +186,39 @@ def test_ids_and_names_fit_and_belong_together() -> None:
     assert len(call["name"]) == 128
 
 
+def test_results_may_show_images_and_files() -> None:
+    output = [
+        {"type": "input_text", "text": " "},
+        {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+    ]
+    items = [
+        {"role": "user", "content": "hi"},
+        {"type": "function_call", "call_id": "c1", "name": "view", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": output},
+    ]
+    (result,) = responses(items=items).body["messages"][2]["content"]
+    assert [block["type"] for block in result["content"]] == ["image", "document"]
+
+
+def test_instructions_are_text() -> None:
+    image = {"type": "input_image", "image_url": "https://example.com/a.png"}
+    for role in ("developer", "system"):
+        with pytest.raises(BadRequest, match="instructions are text"):
+            responses(items=[{"role": role, "content": [image]}, {"role": "user", "content": "hi"}])
+
+
+def test_answers_with_nothing_said_between_them_are_one() -> None:
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "ok"},
+    ]
+    assert [len(message["content"]) for message in chat(messages=messages).body["messages"]] == [1, 2, 1]
+
+
 def test_older_forms_of_calls_are_understood() -> None:
     messages = [
         {"role": "user", "content": "hi"},

@@ -1,0 +1,690 @@
+"""The small parts of the translator, each by its own door."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from ccproxy.errors import BadRequest
+from ccproxy.translate import attachments, jsontext, schema, usage
+from ccproxy.translate.estimate import IMAGE_TOKENS, PDF_PAGE_TOKENS, estimate_tokens
+from ccproxy.translate.exchange import translate_request
+from ccproxy.translate.formats import Format
+from ccproxy.translate.freeform import Unwrapper, unwrap_object, unwrap_text, wrap_end, wrap_start, wrap_text
+from ccproxy.translate.losses import Losses, child
+from ccproxy.translate.names import ClientTool, Names, fit
+from ccproxy.translate.neutral import Delta, Part, PartEnd, PartStart, Ping, Start, Tool, Usage, UsageUpdate
+from ccproxy.translate.profiles import (
+    AnthropicProfile,
+    ChatProfile,
+    ResponsesProfile,
+    clamp_effort,
+    default_profile,
+)
+from ccproxy.translate.sse import SseParser, frame
+from ccproxy.translate.stops import StopFilter
+from tests.examples.answers import ASKING, EVENTS, RESPONSES, chat_chunk, sse
+from tests.examples.requests import RICH
+
+Json = dict[str, Any]
+A, C, R = Format
+
+# --- server-sent events ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "events"),
+    [
+        (b"data: a\n\n", [("", "a")]),
+        (b"event: x\ndata: a\n\n", [("x", "a")]),
+        (b"data:a\ndata: b\ndata\ndata:  c\n\n", [("", "a\nb\n\n c")]),
+        (b"event:x\n\ndata: a\n\n", [("", "a")]),
+        (b": comment\n\nid: 3\nretry: 5\nfoo\ndata: a\n\n", [("", "a")]),
+        (b"\xef\xbb\xbfdata: a\n\n", [("", "a")]),
+        (b"data: a\r\rdata: b\r\n\r\n", [("", "a"), ("", "b")]),
+        ("data: ü\u2028\x85\n\n".encode(), [("", "ü\u2028\x85")]),
+        (b"data: \xff\n\n", [("", "\ufffd")]),
+        (b"data: a\n", []),
+        (b"\n\n\n", []),
+        (b"", []),
+    ],
+    ids=range(12),
+)
+def test_event_streams(data: bytes, events: list[tuple[str, str]]) -> None:
+    assert SseParser().feed(data) == events
+    parser = SseParser()
+    assert [event for byte in data for event in parser.feed(bytes([byte]))] == events
+
+
+def test_a_stream_may_end_without_its_last_blank_line() -> None:
+    parser = SseParser()
+    assert parser.feed(b"event: x\ndata: a") == []
+    assert parser.close() == [("x", "a")]
+    assert parser.close() == []
+
+
+def test_a_long_line_in_many_pieces_takes_no_quadratic_time() -> None:
+    parser = SseParser()
+    parser.feed(b"data: ")
+    for _ in range(50_000):
+        parser.feed(b"x" * 100)
+    ((_, data),) = parser.feed(b"\n\n")
+    assert len(data) == 5_000_000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "ping", "message"]), st.text().filter(lambda t: "\n" not in t and "\r" not in t)
+        ),
+        max_size=5,
+    )
+)
+def test_what_is_framed_is_read(events: list[tuple[str, str]]) -> None:
+    data = b"".join(frame(name, text.encode("utf-8", "replace")) for name, text in events)
+    assert SseParser().feed(data) == [(name, text.encode("utf-8", "replace").decode()) for name, text in events]
+
+
+# --- free text in JSON -----------------------------------------------------------------------------------------------
+
+
+@given(
+    text=st.text(),
+    steps=st.lists(st.integers(1, 9), min_size=1, max_size=30),
+    ascii_only=st.booleans(),
+    spaces=st.sampled_from(["", " ", "\n  "]),
+)
+def test_free_text_is_unwrapped_while_it_streams(text: str, steps: list[int], ascii_only: bool, spaces: str) -> None:
+    written = f'{{{spaces}"input"{spaces}:{spaces}{json.dumps(text, ensure_ascii=ascii_only)}{spaces}}}'
+    unwrapper, out, at = Unwrapper(), "", 0
+    for step in steps:
+        out += unwrapper.feed(written[at : at + step])
+        assert text.startswith(out)
+        at += step
+    out += unwrapper.feed(written[at:])
+    out += unwrapper.close(written)
+    assert out == text == unwrapper.given == unwrap_text(written)
+
+
+@given(st.text(), st.lists(st.integers(0, 20), max_size=4))
+def test_free_text_is_wrapped_while_it_streams(text: str, cuts: list[int]) -> None:
+    places = sorted(min(cut, len(text)) for cut in cuts)
+    pieces = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+    assert json.loads(wrap_start() + "".join(wrap_text(piece) for piece in pieces) + wrap_end()) == {"input": text}
+
+
+@pytest.mark.parametrize("written", ['{"other": "x"}', '{"input": 3}', "plain", '{"input": "x', '["input"]', ""])
+def test_what_does_not_keep_to_the_schema_is_passed_on_whole(written: str) -> None:
+    unwrapper = Unwrapper()
+    out = unwrapper.feed(written)
+    out += unwrapper.close(written)
+    assert out in (written, "x"), "what was given cannot be taken back"
+
+
+def test_objects_of_arguments() -> None:
+    assert unwrap_object("") == {}
+    assert unwrap_object('{"a": 1}') == {"a": 1}
+    assert unwrap_object("[1]") == {"_raw_arguments": "[1]"}
+    assert unwrap_object("{") == {"_raw_arguments": "{"}
+
+
+def test_a_broken_escape_gives_what_can_be_given() -> None:
+    unwrapper = Unwrapper()
+    assert unwrapper.feed('{"input": "a\\x') == ""
+    assert unwrapper.close('{"input": "a\\xb"}') == '{"input": "a\\xb"}'
+
+
+# --- stop sequences --------------------------------------------------------------------------------------------------
+
+
+def stopped(stops: list[str], pieces: list[str]) -> tuple[str, str | None]:
+    """What of a text passes a filter, and the sequence that ended it."""
+    found = StopFilter(stops)
+    part = Part("text")
+    events = found.feed(PartStart(0, part))
+    for piece in pieces:
+        events += found.feed(Delta(0, piece))
+    events += found.feed(PartEnd(0, Part("text", "".join(pieces))))
+    text = "".join(event.text for event in events if isinstance(event, Delta))
+    ends = [event for event in events if isinstance(event, PartEnd)]
+    assert len(ends) == 1
+    if found.match is not None:
+        assert ends[0].part.text == text
+    return text, found.match
+
+
+@given(
+    text=st.text("abc", max_size=20),
+    stops=st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=3),
+    cuts=st.lists(st.integers(0, 20), max_size=6),
+)
+def test_text_ends_at_the_first_match_wherever_it_is_cut(text: str, stops: list[str], cuts: list[int]) -> None:
+    places = sorted(min(cut, len(text)) for cut in cuts)
+    pieces = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+    first = min((text.find(stop) for stop in stops if stop in text), default=-1)
+    found, match = stopped(stops, pieces)
+    if first < 0:
+        assert (found, match) == (text, None)
+    else:
+        assert match in stops
+        assert text.startswith(found)
+        assert text[len(found) :].startswith(match)
+        assert len(found) <= text.find(match)
+
+
+def _codex(client: Format, stops: list[str], **more: Any) -> Any:
+    field = "stop_sequences" if client is A else "stop"
+    return translate_request(
+        client, R, {**ASKING[client], field: stops, **more}, ResponsesProfile.of_model("gpt-5.5", codex=True)
+    )
+
+
+@pytest.mark.parametrize("client", [A, C])
+def test_a_stop_sequence_on_codex(client: Format) -> None:
+    exchange = _codex(client, ["warm", ""], stream=True)
+    stream = exchange.stream_translator()
+    out = b""
+    for event in RESPONSES:
+        out += stream.feed(sse(R, [event]))
+        if stream.stopped:
+            break
+    assert not stream.finished, "the upstream may still tell the usage"
+    rest = stream.close()
+    assert stream.finished
+    assert stream.stop_reason == "stop_sequence"
+    assert stream.usage.estimated
+    assert b"warm" not in out
+    if client is A:
+        assert b'"stop_reason":"stop_sequence","stop_sequence":"warm"' in rest
+    else:
+        assert b'"finish_reason":"stop"' in rest
+    folder = exchange.folder()
+    folder.feed(sse(R, RESPONSES))
+    assert folder.stopped
+    status, _, body = folder.result()
+    assert status == 200
+    assert folder.usage.output == 42, "an upstream that is heard out tells the usage"
+    whole = json.loads(body)
+    text = whole["content"][-1]["text"] if client is A else whole["choices"][0]["message"]["content"]
+    assert text == "Zürich is "
+    assert b"weather" not in body[-300:]
+
+
+def test_calls_before_a_stop_stay_and_what_is_open_is_ended() -> None:
+    found = StopFilter(["X"])
+    found.feed(Start(usage=Usage(input=7)))
+    found.feed(PartStart(0, Part("tool_call", id="c")))
+    found.feed(Delta(0, "{}"))
+    found.feed(PartStart(1, Part("text")))
+    assert found.feed(Delta(5, "nobody's")) == [Delta(5, "nobody's")]
+    events = found.feed(Delta(1, "aXb"))
+    assert [(event.index, event.part.text) for event in events if isinstance(event, PartEnd)] == [(0, "{}"), (1, "a")]
+    assert found.feed(Delta(0, "more")) == []
+    assert found.feed(Ping()) == [Ping()]
+    assert found.feed(UsageUpdate(Usage(output=3))) == [UsageUpdate(Usage(output=3))]
+
+
+# --- names, losses, JSON ---------------------------------------------------------------------------------------------
+
+
+def test_names_there_and_back() -> None:
+    names = Names(20)
+    tool = Tool("function", "find", "tools[0]", namespace="crm")
+    assert names.declare(tool) == names.declare(tool) == names.upstream("find", "crm") == "crm__find"
+    assert names.client("crm__find") == ClientTool("find", "crm")
+    clash = names.declare(Tool("function", "crm__find", "tools[1]"))
+    assert clash != "crm__find"
+    assert names.client(clash) == ClientTool("crm__find")
+    assert names.client("stranger", "ns") == ClientTool("stranger", "ns")
+    long = names.upstream("é" * 50)
+    assert len(long) <= 20
+    assert names.client(long).name == "é" * 50
+
+
+@given(st.text(max_size=200), st.integers(16, 128))
+def test_every_name_fits(name: str, limit: int) -> None:
+    fitted = fit(name, limit)
+    assert 0 < len(fitted) <= limit
+    assert all(char.isascii() and (char.isalnum() or char in "_-") for char in fitted)
+    assert fit(fitted, limit) == fitted == fit(name, limit)
+
+
+def test_paths() -> None:
+    assert child("", "model") == "model"
+    assert child("a[0]", "b") == "a[0].b"
+    assert child("a", "b c") == 'a["b c"]'
+    losses = Losses()
+    losses.add("a", "one")
+    losses.add("a", "two")
+    assert [tuple(loss) for loss in losses] == [("a", "one")]
+    assert len(losses) == 1
+
+
+def test_json_with_lone_surrogates_goes_out_as_it_came() -> None:
+    for text in ('{"a":"\\ud83d"}', '{"a":"\\ude00x"}'):
+        assert json.loads(jsontext.dump_bytes(json.loads(text))) == json.loads(text)
+    first = b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n'
+    second = b'data: {"choices":[{"index":0,"delta":{"content":"\\ude00"},"finish_reason":"stop"}]}\n\n'
+    stream = translate_request(A, C, ASKING[A]).stream_translator()
+    out = stream.feed(first + second) + stream.close()
+    assert b'"text":"\\ud83d"' in out
+    assert b'"text":"\\ude00"' in out
+
+
+def test_white_space_around_json_is_none_of_our_business() -> None:
+    assert jsontext.parse(' {"a": 1} ') == {"a": 1}
+    for text in ("", "{} {}", "nul"):
+        with pytest.raises(jsontext.Garbled):
+            jsontext.parse(text)
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+CARD: Json = {
+    "id": "claude-x",
+    "max_tokens": 128_000,
+    "capabilities": {
+        "thinking": {
+            "supported": True,
+            "types": {
+                "adaptive": {"supported": True},
+                "enabled": {"supported": False},
+                "disabled": {"supported": True},
+            },
+        },
+        "effort": {
+            "supported": True,
+            "low": {"supported": True},
+            "high": {"supported": True},
+            "max": {"supported": False},
+            "xhigh": None,
+        },
+    },
+}
+
+
+def test_a_models_own_card_says_what_it_can() -> None:
+    profile = AnthropicProfile.of_model("claude-sonnet-4-5", CARD, max_tokens=500_000)
+    assert profile.thinking == {"adaptive", "disabled"}
+    assert profile.efforts == ("low", "high")
+    assert (profile.limit, profile.max_tokens) == (128_000, 128_000)
+    for odd in ({}, {"capabilities": 3}, {"capabilities": {"thinking": 3, "effort": 3}, "max_tokens": "x"}):
+        assert AnthropicProfile.of_model("claude-sonnet-4-5", odd).thinking == {"enabled", "disabled"}
+    assert (
+        AnthropicProfile.of_model("claude-x", {"capabilities": {"thinking": {"supported": False}}}).thinking
+        == frozenset()
+    )
+    assert AnthropicProfile.of_model("claude-x", {"capabilities": {"thinking": {"supported": True}}}).thinking
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "sampling", "mid_system"),
+    [
+        ("claude-3-5-sonnet-20241022", set(), True, False),
+        ("claude-3-7-sonnet-latest", {"enabled", "disabled"}, True, False),
+        ("claude-sonnet-4-20250514", {"enabled", "disabled"}, True, False),
+        ("claude-opus-4-1-20250805", {"enabled", "disabled"}, True, False),
+        ("claude-haiku-4-5-20251001", {"enabled", "disabled"}, True, False),
+        ("claude-opus-4-6", {"enabled", "disabled", "adaptive"}, True, False),
+        ("claude-opus-4-7", {"adaptive"}, False, False),
+        ("claude-opus-4-8", {"adaptive"}, False, True),
+        ("claude-sonnet-5", {"adaptive", "disabled"}, False, True),
+        ("claude-haiku-5-5", {"adaptive", "disabled"}, False, True),
+        ("claude-fable-5-1", {"adaptive"}, False, True),
+        ("claude-of-tomorrow", {"adaptive", "disabled"}, False, True),
+        ("glm-4.6", {"enabled", "disabled"}, True, False),
+    ],
+)
+def test_what_can_be_guessed_of_a_claude(model: str, thinking: set[str], sampling: bool, mid_system: bool) -> None:
+    profile = AnthropicProfile.of_model(model)
+    assert profile.thinking == thinking
+    assert profile.takes_sampling is sampling
+    assert profile.mid_system is mid_system
+
+
+def test_what_the_codex_catalogue_says() -> None:
+    entry = {
+        "slug": "x",
+        "use_responses_lite": True,
+        "supported_reasoning_levels": [{"effort": "low"}, {"effort": "ultra"}, {"effort": "odd"}, 3],
+    }
+    profile = ResponsesProfile.of_model("gpt-5.5", entry, codex=True)
+    assert profile.lite
+    assert profile.efforts == ("low", "ultra")
+    assert not ResponsesProfile.of_model("gpt-6.1-sol", {"use_responses_lite": False}, codex=True).lite
+    assert ResponsesProfile.of_model("gpt-6.1-sol", codex=True).lite
+    assert not ResponsesProfile.of_model("gpt-6.1-sol").lite
+    assert [
+        ResponsesProfile.of_model(name).reasons
+        for name in ("o3-mini", "gpt-5", "gpt-4o", "gpt-4.1", "openai/gpt-5.2", "llama")
+    ] == [True, True, False, False, True, False]
+
+
+def test_efforts_are_clamped_to_the_nearest_and_ties_go_up() -> None:
+    assert clamp_effort("minimal", ("low", "high")) == "low"
+    assert clamp_effort("medium", ("low", "high")) == "high"
+    assert clamp_effort("none", ("minimal",)) == "minimal"
+    assert clamp_effort("max", ("low",)) == "low"
+    assert clamp_effort("odd", ("low", "medium")) == "medium"
+    assert clamp_effort("low", ()) == ""
+
+
+def test_profiles_by_default() -> None:
+    assert isinstance(default_profile(A, "x"), AnthropicProfile)
+    assert isinstance(default_profile(C, "x"), ChatProfile)
+    assert isinstance(default_profile(R, "x"), ResponsesProfile)
+
+
+# --- schemas, usage, attachments -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "strict"),
+    [
+        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
+        ({"type": "object", "properties": {}}, False),
+        ({"type": "object", "properties": {"a": {}}, "additionalProperties": False}, False),
+        (
+            {"type": "object", "properties": {"a": {"default": 1}}, "required": ["a"], "additionalProperties": False},
+            False,
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"$ref": "#/$defs/A"}},
+                "required": ["a"],
+                "additionalProperties": False,
+                "$defs": {"A": {"type": "object"}},
+            },
+            False,
+        ),
+        ({"anyOf": [], "type": "object"}, False),
+        ({"type": "string"}, False),
+        ("x", False),
+    ],
+    ids=range(8),
+)
+def test_what_openai_takes_as_strict(found: Any, strict: bool) -> None:
+    assert schema.is_openai_strict(found) is strict
+
+
+def test_schemas_of_any_shape_are_survived() -> None:
+    assert schema.for_anthropic(3) == {}
+    assert schema.tool_input(
+        {"allOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}, "required": ["b"]}, 3]}
+    )["required"] == ["a", "b"]
+
+
+def test_usage_without_numbers_is_none() -> None:
+    assert usage.from_anthropic(None) == Usage()
+    assert usage.from_openai("x") == Usage()
+    odd = usage.from_openai(
+        {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}, "completion_tokens": None}
+    )
+    assert (odd.input, odd.cache_read, odd.output) == (0, 5, 0), "no count is ever negative"
+    hour = usage.from_anthropic(
+        {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 4}, "service_tier": "priority"}
+    )
+    assert (hour.cache_write_1h, hour.service_tier) == (4, "priority")
+
+
+def test_data_uris() -> None:
+    assert attachments.data_uri("https://example.com") is None
+    assert attachments.data_uri("data:nothing") is None
+    assert attachments.data_uri("data:,hi") == ("text/plain", "aGk=")
+
+
+# --- counting --------------------------------------------------------------------------------------------------------
+
+
+def test_an_estimate_grows_with_what_is_said() -> None:
+    small = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "Hello, world"}]})
+    assert 5 <= small <= 20
+    long = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "Hello, world " * 1000}]})
+    assert 2500 <= long <= 4500
+    chinese = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "你好世界" * 100}]})
+    assert 300 <= chinese <= 700
+    for fmt, body in RICH.items():
+        assert estimate_tokens(fmt, body) > IMAGE_TOKENS + PDF_PAGE_TOKENS
+    opaque = {
+        "role": "assistant",
+        "content": [{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x" * 400}}],
+    }
+    assert estimate_tokens(A, {"model": "m", "messages": [opaque]}) > 100
+    document = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "x" * 400}]}}
+    assert estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": [document]}]}) > 100
+    with pytest.raises(BadRequest):
+        estimate_tokens(C, {"model": "m"})
+
+
+# --- decoders on odd servers -----------------------------------------------------------------------------------------
+
+
+def whole(client: Format, upstream: Format, events: list[Json], *, done: bool = True) -> Json:
+    folder = translate_request(client, upstream, ASKING[client]).folder()
+    folder.feed(sse(upstream, events, done=done))
+    status, _, body = folder.result()
+    assert status == 200, body
+    found: Json = json.loads(body)
+    return found
+
+
+def test_a_chat_server_that_forgets_to_say_that_it_is_done() -> None:
+    events = [chat_chunk({"content": "Hi"}), chat_chunk({}, "stop")]
+    assert whole(A, C, events, done=False)["stop_reason"] == "end_turn"
+
+
+def test_chat_servers_with_habits_of_their_own() -> None:
+    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
+    call = {"function": {"name": "now", "arguments": {"a": 1}}}
+    message = whole(A, C, [chat_chunk({"content": parts}), chat_chunk({"tool_calls": [call]}), chat_chunk({}, "stop")])
+    assert message["content"] == [
+        {"type": "text", "text": "Hello"},
+        {"type": "tool_use", "id": "call_0", "name": "now", "input": {"a": 1}},
+    ]
+    legacy = whole(
+        A, C, [chat_chunk({"function_call": {"name": "now", "arguments": "{}"}}), chat_chunk({}, "function_call")]
+    )
+    assert legacy["content"] == [{"type": "tool_use", "id": "call_now", "name": "now", "input": {}}]
+    custom = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "patch", "input": "x"}}
+    assert whole(A, C, [chat_chunk({"tool_calls": [custom]}), chat_chunk({}, "tool_calls")])["content"][0]["input"] == {
+        "input": "x"
+    }
+    refusal = whole(A, C, [chat_chunk({"refusal": "No."}), chat_chunk({}, "stop")])
+    assert refusal["stop_reason"] == "refusal"
+    second = {**chat_chunk({"content": "b"}), "choices": [{"index": 1, "delta": {"content": "b"}}]}
+    assert whole(A, C, [chat_chunk({"content": "a"}), second, chat_chunk({}, "stop")])["content"][0]["text"] == "a"
+    odd = whole(R, C, [chat_chunk({"content": "a"}), chat_chunk({}, "eos")])
+    assert odd["status"] == "completed"
+
+
+def test_a_routers_reasoning_details_survive() -> None:
+    details = [
+        {"type": "reasoning.text", "text": "", "signature": "", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.text", "text": "Hm", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.text", "text": "m.", "index": 0},
+        {"type": "reasoning.text", "signature": "c2ln", "format": None, "index": 0},
+        {"type": "reasoning.encrypted", "data": "x", "index": 1},
+    ]
+    events = [
+        chat_chunk({"content": "", "reasoning": entry.get("text") or None, "reasoning_details": [entry]})
+        for entry in details
+    ]
+    message = whole(A, C, [*events, chat_chunk({"content": "Hi", "reasoning_details": []}), chat_chunk({}, "stop")])
+    thinking = message["content"][0]
+    assert thinking["thinking"] == "Hmm."
+    answer = {"role": "assistant", "content": message["content"]}
+    back = translate_request(
+        A,
+        C,
+        {
+            "model": "m",
+            "max_tokens": 1,
+            "messages": [{"role": "user", "content": "hi"}, answer, {"role": "user", "content": "ok"}],
+        },
+    )
+    assert back.body["messages"][1]["reasoning_details"] == [
+        {"type": "reasoning.text", "text": "Hmm.", "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "x", "index": 1},
+    ]
+    only = [
+        chat_chunk({"reasoning_details": [{"type": "reasoning.summary", "summary": "S", "index": 0}]}),
+        chat_chunk({"content": "Hi"}),
+        chat_chunk({}, "stop"),
+    ]
+    assert whole(R, C, only)["output"][0]["summary"] == [{"type": "summary_text", "text": "S"}]
+
+
+def test_citations_that_come_before_their_text() -> None:
+    cited = {
+        "type": "url_citation",
+        "url_citation": {
+            "url": "https://example.com",
+            "title": "T",
+            "start_index": 0,
+            "end_index": 0,
+            "content": "words",
+        },
+    }
+    message = whole(
+        A,
+        C,
+        [chat_chunk({"content": "", "annotations": [cited]}), chat_chunk({"content": "Hi"}), chat_chunk({}, "stop")],
+    )
+    assert message["content"][0]["citations"][0]["cited_text"] == "words"
+
+
+def test_an_anthropic_server_with_habits_of_its_own() -> None:
+    start = EVENTS[A][0]
+    events = [
+        start,
+        start,
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "news_delta", "news": 1}},
+        {"type": "content_block_delta", "index": 9, "delta": {"type": "text_delta", "text": "lost"}},
+        {"type": "content_block_stop", "index": 9},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "compaction", "content": None}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "compaction_delta", "content": "So far."}},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "content_block_start",
+            "index": 1,
+            "content_block": {"type": "tool_use", "id": "t", "name": "now", "input": {}},
+        },
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"a'}},
+        {"type": "news"},
+        {"type": "message_delta", "delta": {}, "usage": None},
+        {"type": "message_stop"},
+        {"type": "message_stop"},
+    ]
+    completion = whole(C, A, events)
+    assert completion["choices"][0]["message"]["content"] == "Hello"
+    assert completion["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == '{"a'
+    assert completion["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_a_responses_server_with_habits_of_its_own() -> None:
+    text = {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Hi"}
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "Hi", "annotations": []}],
+    }
+    events = [
+        {"type": "response.created", "response": {"id": "resp_1", "model": "m"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": None},
+        text,
+        {"type": "response.output_item.done", "output_index": 0, "item": message},
+        {"type": "response.output_item.done", "output_index": 0, "item": message},
+        text,
+        {"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": message["content"][0]},  # type: ignore[index]
+        {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": message["content"][0]},  # type: ignore[index]
+        {"type": "response.content_part.added", "output_index": 1, "content_index": 0, "part": {"type": "hologram"}},
+        {"type": "response.refusal.delta", "output_index": 2, "content_index": 0, "delta": "No."},
+        {"type": "response.reasoning_summary_text.delta", "output_index": 9, "summary_index": 0, "delta": "lost"},
+        {"type": "response.function_call_arguments.delta", "output_index": 9, "delta": "lost"},
+        {
+            "type": "response.completed",
+            "response": {"id": "resp_1", "model": "m", "status": "completed", "output": [message]},
+        },
+        {"type": "response.completed", "response": {"id": "resp_1"}},
+    ]
+    found = whole(C, R, events)["choices"][0]
+    assert found["message"]["content"] == "Hi"
+    assert found["message"]["refusal"] == "No."
+    assert found["finish_reason"] == "stop"
+
+
+def test_items_are_matched_by_their_ids_where_indices_have_gaps() -> None:
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "Hi", "annotations": []}],
+    }
+    call = {
+        "id": "fc",
+        "type": "function_call",
+        "call_id": "c",
+        "name": "now",
+        "arguments": "{}",
+        "status": "completed",
+    }
+    late = {
+        "id": "fc2",
+        "type": "function_call",
+        "call_id": "c2",
+        "name": "now",
+        "arguments": "{}",
+        "status": "completed",
+    }
+    events = [
+        {"type": "response.created", "response": {"id": "resp_1", "model": "m"}},
+        {"type": "response.output_item.added", "output_index": 1, "item": {**message, "content": []}},
+        {"type": "response.output_item.done", "output_index": 1, "item": message},
+        {"type": "response.output_item.added", "output_index": 2, "item": {**call, "arguments": ""}},
+        {
+            "type": "response.completed",
+            "response": {"id": "resp_1", "model": "m", "status": "completed", "output": [message, call, late]},
+        },
+    ]
+    found = whole(C, R, events)["choices"][0]["message"]
+    assert found["content"] == "Hi"
+    assert [entry["id"] for entry in found["tool_calls"]] == ["c", "c2"]
+
+
+def test_annotations_without_an_address_are_lost() -> None:
+    cited = {
+        "type": "char_location",
+        "cited_text": "x",
+        "document_index": 0,
+        "document_title": "D",
+        "start_char_index": 0,
+        "end_char_index": 1,
+    }
+    message = {
+        **EVENTS[A][0]["message"],
+        "content": [{"type": "text", "text": "Hi", "citations": [cited]}],
+        "stop_reason": "end_turn",
+    }
+    for client in (C, R):
+        _, headers, _ = translate_request(client, A, ASKING[client]).whole(200, json.dumps(message).encode())
+        assert headers["x-ccproxy-loss"] == "content.citations"
+    filed = {"type": "file_citation", "file_id": "f", "filename": "a", "index": 0}
+    item = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "Hi", "annotations": [filed]}],
+    }
+    body = {"id": "resp_1", "model": "m", "status": "completed", "output": [item]}
+    _, headers, _ = translate_request(A, R, ASKING[A]).whole(200, json.dumps(body).encode())
+    assert headers["x-ccproxy-loss"] == "content.citations"
