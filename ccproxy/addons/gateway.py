@@ -283,6 +283,8 @@ class Gateway:
         if (mapped := mapped_model(provider.models, exchange.model)) != exchange.model:
             changes["model"] = mapped
         same = translate_request(route.format, route.format, _changed(values, changes))
+        removed = [key for key, value in changes.items() if value is toplevel.REMOVE]
+        same = same.noting(removed, "the Codex backend knows no such parameter")
         if sealed and same.changed:  # thinking that another provider signed
             changes |= {key: value for key, value in same.body.items() if value is not values.get(key)}
         if codex and values.get("stream") is not True:  # the backend streams only: its stream is folded
@@ -291,11 +293,7 @@ class Gateway:
             request.headers["accept"] = "text/event-stream"
         if changes:
             set_body(flow, toplevel.edited(text, found, changes).encode())
-            lost = [
-                *(key for key, value in changes.items() if value is toplevel.REMOVE),
-                *(loss.path for loss in same.losses),
-            ]
-            translation.tell_losses(exchange, lost)
+            translation.tell_losses(exchange, [loss.path for loss in same.losses])
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
 
     def _leave_out(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> bool:
