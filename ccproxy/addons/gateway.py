@@ -301,6 +301,8 @@ class Gateway:
         if self._wants_line(exchange, route) and (system := identity.with_line(values.get("system"))):
             changes["system"] = system
         same = translate_request(route.format, route.format, _changed(values, changes))
+        removed = [key for key, value in changes.items() if value is toplevel.REMOVE]
+        same = same.noting(removed, "the Codex backend knows no such parameter")
         if sealed and same.changed:  # thinking that another provider signed
             changes |= {key: value for key, value in same.body.items() if value is not values.get(key)}
         if codex and values.get("stream") is not True:  # the backend streams only: its stream is folded
@@ -309,11 +311,7 @@ class Gateway:
             request.headers["accept"] = "text/event-stream"
         if changes:
             set_body(flow, toplevel.edited(text, found, changes).encode())
-            lost = [
-                *(key for key, value in changes.items() if value is toplevel.REMOVE),
-                *(loss.path for loss in same.losses),
-            ]
-            translation.tell_losses(exchange, lost)
+            translation.tell_losses(exchange, [loss.path for loss in same.losses])
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
 
     def _wants_line(self, exchange: Exchange, route: Route, *, known_model: bool = True) -> bool:

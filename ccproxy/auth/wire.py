@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from ccproxy.auth.answers import mapping
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login, jwt_claims
-from ccproxy.auth.sources import CARRIERS, Choice, Fields, ProviderAuth, Source, is_claude_token, is_jwt
+from ccproxy.auth.sources import CARRIERS, Choice, Fields, ProviderAuth, Source, bare, is_claude_token, is_jwt
 
 OAUTH_BETA = ("anthropic-beta", "oauth-2025-04-20")
 """Without it Anthropic's API takes no access token. It joins the client's own values, which are an open list."""
@@ -51,10 +51,20 @@ class Credential:
 def credential(auth: ProviderAuth, choice: Choice) -> Credential:
     """The headers for a choice that is no login: the client's own key, or the configured one."""
     if choice.source is Source.CLIENT:
-        headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in choice.fields)
-        return Credential(auth.provider, Source.CLIENT, headers)
+        return _of_client(auth, choice.fields)
     assert auth.api_key is not None  # the choice says so
     return _of_key(auth, auth.api_key)
+
+
+def _of_client(auth: ProviderAuth, fields: Fields) -> Credential:
+    """The client's own key, as the client sent it; but as a bearer token where the provider reads no other."""
+    headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in fields)
+    if auth.key_header == "authorization" and not any(name.lower() == "authorization" for name, _ in headers):
+        headers = tuple(("authorization", _bearer(SecretStr(bare(value)))) for _, value in fields[:1])
+    account = _account_of(bare(fields[0][1])) if auth.provider == "codex" else None
+    return Credential(
+        auth.provider, Source.CLIENT, headers, default=(("chatgpt-account-id", account),) if account else ()
+    )
 
 
 def of_login(provider: str, login: Login) -> Credential:
@@ -87,13 +97,17 @@ def _of_key(auth: ProviderAuth, key: SecretStr) -> Credential:
     if auth.provider == "claude_api" and is_claude_token(plain):
         return Credential(auth.provider, Source.API_KEY, (bearer,), merge=(OAUTH_BETA,), default=(VERSION,))
     if auth.provider == "codex" and is_jwt(plain):
-        claims = mapping((jwt_claims(plain) or {}).get("https://api.openai.com/auth"))
-        account_id = claims.get("chatgpt_account_id")
-        account = _account(account_id if isinstance(account_id, str) else None, fedramp=False)
-        return Credential(auth.provider, Source.API_KEY, (bearer, *account))
+        return Credential(auth.provider, Source.API_KEY, (bearer, *_account(_account_of(plain), fedramp=False)))
     header = bearer if auth.key_header == "authorization" else (auth.key_header.lower(), key)
     default = (VERSION,) if auth.provider == "claude_api" else ()
     return Credential(auth.provider, Source.API_KEY, (header,), default=default)
+
+
+def _account_of(token: str) -> str | None:
+    """The ChatGPT account that a token names."""
+    claims = mapping((jwt_claims(token) or {}).get("https://api.openai.com/auth"))
+    account_id = claims.get("chatgpt_account_id")
+    return account_id if isinstance(account_id, str) else None
 
 
 def _account(account_id: str | None, *, fedramp: bool) -> tuple[tuple[str, SecretStr], ...]:

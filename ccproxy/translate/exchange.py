@@ -14,7 +14,7 @@ Where client and upstream speak the same format, nothing is translated: see `nat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,9 +77,14 @@ class Translated:
 
     def without(self, parameter: str) -> Translated:
         """The same request without a parameter that the upstream refused (`errors.unsupported_parameter`), noted as a loss."""
+        return replace(self.noting([parameter], REFUSED), body=without(self.body, parameter), changed=True)
+
+    def noting(self, paths: Iterable[str], reason: str) -> Translated:
+        """The same request with further losses: what somebody else left out of it."""
         losses = self._losses.merged(Losses())
-        losses.add(parameter, REFUSED)
-        return replace(self, body=without(self.body, parameter), changed=True, _losses=losses)
+        for path in paths:
+            losses.add(path, reason)
+        return replace(self, _losses=losses)
 
     def stream_translator(self) -> StreamTranslator:
         """For an upstream that streams to a client that asked for a stream."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,6 +53,7 @@ CLAUDE = Vendor("claude_api", "/api", "claude-opus-5-5", "ccproxy auth login", "
 CODEX = Vendor("codex", "/api/codex", "gpt-5.5", "ccproxy auth login-openai", "/oauth/token")
 
 VENDORS = pytest.mark.parametrize("vendor", [CLAUDE, CODEX], ids=lambda vendor: vendor.name)
+TWO_CLIENTS = pytest.mark.parametrize("fmt", [A, C], ids=lambda fmt: fmt.value)
 CLIENTS = pytest.mark.parametrize("fmt", [A, C, R], ids=lambda fmt: fmt.value)
 WAYS = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
 
@@ -119,9 +119,8 @@ def oauth(caplog: pytest.LogCaptureFixture) -> Iterator[FakeOAuth]:
 
 
 @pytest.fixture
-async def house(oauth: FakeOAuth, upstream: Upstream, tmp_path: Path, serve: Serve) -> AsyncIterator[House]:
-    async with AsyncExitStack():
-        yield House(oauth, upstream, Store(tmp_path / "auth"), serve)
+def house(oauth: FakeOAuth, upstream: Upstream, tmp_path: Path, serve: Serve) -> House:
+    return House(oauth, upstream, Store(tmp_path / "auth"), serve)
 
 
 def bearer(request: Received) -> str:
@@ -316,14 +315,11 @@ async def test_a_redirect_does_not_take_the_token_along(vendor: Vendor, house: H
 
 @VENDORS
 @CLIENTS
-@WAYS
-async def test_without_a_login_the_answer_names_the_command(
-    vendor: Vendor, fmt: Format, streamed: bool, house: House
-) -> None:
+async def test_without_a_login_the_answer_names_the_command(vendor: Vendor, fmt: Format, house: House) -> None:
     house.upstream.script = vendor.fake()
     proxy = await house.start()
     with pytest.raises((anthropic.AuthenticationError, openai.AuthenticationError)) as caught:
-        await asks(proxy, vendor, fmt, streamed=streamed)
+        await asks(proxy, vendor, fmt, streamed=True)
     assert f"`{vendor.command}`" in caught.value.message
     body: Any = caught.value.body
     assert body["error"]["type"] == "authentication_error" if fmt is A else body["code"] == "invalid_api_key"
@@ -345,7 +341,7 @@ OPENAI_KEY, CLAUDE_KEY = "sk-proj-" + "dummy", "sk-ant-" + "dummy"
     ],
     ids=["openai-to-claude", "claude-to-claude", "jwt-to-claude", "openai-to-codex", "claude-to-codex", "jwt-to-codex"],
 )
-@CLIENTS
+@TWO_CLIENTS
 async def test_a_clients_own_key_goes_to_its_own_vendor_only(
     vendor: Vendor, key: str, passes: bool, fmt: Format, house: House
 ) -> None:
@@ -360,6 +356,19 @@ async def test_a_clients_own_key_goes_to_its_own_vendor_only(
         assert not house.upstream.requests
 
 
+@pytest.mark.parametrize("sent", [(), (("ChatGPT-Account-ID", "acct-2"),)], ids=["none", "own"])
+@pytest.mark.parametrize("carrier", ["authorization", "x-api-key"])
+async def test_codex_reads_a_bearer_token_only(carrier: str, sent: tuple[tuple[str, str], ...], house: House) -> None:
+    key = codex_jwt()
+    proxy = await house.start()
+    given = f"Bearer {key}" if carrier == "authorization" else key
+    await proxy.post("/api/codex/responses", RESPONSES_BODY, (carrier, given), *sent)
+    last = house.upstream.last
+    assert bearer(last) == key
+    assert not last.values("x-api-key")
+    assert last.values("chatgpt-account-id") == [b"acct-2" if sent else b"acct-1"]
+
+
 @VENDORS
 async def test_a_login_goes_before_the_clients_own_key(vendor: Vendor, house: House) -> None:
     token, key = house.signs_in(vendor), CLAUDE_KEY if vendor is CLAUDE else codex_jwt()
@@ -371,7 +380,7 @@ async def test_a_login_goes_before_the_clients_own_key(vendor: Vendor, house: Ho
 
 
 @VENDORS
-@CLIENTS
+@TWO_CLIENTS
 @pytest.mark.parametrize("auth", ["auto", "passthrough"])
 async def test_the_token_of_ccproxy_itself_goes_nowhere(vendor: Vendor, fmt: Format, auth: str, house: House) -> None:
     own = CLAUDE_KEY if vendor is CLAUDE else codex_jwt()  # of the shape that would pass
@@ -396,7 +405,7 @@ async def test_a_wrong_token_for_ccproxy_is_refused_before_anything_else(vendor:
     house.signs_in(vendor)
     house.upstream.script = vendor.fake()
     proxy = await house.start(server={"auth_token": "the-right-one"})
-    with pytest.raises(openai.AuthenticationError, match=r"server.auth_token"):
+    with pytest.raises(openai.AuthenticationError, match=r"server\.auth_token"):
         await asks(proxy, vendor, C, streamed=True, key="a-wrong-one")
     assert await asks(proxy, vendor, C, streamed=True, key="the-right-one") == "Hello."
     assert b"the-right-one" not in b"".join(request.everything for request in house.upstream.requests)

@@ -17,7 +17,7 @@ from tests.fakes.claude import Claude
 from tests.fakes.codex import Codex
 from tests.fakes.plot import CACHED, THOUGHT, WRITTEN, Call, Failure, Json, Said, fresh, objects, spent
 from tests.fakes.proxy import Proxy
-from tests.fakes.talk import Heard, Talk, settle, talking
+from tests.fakes.talk import NOTHING, Heard, Talk, settle, talking
 from tests.fakes.upstream import Upstream
 from tests.referees.sdk import plain
 
@@ -78,13 +78,27 @@ async def loop(talk: Talk, *, streamed: bool) -> list[Heard]:
 STOPS = {A: ("tool_use", "end_turn"), C: ("tool_calls", "stop"), R: ("completed", "completed")}
 
 
+PAIRS = [
+    pytest.param(side, fmt, id=f"{fmt.value}-{side.name}")
+    for side in (CLAUDE, CLASSIC, LITE)
+    for fmt in (A, C, R)
+    if (side, fmt) != (LITE, R)  # a native client chooses the shape of its requests itself
+]
+
+
+@pytest.mark.parametrize(("side", "fmt"), PAIRS)
+async def test_a_tool_loop(side: Side, fmt: Format, serve: Serve, upstream: Upstream) -> None:
+    await both_ways(side, fmt, serve, upstream, echoes=True)
+
+
 @SIDES
-@CLIENTS
-@pytest.mark.parametrize("echoes", [True, False], ids=["echoed", "forgetful"])
-async def test_a_tool_loop(side: Side, fmt: Format, echoes: bool, serve: Serve, upstream: Upstream) -> None:
-    if not echoes and fmt is not C:
-        pytest.skip("clients of this format send back all that they got: its vendor demands it")
-    skip_lite(side, fmt)
+async def test_a_tool_loop_of_a_client_that_forgets_what_it_does_not_know(
+    side: Side, serve: Serve, upstream: Upstream
+) -> None:
+    await both_ways(side, C, serve, upstream, echoes=False)
+
+
+async def both_ways(side: Side, fmt: Format, serve: Serve, upstream: Upstream, *, echoes: bool) -> None:
     fake = upstream.script = side.fake()
     proxy = await serve()
     told: list[list[Heard]] = []
@@ -115,17 +129,10 @@ def timeless(body: Json) -> Any:
     return found
 
 
-def skip_lite(side: Side, fmt: Format) -> None:
-    if side is LITE and fmt is R:
-        pytest.skip("a native client chooses the shape of its requests itself")
-
-
-@SIDES
-@CLIENTS
+@pytest.mark.parametrize(("side", "fmt"), PAIRS)
 async def test_a_client_may_change_between_streams_and_whole_answers(
     side: Side, fmt: Format, serve: Serve, upstream: Upstream
 ) -> None:
-    skip_lite(side, fmt)
     fake = upstream.script = side.fake()
     proxy = await serve()
     async with side.talk(fmt, proxy) as talk:
@@ -218,10 +225,18 @@ async def test_an_error_turn(side: Side, fmt: Format, streamed: bool, serve: Ser
     assert not fake.refused
 
 
-@UPSTREAMS
-@CLIENTS
-@WAYS
-@pytest.mark.parametrize("breaks", ["reset", "end", "error"])
+@pytest.mark.parametrize(
+    ("side", "fmt", "streamed", "breaks"),
+    [
+        pytest.param(side, fmt, streamed, breaks, id=f"{fmt.value}-{side.name}-{way}-{breaks}")
+        for side in (CLAUDE, CLASSIC)
+        for fmt in (A, C, R)
+        for streamed, way in ((True, "streamed"), (False, "whole"))
+        for breaks in ("reset", "end", "error")
+        if streamed or side is CLASSIC  # where the upstream does not stream, no stream breaks
+        if (fmt, streamed, breaks) != (side.format, True, "end")  # a native stream passes as it came, its end too
+    ],
+)
 async def test_an_upstream_that_dies_in_the_middle(
     side: Side, fmt: Format, streamed: bool, breaks: str, serve: Serve, upstream: Upstream
 ) -> None:
@@ -229,10 +244,6 @@ async def test_an_upstream_that_dies_in_the_middle(
     fake = upstream.script = side.fake()
     fake.breaks = breaks
     proxy = await serve()
-    if not streamed and side is CLAUDE:
-        pytest.skip("what breaks is a stream")
-    if streamed and breaks == "end" and fmt is side.format:
-        pytest.skip("a native stream passes as it came, its end too")
     async with side.talk(fmt, proxy) as talk:
         talk.says("Hello?")
         if not streamed:
@@ -328,6 +339,18 @@ async def test_what_a_request_lost_is_listed(
         assert (await talk.turn(streamed=streamed)).text == PLOT[0].text
         assert sorted(talk.losses) == sorted(lost)
     assert not fake.refused
+
+
+async def test_what_the_backend_refuses_of_a_native_request_joins_what_it_is_known_to(
+    serve: Serve, upstream: Upstream
+) -> None:
+    fake = upstream.script = Codex(PLOT, unsupported={"parallel_tool_calls"})
+    proxy = await serve()
+    async with CLASSIC.talk(R, proxy, max_output_tokens=99, parallel_tool_calls=True) as talk:
+        talk.says("Hello?")
+        assert (await talk.turn(streamed=False)).text == PLOT[0].text
+        assert sorted(talk.losses) == ["max_output_tokens", "parallel_tool_calls"]
+    assert fake.refused == ["Unsupported parameter: parallel_tool_calls"]
 
 
 async def test_losses_are_listed_once_where_the_answer_is_made_here(proxy: Proxy) -> None:
@@ -457,3 +480,48 @@ async def test_a_conversation_that_changes_its_provider(serve: Serve, upstream: 
         upstream.script = claude
         assert (await first.turn(streamed=True)).text == "Claude again."
         assert not claude.refused
+
+
+@pytest.mark.parametrize(
+    ("side", "fmt", "options"),
+    [
+        (CLASSIC, A, {"thinking": {"type": "adaptive", "display": "omitted"}}),
+        (LITE, A, {"thinking": {"type": "adaptive", "display": "omitted"}}),
+        (CLAUDE, A, {"thinking": {"type": "adaptive"}}),
+        (CLAUDE, R, {"reasoning": {"effort": "high"}}),
+        (CLASSIC, R, {"reasoning": {"effort": "high"}}),
+    ],
+    ids=["anthropic-codex", "anthropic-lite", "anthropic-claude", "responses-claude", "responses-codex"],
+)
+@WAYS
+async def test_thinking_that_is_not_shown_comes_back_too(
+    side: Side, fmt: Format, options: Json, streamed: bool, serve: Serve, upstream: Upstream
+) -> None:
+    fake = upstream.script = side.fake()
+    proxy = await serve()
+    async with side.talk(fmt, proxy, **options) as talk:
+        heard = await loop(talk, streamed=streamed)
+    assert not fake.refused
+    assert not any(answer.thinking for answer in heard)
+    assert [answer.text for answer in heard] == [said.text for said in PLOT]
+
+
+@WAYS
+async def test_a_freeform_tool_on_claude(streamed: bool, serve: Serve, upstream: Upstream) -> None:
+    patch = '*** Begin Patch\n+print("ü")\n*** End Patch'
+    said = [Said("A patch.", "", (Call("apply_patch", {"input": patch}), Call("now"))), Said("", "Applied.")]
+    fake = upstream.script = Claude(said)
+    proxy = await serve()
+    tools = [
+        {"type": "custom", "name": "apply_patch"},
+        {"type": "function", "name": "now", "parameters": NOTHING, "strict": False},
+    ]
+    async with CLAUDE.talk(R, proxy, tools=tools) as talk:
+        talk.says("Patch it.")
+        first = await talk.turn(streamed=streamed)
+        custom = next(item for item in first.body["output"] if item["type"] == "custom_tool_call")
+        assert (custom["name"], custom["input"]) == ("apply_patch", patch)
+        talk.history.append({"type": "custom_tool_call_output", "call_id": custom["call_id"], "output": "done"})
+        talk.results({call[0]: ("12:00", False) for call in first.calls})
+        assert (await talk.turn(streamed=streamed)).text == "Applied."
+    assert not fake.refused

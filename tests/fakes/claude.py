@@ -114,7 +114,7 @@ class Claude:
     def _remembers(self, body: Json) -> None:
         """The model's own turns come back as it said them, and its thinking where it was."""
         told = {"system": body.get("system"), "tools": body.get("tools")}
-        thinks = body.get("thinking", {}).get("type") not in {None, "disabled"}
+        thinks = _shows(body)
         turn = 0
         for i, message in enumerate(body["messages"]):
             if message["role"] != "assistant":
@@ -133,12 +133,13 @@ class Claude:
             demand(said == came, f"messages.{i}: the model said {said!r}, not {came!r}")
             turn += 1
 
-    def _content(self, turn: int, told: Json | None = None, *, thinks: bool) -> list[Json]:
+    def _content(self, turn: int, told: Json | None = None, *, thinks: bool | None) -> list[Json]:
         said = self.said[turn]
         blocks: list[Json] = []
-        if said.thinking and thinks:
-            signature = _sign({**told, "before": []}, said.thinking) if told else ""
-            blocks.append({"type": "thinking", "thinking": said.thinking, "signature": signature})
+        if said.thinking and thinks is not None:
+            thinking = said.thinking if thinks else ""
+            signature = _sign({**told, "before": []}, thinking) if told else ""
+            blocks.append({"type": "thinking", "thinking": thinking, "signature": signature})
         if said.text:
             blocks.append({"type": "text", "text": said.text})
         for i, call in enumerate(said.calls):
@@ -148,7 +149,7 @@ class Claude:
     def _message(self, body: Json) -> Json:
         turn = sum(message["role"] == "assistant" for message in body["messages"])
         told = {"system": body.get("system"), "tools": body.get("tools"), "messages": body["messages"]}
-        thinks = body.get("thinking", {}).get("type") not in {None, "disabled"}
+        thinks = _shows(body)
         content = self._content(turn, told, thinks=thinks)
         stop, sequence = ("tool_use" if self.said[turn].calls else "end_turn"), None
         for block in content:
@@ -208,6 +209,14 @@ def _card(name: str) -> Json:
             "effort": {"supported": name not in _OLD, **efforts},
         },
     }
+
+
+def _shows(body: Json) -> bool | None:
+    """Whether thinking is shown; None without thinking. Newer models keep it to themselves unless asked."""
+    thinking = body.get("thinking", {})
+    if thinking.get("type") in {None, "disabled"}:
+        return None
+    return thinking["type"] == "enabled" or thinking.get("display") == "summarized"
 
 
 def _blocks(content: Any) -> list[Json]:
