@@ -139,12 +139,12 @@ class Host:
                 shown.append(view)
             else:
                 made = _plain_master(opts, self.extras.need_all_addons)
-                if self.extras.need_all_addons:
-                    from ccproxy.addons.stock import StockSinks
+            if self.settings.server.web or self.extras.need_all_addons:
+                from ccproxy.addons.stock import StockSinks
 
-                    sinks = StockSinks()
-                    made.addons.add(sinks)
-                    shown.append(sinks)
+                sinks = StockSinks()
+                made.addons.add(sinks)
+                shown.insert(0, sinks)
             if self.extras.record:
                 from ccproxy.addons.record import Recorder
 

@@ -16,7 +16,7 @@ from ccproxy.server import Extras
 from tests.fakes.client import request
 from tests.fakes.proxy import running
 from tests.fakes.upstream import Received, Upstream, Wire
-from tests.traffic.conftest import FIELDS, STREAM, everything, messages
+from tests.traffic.conftest import FIELDS, STREAM, everything, flows_in, messages
 from tests.traffic.secrets import IN_ANSWER, TOKEN, found
 
 
@@ -141,8 +141,3 @@ async def test_large_bodies(tmp_path: Path, upstream: Upstream) -> None:
     assert flow.response
     assert len(flow.response.content or b"") > 2_000_000
     assert "content-encoding" not in flow.response.headers
-
-
-def flows_in(file: Path) -> list[http.HTTPFlow]:
-    with file.open("rb") as opened:
-        return list(io.FlowReader(opened).stream())  # type: ignore[arg-type]
