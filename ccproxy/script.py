@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from mitmproxy import ctx
 
-from ccproxy.addons import contentview
+from ccproxy import settings
 from ccproxy.addons.log_redaction import LogRedaction
-from ccproxy.server import addons_for, gateway_options, listen_modes, redaction_for
-from ccproxy.settings import load
+from ccproxy.addons.stock import StockSinks
+from ccproxy.server import addons_for, gateway_options, legs_for, listen_modes, redaction_for
 
-_settings = load().settings
+_settings = settings.load().settings  # mitmproxy would take a `load` in this module for a hook
 
 
 class Options:
@@ -27,6 +28,16 @@ class Options:
         if ctx.options.mode == ["regular"]:
             ctx.options.update(mode=listen_modes(_settings))
 
+    def running(self) -> None:
+        """Scripts are loaded when mitmproxy listens already, and it looks at `mode` again only when it is told to."""
+        proxyserver: Any = ctx.master.addons.get("proxyserver")
+        self._moving = asyncio.get_running_loop().create_task(proxyserver.setup_servers())
 
-contentview.register()
-addons = [LogRedaction(redaction_for(_settings)), Options(), *addons_for(_settings)]
+
+_sinks = StockSinks()
+addons = [
+    LogRedaction(redaction_for(_settings)),
+    Options(),
+    *addons_for(_settings, watchers=legs_for(_settings, "", [_sinks])),
+    _sinks,
+]

@@ -49,6 +49,7 @@ from ccproxy.settings.secrets import secrets_of
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
+    from ccproxy.addons.legs import Shown
     from ccproxy.addons.wire import Watcher
 
 logger = logging.getLogger(__name__)
@@ -138,13 +139,19 @@ class Host:
                 shown.append(view)
             else:
                 made = _plain_master(opts, self.extras.need_all_addons)
+            if self.settings.server.web or self.extras.need_all_addons:
+                from ccproxy.addons.stock import StockSinks
+
+                sinks = StockSinks()
+                made.addons.add(sinks)
+                shown.insert(0, sinks)
             if self.extras.record:
                 from ccproxy.addons.record import Recorder
 
                 recorder = Recorder(self.extras.record)
                 made.addons.add(recorder)
                 shown.append(recorder)
-            install(made, addons_for(self.settings, self._minted, self._legs(shown)))
+            install(made, addons_for(self.settings, self._minted, legs_for(self.settings, self._minted, shown)))
             opts.update(**gateway_options(self.settings))
             opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:
@@ -153,16 +160,6 @@ class Host:
         except exceptions.OptionsError as error:
             raise StartError(f"mitmproxy does not take its options: {error}") from error
         return made
-
-    def _legs(self, shown: list[Any]) -> list[Watcher]:
-        """What makes flows fit to be looked at, if anybody looks."""
-        if not shown:
-            return []
-        from ccproxy.addons import contentview
-        from ccproxy.addons.legs import Legs
-
-        contentview.register()
-        return [Legs(redaction_for(self.settings, self._minted), shown)]
 
     def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
         from ccproxy.addons.web import web_master
@@ -314,6 +311,17 @@ def _ledger(settings: Settings) -> Ledger | None:
 def addons_for(settings: Settings, minted: str = "", watchers: Sequence[Watcher] = ()) -> list[Any]:
     """ccproxy's addons, as configured."""
     return addons(parts(settings, minted), watchers)
+
+
+def legs_for(settings: Settings, minted: str, shown: Sequence[Shown]) -> list[Watcher]:
+    """What makes exchanges fit to be looked at, if anybody looks."""
+    if not shown:
+        return []
+    from ccproxy.addons import contentview
+    from ccproxy.addons.legs import Legs
+
+    contentview.register()
+    return [Legs(redaction_for(settings, minted), shown)]
 
 
 def redaction_for(settings: Settings, minted: str = "") -> Redaction:

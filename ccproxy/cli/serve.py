@@ -116,6 +116,8 @@ def _banner(host: Any) -> str:
     sdk = settings.providers.claude_sdk
     if sdk.enabled:
         lines.append(f"{sdk.prefix} is in {sdk.mode} mode")
+    if settings.raw_log.enabled and settings.server.log_level == "error":  # else the log says it, and where
+        lines.append("raw HTTP log is ON: prompts and answers are written to files (raw_log.enabled)")
     return "\n".join(lines)
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from mitmproxy import http, io
 
 from ccproxy.translate.formats import Format
 from tests.examples.answers import EVENTS, sse
@@ -59,3 +62,8 @@ async def everything(proxy: Proxy, upstream: Upstream) -> dict[str, tuple[str, b
         got[name] = (answer["x-ccproxy-flow"], answer.body)
     assert IN_ANSWER.encode() in got["native"][1]  # what is redacted is only what is shown
     return got
+
+
+def flows_in(file: Path) -> list[http.HTTPFlow]:
+    with file.open("rb") as opened:
+        return list(io.FlowReader(opened).stream())  # type: ignore[arg-type]

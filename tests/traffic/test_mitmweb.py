@@ -16,8 +16,8 @@ import pytest
 
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import PATIENCE, Upstream
-from tests.traffic.conftest import STREAM, everything, messages
-from tests.traffic.secrets import TOKEN, found
+from tests.traffic.conftest import STREAM, everything, flows_in, messages
+from tests.traffic.secrets import TOKEN, found, found_below
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
@@ -69,6 +69,19 @@ async def test_both_legs(tmp_path: Path, upstream: Upstream) -> None:
         events = await client.get("/events")
         assert not found(events.content)
         assert (await client.get("/options")).json()["web_columns"]["value"][-1] == "comment"
+
+
+async def test_a_file_that_mitmproxy_writes(tmp_path: Path, upstream: Upstream) -> None:
+    """Asked for in mitmweb's own options."""
+    file = tmp_path / "all.flow"
+    async with web(tmp_path, upstream) as (proxy, _):
+        assert proxy.host._master
+        proxy.host._master.options.update(save_stream_file=str(file))
+        got = await everything(proxy, upstream)
+    flows = flows_in(file)
+    assert len(flows) == 9
+    assert got["translated stream"][0] in {flow.id for flow in flows}
+    assert not found_below(tmp_path)
 
 
 async def test_the_oldest_go_first(tmp_path: Path, upstream: Upstream) -> None:

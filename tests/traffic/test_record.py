@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import stat
 from pathlib import Path
@@ -12,10 +13,11 @@ from mitmproxy import http, io
 
 from ccproxy.errors import StartError
 from ccproxy.server import Extras
+from tests.fakes.client import request
 from tests.fakes.proxy import running
-from tests.fakes.upstream import Upstream
-from tests.traffic.conftest import STREAM, everything
-from tests.traffic.secrets import TOKEN, found
+from tests.fakes.upstream import Received, Upstream, Wire
+from tests.traffic.conftest import FIELDS, STREAM, everything, flows_in, messages
+from tests.traffic.secrets import IN_ANSWER, TOKEN, found
 
 
 async def recorded(folder: Path, upstream: Upstream, file: Path) -> dict[str, tuple[str, bytes]]:
@@ -97,3 +99,45 @@ async def test_a_file_that_cannot_be_made(tmp_path: Path, upstream: Upstream) ->
     with pytest.raises(StartError, match="--record"):
         async with running(tmp_path, upstream, Extras(record=tmp_path / "file" / "all.flow")):
             pass
+
+
+async def test_a_client_that_leaves(tmp_path: Path, upstream: Upstream) -> None:
+    """What it got so far is kept, and the exchange is over everywhere."""
+
+    async def script(wire: Wire, request: Received) -> None:
+        await wire.stream(b"event: ping\ndata: {}\n\n", end=False)
+        await wire.left()
+
+    file, raw = tmp_path / "left.flow", tmp_path / "raw"
+    logged = {"enabled": True, "dir": str(raw)}
+    async with running(tmp_path, upstream, Extras(record=file), raw_log=logged) as proxy:
+        upstream.script = script
+        async with proxy.connect() as client:
+            await client.send(request("/api/v1/messages", messages(stream=True), *FIELDS))
+            await client.until(b"event: ping")
+        await upstream.deserted()
+    (flow,) = flows_in(file)
+    assert flow.response
+    assert flow.response.content == b"event: ping\ndata: {}\n\n"
+    assert flow.error
+    (folder,) = raw.iterdir()
+    assert b", cut" in (folder / "4-client-response.http").read_bytes()
+
+
+async def test_large_bodies(tmp_path: Path, upstream: Upstream) -> None:
+    """They are redacted beside the event loop; none is lost when the proxy ends right after."""
+    large = json.dumps({"type": "message", "text": [IN_ANSWER, "x" * 2_000_000]}).encode()
+
+    async def script(wire: Wire, request: Received) -> None:
+        await wire.answer(200, gzip.compress(large), ("content-encoding", "gzip"))
+
+    file = tmp_path / "large.flow"
+    async with running(tmp_path, upstream, Extras(record=file)) as proxy:
+        upstream.script = script
+        answer = await proxy.post("/api/v1/messages", messages(text="y" * 1_000_000))
+        assert gzip.decompress(answer.body) == large
+    (flow,) = flows_in(file)
+    private(file)
+    assert flow.response
+    assert len(flow.response.content or b"") > 2_000_000
+    assert "content-encoding" not in flow.response.headers
