@@ -103,7 +103,9 @@ def find_program(cli_path: str, bundle: Path | None) -> Program:
     """The program of `cli_path` (a path, or a name on PATH), else the one inside the SDK's wheel, else `claude` on
     PATH.
 
-    :raises Unavailable: there is none.
+    Raises:
+        Unavailable: there is none.
+
     """
     name = "claude.exe" if os.name == "nt" else "claude"
     if cli_path:
