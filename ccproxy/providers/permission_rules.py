@@ -55,8 +55,11 @@ class Rule:
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> Rule:
-        """
-        :raises ValueError: saying what is wrong with the entry.
+        """A rule as the configuration says it.
+
+        Raises:
+            ValueError: saying what is wrong with the entry.
+
         """
         tool, decision = entry.get("tool"), entry.get("decision")
         if not isinstance(tool, str) or not re.fullmatch(r"[^()]+(\(.*\))?", tool, re.DOTALL):
@@ -122,8 +125,10 @@ def suggest_rule(tool: str, arguments: Mapping[str, Any]) -> str:
 def append_rule(path: Path, rule: Rule) -> None:
     """Add a rule to `[permissions] rules` of a configuration file; comments and order stay.
 
-    :raises OSError: the file cannot be read or written.
-    :raises ValueError: the file is no TOML, or its `rules` is no list.
+    Raises:
+        OSError: the file cannot be read or written.
+        ValueError: the file is no TOML, or its `rules` is no list.
+
     """
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
     section = document.get("permissions")

@@ -201,9 +201,11 @@ class PermissionBroker:
 
         `remember` makes it a rule: the one that the listing suggests, or the given one.
 
-        :raises BadRequest: the body is malformed.
-        :raises RouteNotFound: there is no such request.
-        :raises Conflict: it has been decided already.
+        Raises:
+            BadRequest: the body is malformed.
+            RouteNotFound: there is no such request.
+            Conflict: it has been decided already.
+
         """
         decision, updated, message, remember = _parse_decision(body)
         pending = self._pending.get(identifier)

@@ -59,7 +59,9 @@ class PlainAnswer:
     def feed(self, message: Message) -> Iterator[Event]:
         """The events that `message` brings.
 
-        :raises ExchangeError: the answer failed.
+        Raises:
+            ExchangeError: the answer failed.
+
         """
         if isinstance(message, StreamEvent):
             if message.parent_tool_use_id is None and not self.finished:
@@ -106,7 +108,7 @@ class AgentAnswer:
         self._client_tools = client_tools
         self._started = False
         self._next = 0
-        self._index: dict[int, int] = {}  # the upstream's number of a block of the message now coming -> ours
+        self._index: dict[int, int] = {}  # the upstream's number of a block that is open -> ours
         self._own_calls: dict[int, _OwnCall] = {}
         self._shown_calls: dict[str, str] = {}  # tool_use id -> name
         self._calls_client = False
@@ -121,7 +123,9 @@ class AgentAnswer:
     def feed(self, message: Message) -> Iterator[Event]:
         """The events that `message` brings.
 
-        :raises ExchangeError: the answer failed.
+        Raises:
+            ExchangeError: the answer failed.
+
         """
         if self.finished:
             return
@@ -148,7 +152,11 @@ class AgentAnswer:
     def _event(self, event: Event) -> Iterator[Event]:
         match event.get("type"):
             case "message_start":
+                # The one before broke off in the middle and is asked for again.
+                for number in self._index.values():
+                    yield {"type": "content_block_stop", "index": number}
                 self._index.clear()
+                self._own_calls.clear()
                 self._calls_client = False
                 self._message_usage = dict(event["message"].get("usage") or {})
                 if not self._started:
@@ -179,7 +187,8 @@ class AgentAnswer:
         if number in self._index:
             if event.get("delta", {}).get("type") == "text_delta":
                 self.texts.append(event["delta"]["text"])
-            yield {**event, "index": self._index[number]}
+            index = self._index.pop(number) if event["type"] == "content_block_stop" else self._index[number]
+            yield {**event, "index": index}
         elif (call := self._own_calls.get(number)) is not None:
             if event["type"] == "content_block_delta":
                 call.arguments.append(event["delta"].get("partial_json", ""))

@@ -52,7 +52,9 @@ class Connection:
         """Start the process if need be and shake hands. With `late`, tell a spare process the plan it was started
         without.
 
-        :raises Unavailable: the program cannot be run, or is too old.
+        Raises:
+            Unavailable: the program cannot be run, or is too old.
+
         """
         servers: dict[str, Any] = {}
         if plan is not None and plan.client_tools:

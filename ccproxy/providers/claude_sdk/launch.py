@@ -59,6 +59,9 @@ _ALWAYS = {
     "DISABLE_AUTOUPDATER": "1",
 }
 _PLAIN = {
+    # What the client did not say stays unsaid: no effort, no context management, no system messages between the turns.
+    "CLAUDE_CODE_EFFORT_LEVEL": "auto",
+    "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
     "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # the model is told nothing of budgets and the like
     "CLAUDE_CODE_MAX_RETRIES": "0",  # the client sees the error, with its retry-after, and decides
     "DISABLE_COMPACT": "1",  # the conversation is the client's: it is sent as it is, or refused
@@ -100,7 +103,9 @@ def find_program(cli_path: str, bundle: Path | None) -> Program:
     """The program of `cli_path` (a path, or a name on PATH), else the one inside the SDK's wheel, else `claude` on
     PATH.
 
-    :raises Unavailable: there is none.
+    Raises:
+        Unavailable: there is none.
+
     """
     name = "claude.exe" if os.name == "nt" else "claude"
     if cli_path:

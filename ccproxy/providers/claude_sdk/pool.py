@@ -38,7 +38,9 @@ class Pool:
     async def take(self) -> None:
         """Take a place, first come first served.
 
-        :raises TooManyRequests: all places are taken by answers, and the line is full.
+        Raises:
+            TooManyRequests: all places are taken by answers, and the line is full.
+
         """
         if self.take_if_free():
             return

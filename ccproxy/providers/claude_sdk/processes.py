@@ -78,7 +78,9 @@ class Processes:
         """A process for `plan` that has heard nothing yet; without a plan, one to ask about Claude Code itself.
         `label` names the conversation to people.
 
-        :raises ExchangeError: it cannot be started, or all places are taken.
+        Raises:
+            ExchangeError: it cannot be started, or all places are taken.
+
         """
         await self._prepare()
         connection = None

@@ -60,6 +60,7 @@ class ClaudeSdkProvider:
             self._sessions.take_idle,
         )
         self._models: tuple[float, list[dict[str, Any]]] | None = None
+        self._listing = asyncio.Lock()
         self._expiry: asyncio.TimerHandle | None = None
 
     def stream(self, request: LocalRequest) -> ClaudeStream:
@@ -72,13 +73,16 @@ class ClaudeSdkProvider:
     async def models(self) -> list[dict[str, Any]]:
         """The models that Claude Code offers with the user's login.
 
-        :raises ExchangeError: no process could be started to ask.
+        Raises:
+            ExchangeError: no process could be started to ask.
+
         """
-        if self._models is None or time.monotonic() - self._models[0] > _MODELS_HOLD:
-            if not self._processes.info:
-                await self._processes.close(await self._processes.connect(None, None, one_answer=True))
-            self._models = (time.monotonic(), _model_objects(self._processes.info.get("models") or []))
-        return self._models[1]
+        async with self._listing:
+            if self._models is None or time.monotonic() - self._models[0] > _MODELS_HOLD:
+                if not self._processes.info:
+                    await self._processes.close(await self._processes.connect(None, None, one_answer=True))
+                self._models = (time.monotonic(), _model_objects(self._processes.info.get("models") or []))
+            return self._models[1]
 
     def status(self) -> dict[str, Any]:
         return {"mode": self._config.mode, **self._processes.status(), "sessions": self._sessions.status()}
@@ -157,7 +161,9 @@ class ClaudeSdkProvider:
         """Tell the process the turns and pass its answer on. Returns the answer's texts if the process can go on from
         there, else `None`.
 
-        :raises ExchangeError: the answer failed.
+        Raises:
+            ExchangeError: the answer failed.
+
         """
         answer = self._new_answer(plan, keep=keep)
         try:

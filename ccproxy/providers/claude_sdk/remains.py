@@ -6,38 +6,46 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 _NOTE = "process"
+_PROC = Path("/proc")
+
+
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    state: str
+    started: str
+    """Tells a process from a later one with the same number."""
 
 
 def descendants(pid: int) -> list[tuple[int, str]]:
-    """The processes below `pid` as (pid, start time), read from /proc. The start time tells a process from a later one
-    with the same number.
-
-    Empty where there is no /proc: there Claude Code alone ends its tools when it is asked to end.
-    """
-    children: dict[int, list[tuple[int, str]]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        found = _stat(int(entry.parent.name))
-        if found is not None:
-            children.setdefault(int(found[1]), []).append((int(entry.parent.name), found[19]))
+    """The processes below `pid` as (pid, start time)."""
+    children: dict[int, list[_Process]] = {}
+    for process in _all():
+        children.setdefault(process.parent, []).append(process)
     below: list[tuple[int, str]] = []
     queue = [pid]
     while queue:
-        for child in children.get(queue.pop(), ()):
-            below.append(child)
-            queue.append(child[0])
+        for process in children.get(queue.pop(), ()):
+            below.append((process.pid, process.started))
+            queue.append(process.pid)
     return below
 
 
 def kill_survivors(processes: Iterable[tuple[int, str]]) -> None:
     """Kill those of `processes` that still run."""
-    for pid, started in processes:
-        if _runs(pid, started):
+    wanted = set(processes)
+    if not wanted:
+        return
+    for process in _all():
+        if (process.pid, process.started) in wanted and process.state != "Z":
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def sweep(pid: int | None, config_dir: Path, folder: Path) -> None:
@@ -55,32 +63,59 @@ def sweep(pid: int | None, config_dir: Path, folder: Path) -> None:
 
 def note_down(pid: int, config_dir: Path, folder: Path) -> None:
     """Write down what `sweep` needs to know, for a proxy that is killed before it can sweep."""
-    found = _stat(pid)
-    lines = [str(pid), found[19] if found else "", str(config_dir)]
+    process = _read(_PROC / str(pid))
+    lines = [str(pid), process.started if process else "", str(config_dir)]
     (folder / _NOTE).write_text("\n".join(lines), encoding="utf-8")
 
 
 def sweep_noted(folder: Path) -> None:
-    """`sweep` in the place of a proxy that was killed.
+    """`sweep` in the place of a proxy that was killed, unless the process lives.
 
-    :raises OSError: there is no note.
-    :raises ValueError: it is none that `note_down` wrote.
+    Raises:
+        OSError: there is no note.
+        ValueError: it is none that `note_down` wrote.
+
     """
     pid, started, config_dir = (folder / _NOTE).read_text(encoding="utf-8").split("\n", 2)
-    if started and not _runs(int(pid), started):
-        sweep(int(pid), Path(config_dir), folder)
+    for process in _all():
+        if process.pid == int(pid) and process.started == (started or process.started) and process.state != "Z":
+            return
+    sweep(int(pid), Path(config_dir), folder)
 
 
-def _runs(pid: int, started: str) -> bool:
-    found = _stat(pid)
-    return found is not None and found[19] == started and found[0] != "Z"
+def _all() -> Iterable[_Process]:
+    if not (_PROC / "self").exists():
+        yield from _all_by_ps()
+        return
+    for folder in _PROC.glob("[0-9]*"):
+        process = _read(folder)
+        if process is not None:
+            yield process
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on: `pid (name) state ppid … starttime …`; the name may hold spaces
-    and brackets. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+def _read(folder: Path) -> _Process | None:
+    """From `pid (name) state ppid … starttime …`; the name may hold spaces and brackets.
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
+    return _Process(int(folder.name), int(fields[1]), fields[0], fields[19])
+
+
+def _all_by_ps() -> Iterable[_Process]:
+    """Where there is no /proc: macOS. Windows has neither."""
+    try:
+        ran = subprocess.run(
+            ["ps", "-axo", "pid=,ppid=,state=,lstart="],  # noqa: S607 - where ps is differs between systems
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return
+    for line in ran.stdout.splitlines():
+        pid, parent, state, started = line.split(None, 3)
+        yield _Process(int(pid), int(parent), state[0], started.strip())

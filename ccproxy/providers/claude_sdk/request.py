@@ -70,7 +70,9 @@ class Plan:
 def plan_request(request: LocalRequest, mode: Mode) -> Plan:
     """What the request asks of a Claude Code process in `mode`.
 
-    :raises BadRequest: with `param`, the JSON path of what is malformed or cannot be told.
+    Raises:
+        BadRequest: with `param`, the JSON path of what is malformed or cannot be told.
+
     """
     body = request.body
     model = body.get("model")

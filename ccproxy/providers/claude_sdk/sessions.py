@@ -68,7 +68,9 @@ class Sessions:
     async def use(self, identifier: str) -> AsyncIterator[Session]:
         """The session, for one request at a time.
 
-        :raises Conflict: another request uses it and `session_busy = "reject"`.
+        Raises:
+            Conflict: another request uses it and `session_busy = "reject"`.
+
         """
         session = self._sessions.setdefault(identifier, Session(identifier))
         if session.users and self._busy == "reject":

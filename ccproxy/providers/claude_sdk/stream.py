@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
-from ccproxy.errors import ExchangeError
+from ccproxy.errors import ExchangeError, Unavailable
 
 Event = dict[str, Any]
 
@@ -79,9 +80,10 @@ class ClaudeStream(AsyncIterator[Event]):
             raise StopAsyncIteration
         if self._task is None:
             self._task = self._spawn(self._work(self._sink))
+            self._task.add_done_callback(functools.partial(_wake, self._sink))
             weakref.finalize(self, _stop, self._task, self._sink).atexit = False
         try:
-            item = await self._next()
+            item = await self._next(self._task)
         except asyncio.CancelledError:
             self._over = True
             _stop(self._task, self._sink)
@@ -100,14 +102,26 @@ class ClaudeStream(AsyncIterator[Event]):
         if self._task is not None and _stop(self._task, self._sink):
             await asyncio.wait({self._task})
 
-    async def _next(self) -> Event | ExchangeError | None:
+    async def _next(self, task: asyncio.Task[None]) -> Event | ExchangeError | None:
         if not self._sink.items.empty():
             return self._sink.items.get_nowait()
+        if task.done():
+            return _stopped()
         try:
             async with asyncio.timeout(self._ping_after):
                 return await self._sink.items.get()
         except TimeoutError:
             return {"type": "ping"}
+
+
+def _wake(sink: Sink, _task: asyncio.Task[None]) -> None:
+    """The work has ended. If it was stopped by others than its reader, the reader must not wait for more."""
+    if not sink.complete and not sink.items.full():
+        sink.items.put_nowait(_stopped())
+
+
+def _stopped() -> ExchangeError:
+    return Unavailable("ccproxy is stopping")
 
 
 def _stop(task: asyncio.Task[None], sink: Sink) -> bool:

@@ -68,7 +68,9 @@ class CliTransport(Transport):
     async def connect(self) -> None:
         """Start the process, unless it was started before.
 
-        :raises Unavailable: the program cannot be run.
+        Raises:
+            Unavailable: the program cannot be run.
+
         """
         if self._started is not None:
             return

@@ -144,10 +144,17 @@ async def test_the_provider_closes_in_mid_answer(make: Make, upstream: MessagesU
     upstream.otherwise = lambda _body: Answer([text("one two three")], hold=asyncio.Event())
     provider = make(prewarm=1)
     stream = provider.stream(request("go", session="s"))
-    await anext(stream)
+    while (await anext(stream))["type"] != "content_block_delta":
+        pass
+    waiting = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
     await provider.aclose()
     assert children() == []
     assert roots() == []
+    with pytest.raises(ExchangeError, match="stopping"):
+        await asyncio.wait_for(waiting, 1)
+    with pytest.raises(ExchangeError, match="stopping"):
+        await collect(provider, request("late"))
 
 
 PROXY = """

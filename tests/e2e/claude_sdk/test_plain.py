@@ -198,6 +198,45 @@ async def test_parameters_reach_the_upstream(make: Make, upstream: MessagesUpstr
     assert call.headers["x-api-key"] == "sk-ant-dummy"
 
 
+# The newest models cannot be told not to think, and think by default.
+MODELS = {
+    "claude-opus-5-5": {"type": "adaptive"},
+    "claude-sonnet-5-5": {"type": "adaptive"},
+    "claude-haiku-4-5-20251001": {"type": "disabled"},
+}
+
+
+@pytest.mark.parametrize("login", [False, True], ids=["key", "login"])
+async def test_nothing_is_said_that_the_client_did_not_say(make: Make, upstream: MessagesUpstream, login: bool) -> None:
+    provider = make(login=login)
+    asked = {
+        model: request("one", {"role": "assistant", "content": [thinking("hm"), text("ok")]}, "two", model=model)
+        for model in MODELS
+    }
+    await asyncio.gather(*(collect(provider, one) for one in asked.values()))
+    for call in upstream.calls:
+        body = call.body
+        model = body["model"]
+        assert body.keys() <= {
+            "model",
+            "max_tokens",
+            "messages",
+            "system",
+            "tools",
+            "thinking",
+            "metadata",
+            "stream",
+        } | ({"temperature"} if MODELS[model]["type"] == "disabled" else set())
+        assert body["max_tokens"] == 100
+        assert body["tools"] == []
+        assert body["thinking"] == MODELS[model]
+        assert body.get("temperature") in (None, 1)
+        # With a login, Claude Code tells the newest models the day and the folder in a message of its own at the end.
+        turns = [message for message in body["messages"] if message["role"] != "system"]
+        assert [(message["role"], blocks(message)) for message in turns] == said(asked[model])
+        assert len(body["messages"]) - len(turns) == int(login and MODELS[model]["type"] == "adaptive")
+
+
 @pytest.mark.parametrize(
     ("given", "sent"),
     [
@@ -297,6 +336,18 @@ async def test_a_tool_loop(make: Make, upstream: MessagesUpstream) -> None:
     assert seen(upstream) == said(asked)
     assert upstream.calls[1].body["tools"] == tools
     assert len(upstream.calls) == 2
+
+
+async def test_thinking_that_the_upstream_refuses_is_left_out(make: Make, upstream: MessagesUpstream) -> None:
+    """Newer models bind it to what stands before it; Claude Code's reminders stand elsewhere in each request."""
+    upstream.answers.append(Answer(status=400, message="messages.1.content.0: Invalid `signature` in `thinking` block"))
+    asked = request("one", {"role": "assistant", "content": [thinking("hm"), text("a")]}, "two")
+    assert words(await collect(make(login=True), asked)) == "ok"
+    assert [seen(upstream)[at] for at in (0, 1, 2)] == [
+        ("user", [text("one")]),
+        ("assistant", [text("a")]),
+        ("user", [text("two")]),
+    ]
 
 
 async def test_what_is_lost_is_said(make: Make, upstream: MessagesUpstream) -> None:
