@@ -117,6 +117,12 @@ def _check(body: Json) -> None:
             raise BadRequest(
                 f"messages.{index}.content: must be a string or a list", param=f"messages[{index}].content"
             )
+    for key in ("thinking", "tool_choice"):
+        if not isinstance(body.get(key) or {}, dict):
+            raise BadRequest(f"{key}: must be an object", param=key)
+    for index, tool in enumerate(body.get("tools") or []):
+        if isinstance(tool, dict) and not isinstance(tool.get("input_schema") or {}, dict):
+            raise BadRequest(f"tools.{index}.input_schema: must be an object", param=f"tools[{index}].input_schema")
 
 
 def _blocks(message: Json) -> list[Json]:
@@ -190,7 +196,7 @@ def _tool(body: Json, said: str) -> Json | None:
     if not tools or choice.get("type") == "none":
         return None
     if choice.get("type") == "tool":
-        return tools.get(choice.get("name"))
+        return tools.get(str(choice.get("name")))
     mark = _TOOL_MARK.search(said)
     if mark or choice.get("type") == "any":
         return tools.get(mark[1]) if mark and mark[1] else next(iter(tools.values()))
@@ -205,7 +211,7 @@ def _arguments(schema: Json, said: str) -> Json:
 
 
 def _value(schema: Json, said: str) -> Any:
-    if "enum" in schema:
+    if schema.get("enum"):
         return schema["enum"][0]
     kind = schema.get("type")
     plain: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "null": None, "array": []}
