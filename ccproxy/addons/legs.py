@@ -75,8 +75,8 @@ class Legs:
 
     def _show(self, kept: Kept, clean: Mapping[Message, Head]) -> None:
         flows = legs(kept.flow, kept.exchange, clean, kept.notes, self.redaction)
-        for shown in self.shown:
-            shown.show(flows)
+        for sink in self.shown:
+            sink.show(flows)
 
 
 class Kept:
