@@ -222,7 +222,7 @@ def _identity(settings: AuthSettings, wanted: bool | None) -> None:
         except click.Abort:
             typer.echo("\nLeft as it is.")
             return
-    from ccproxy.cli import toml_edit
+    from ccproxy.settings import toml_edit
 
     if toml_edit.set_key(settings.file, IDENTITY_KEY, wanted):
         typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")

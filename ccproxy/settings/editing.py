@@ -10,38 +10,21 @@ from typing import Any
 
 import tomlkit
 from pydantic import BaseModel, SecretStr
-from tomlkit.exceptions import TOMLKitError
 
 from ccproxy.errors import ConfigError
-from ccproxy.settings.folders import private
 from ccproxy.settings.model import ProvidersSettings, Settings
 from ccproxy.settings.sources import load
+from ccproxy.settings.toml_edit import set_key
 
 
 def set_value(file: Path, key: str, value: str) -> None:
     """Set `key` (dotted) in a TOML file, which is made if it is missing. Comments, order and unknown keys stay.
 
     Raises:
-        ConfigError: the file is no TOML, or the file would not load with the new value.
-        OSError: it cannot be read or written.
+        ConfigError: the file is no TOML or cannot be written, or it would not load with the new value.
 
     """
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    try:
-        document = tomlkit.parse(text)
-    except TOMLKitError as error:
-        raise ConfigError(f"{file}: is no TOML: {error}") from error
-    *tables, name = key.split(".")
-    if not tables or not all((*tables, name)):
-        raise ConfigError(f"{key!r}: name a setting with its table, such as server.port")
-    table: Any = document
-    for part in tables:
-        if part not in table:
-            table[part] = tomlkit.table()
-        table = table[part]
-    table[name] = _parsed(value)
-    _checked(tomlkit.dumps(document), file)
-    _write(file, tomlkit.dumps(document))
+    set_key(file, key, _parsed(value), check=lambda text: _checked(text, file))
 
 
 def template() -> str:
@@ -98,12 +81,3 @@ def _checked(text: str, file: Path) -> None:
         raise ConfigError(str(error).replace(name, str(file))) from None
     finally:
         Path(name).unlink()
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace the file in one step; it may hold keys, so only its owner reads it."""
-    private(file.parent) if not file.parent.exists() else None
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".config-")
-    with os.fdopen(handle, "w", encoding="utf-8") as temporary:
-        temporary.write(text)
-    Path(name).replace(file)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.cli.toml_edit import set_key
 from ccproxy.errors import ConfigError
+from ccproxy.settings.toml_edit import set_key
 
 KEY = "providers.claude_api.identity"
 WRITTEN = """# mine

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -14,16 +15,19 @@ from tomlkit.exceptions import TOMLKitError
 from ccproxy.errors import ConfigError
 
 
-def set_key(path: Path, key: str, value: bool | int | float | str) -> bool:
+def set_key(path: Path, key: str, value: Any, *, check: Callable[[str], None] | None = None) -> bool:
     """Set `section.key`; whether that changed anything. Makes the file, for its owner alone, if there is none.
 
-    Raises `ConfigError` when the file is no TOML, cannot be written, or has something else than a table on the way.
+    `check` sees the whole text before it is written, and raises what is wrong with it. Raises `ConfigError` when the file is no TOML, cannot be
+    written, or has something else than a table on the way.
     """
     try:
         target = path.resolve()  # a link, as keepers of dotfiles have them, stays one
         text = target.read_text(encoding="utf-8") if target.exists() else ""
         document = tomlkit.parse(text)
         *tables, last = key.split(".")
+        if not tables or not all((*tables, last)):
+            raise ConfigError(f"{key!r}: name a setting with its table, such as server.port")
         table: MutableMapping[str, object] = document
         for depth, name in enumerate(tables):
             if name not in table:
@@ -35,7 +39,10 @@ def set_key(path: Path, key: str, value: bool | int | float | str) -> bool:
         if last in table and table[last] == value and type(table[last]) is type(value):
             return False
         table[last] = value
-        _replace(target, tomlkit.dumps(document))
+        changed = tomlkit.dumps(document)
+        if check is not None:
+            check(changed)
+        _replace(target, changed)
     except TOMLKitError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
