@@ -7,13 +7,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# The newest Python from 3.11 that starts; PYTHON=... overrides.
+# The newest Python from 3.11 that starts, on the path or of pyenv; PYTHON=... overrides.
 define find_python
-	for p in $(PYTHON) python3.14 python3.13 python3.12 python3.11 \
-	  $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-9]*/bin/python 2>/dev/null | sort -rV) python3; do \
-	  if "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; exit 0; fi; \
-	  if [ -n "$(PYTHON)" ]; then echo "PYTHON=$(PYTHON) is no working Python >= 3.11 with venv" >&2; exit 1; fi; \
-	done; echo "no Python >= 3.11 with venv found: install one or say PYTHON=/path/to/python" >&2; exit 1
+	works() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	if [ -n "$(PYTHON)" ]; then \
+	  works "$(PYTHON)" || { echo "PYTHON=$(PYTHON) is no working Python >= 3.11 with venv" >&2; exit 1; }; echo "$(PYTHON)"; exit 0; \
+	fi; \
+	for v in 3.14 3.13 3.12 3.11; do \
+	  for p in python$$v $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v*/bin/python 2>/dev/null | sort -rV); do \
+	    if works "$$p"; then echo "$$p"; exit 0; fi; \
+	  done; \
+	done; \
+	if works python3; then echo python3; exit 0; fi; \
+	echo "no Python >= 3.11 with venv found: install one or say PYTHON=/path/to/python" >&2; exit 1
 endef
 
 # A stamp for each set of packages, so that nothing is installed twice. A changed Python makes the environment anew.

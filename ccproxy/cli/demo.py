@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 QUESTION = "What is a reverse proxy?"
 MODEL = "mock-claude"
+PRICE = {"input": 3, "output": 15}
+"""What the pretend model is said to cost, in USD per million tokens, so that there is a cost to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,11 @@ async def _run() -> list[tuple[str, ...]]:
     from ccproxy.settings import load
 
     with tempfile.TemporaryDirectory(prefix="ccproxy-demo-") as folder:
-        quiet = {"server": {"port": 0, "host": "127.0.0.1"}, "ledger": {"enabled": False}}
+        quiet = {
+            "server": {"port": 0, "host": "127.0.0.1"},
+            "ledger": {"enabled": False},
+            "pricing": {"overrides": {MODEL: PRICE}},
+        }
         host = Host(load(quiet, environ={}, folder=_path(folder)).settings)
         running = asyncio.get_running_loop().create_task(host.run())
         started = asyncio.get_running_loop().create_task(host.started.wait())
@@ -132,7 +138,10 @@ def _print(rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"asked: {QUESTION}", title_justify="left")
+    table = Table(
+        title=f"asked: {QUESTION}   (priced as if a million tokens cost ${PRICE['input']} in and ${PRICE['output']} out)",
+        title_justify="left",
+    )
     for heading in ("client format", "answer", "what came back", "tokens in", "out", "USD"):
         table.add_column(heading, overflow="fold")
     for row in rows:
