@@ -84,6 +84,7 @@ def _run(program: str, client: Client, connection: Connection, given: Sequence[s
             environ.pop(variable.name, None)
         else:
             environ[variable.name] = variable.value
+    _warn_of_its_own_settings(client, environ)
     with _header_file(client, connection) as told:
         try:
             child = subprocess.Popen([program, *client.arguments(told, given)], env=environ)  # noqa: S603 - what the user asked for
@@ -101,6 +102,19 @@ def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _is_secret(path: list[str]) -> bool:
     return len(path) > 1 and path[0] in SECTIONS and path[-1] in SECRETS
+
+
+def _warn_of_its_own_settings(client: Client, environ: Mapping[str, str]) -> None:
+    """Claude Code's settings file wins over the environment."""
+    if client.name != "claude":
+        return
+    from ccproxy.cli.checks.probes import settings_env_of_claude
+
+    wanted = environ["ANTHROPIC_BASE_URL"]
+    if settings_env_of_claude(environ).get("ANTHROPIC_BASE_URL", wanted) != wanted:
+        _say(
+            "Claude Code's settings.json sets ANTHROPIC_BASE_URL, which wins over ccproxy's: take it out of its \"env\""
+        )
 
 
 @contextlib.contextmanager
