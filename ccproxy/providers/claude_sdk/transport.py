@@ -116,6 +116,8 @@ class CliTransport(Transport):
                 yield message
         code = await self._running().process.wait()
         if not self._killed:
+            if self._errors is not None:
+                await asyncio.wait({self._errors}, timeout=1)  # what it said last is the reason
             # Also after exit code 0: the SDK closes stdin only when the connection is given up.
             raise ProcessError("Claude Code ended", exit_code=code, stderr="\n".join(self.last_words))
 
