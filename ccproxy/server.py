@@ -303,7 +303,9 @@ def _report(settings: Settings, ledger: Ledger) -> Report:
 def _ledger(settings: Settings) -> Ledger | None:
     if not settings.ledger.enabled:
         return None
-    if not settings.ledger.url.startswith("sqlite:///"):  # SQLite is in Python; checking others imports SQLAlchemy
+    if settings.ledger.url and not settings.ledger.url.startswith(
+        "sqlite:///"
+    ):  # SQLite is in Python; checking others imports SQLAlchemy
         check_url(settings.ledger.url)
     return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
 

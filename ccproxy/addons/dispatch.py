@@ -7,11 +7,14 @@ takes a quarter of an exchange's time off. Only for chains that do not change wh
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import exceptions, flow, hooks
 from mitmproxy.addonmanager import AddonManager, safecall
+
+logger = logging.getLogger(__name__)
 
 _UPDATE = hooks.UpdateHook([])
 
@@ -49,12 +52,16 @@ class FixedChain(AddonManager):
             self._instant[event.name] = not any(inspect.iscoroutinefunction(func) for func in calls)
         if not self._instant[event.name] or self.interested(_UPDATE):
             return False
+        arguments = event.args()
         for func in calls:
             try:
-                with safecall():
-                    func(*event.args())
+                func(*arguments)
             except exceptions.AddonHalt:
                 break
+            except exceptions.OptionsError:
+                raise
+            except Exception as error:
+                logger.exception("Addon error: %s", error)  # noqa: TRY401 - as mitmproxy's own manager says it
         return True
 
     async def trigger_event(self, event: hooks.Hook) -> None:

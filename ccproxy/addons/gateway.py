@@ -288,7 +288,7 @@ class Gateway:
             if len(body) > CHECKED_JSON:
                 exchange.model = _peek_model(body)
                 return
-            parsed = toplevel.loads(body)
+            parsed = toplevel.glance(body)
             exchange.model = str(parsed.get("model", "")) if isinstance(parsed, dict) else ""
             return
         text = _text(body)

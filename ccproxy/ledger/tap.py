@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from ccproxy.ledger.content_encoding import Decode, UnknownEncoding, incremental_decoder
 from ccproxy.ledger.records import StopClass, Usage
 from ccproxy.ledger.usage import read_usage
@@ -265,6 +267,10 @@ def _payload(event: bytes) -> bytes:
 
 
 def _parse(data: bytes) -> object:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        pass  # a lone surrogate, say, which the standard library reads
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

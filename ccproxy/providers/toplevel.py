@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]  # typeshed leaves scanstring out
 from typing import Any, Final
 
+import orjson
+
 from ccproxy.errors import BadRequest
 
 _DECODER: Final = JSONDecoder()
@@ -51,6 +53,19 @@ def loads(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _no_json(error) from None
+
+
+def glance(body: bytes) -> Any:
+    """What a body says, for looking at only: integers beyond 64 bits come as floats.
+
+    Raises:
+        BadRequest: it is no JSON; the message says where.
+
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return loads(body)  # which says where, and reads what orjson does not, such as lone surrogates
 
 
 def members(text: str) -> Iterator[Member]:
