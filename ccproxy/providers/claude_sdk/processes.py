@@ -66,6 +66,7 @@ class Processes:
         return {
             "claude_code": self._program.path if self._program else None,
             "version": self.info.get("claude_code_version"),
+            "login": _login(self.info.get("account")),
             "processes": {
                 "live": self._pool.taken,
                 "max": self._pool.places,
@@ -273,3 +274,11 @@ class Processes:
             return False
         _closing = self.begin_close(connection)
         return True
+
+
+def _login(account: object) -> str | None:
+    """Where Claude Code found its credential ("ANTHROPIC_API_KEY", "claude.ai", …, "none"); not whose it is."""
+    if not isinstance(account, dict):
+        return None
+    source = account.get("apiKeySource") or account.get("tokenSource")
+    return source if isinstance(source, str) else None

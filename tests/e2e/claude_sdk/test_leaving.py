@@ -52,6 +52,7 @@ async def test_many_clients_leave(make: Make, upstream: MessagesUpstream, home: 
         stream = provider.stream(request(f"client {number}"))
         while (await anext(stream))["type"] != "content_block_delta":
             pass
+        assert len(children()) <= 4
         start = time.monotonic()
         await stream.aclose()
         assert time.monotonic() - start < 0.5

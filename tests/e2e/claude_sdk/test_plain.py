@@ -383,4 +383,7 @@ async def test_models_and_tokens(make: Make, upstream: MessagesUpstream) -> None
     assert len({model["id"] for model in models}) == len(models) > 1
     counted = await provider.count_tokens(request("word " * 100))
     assert 80 < counted["input_tokens"] < 200
+    status = provider.status()
+    assert status["login"] == "ANTHROPIC_API_KEY"
+    assert status["version"].startswith("2.")
     assert upstream.calls == []
