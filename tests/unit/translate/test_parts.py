@@ -478,7 +478,7 @@ def test_a_chat_server_that_forgets_to_say_that_it_is_done() -> None:
 
 
 def test_chat_servers_with_habits_of_their_own() -> None:
-    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
+    parts = [{"type": "text", "text": "He"}, {"type": "text", "text": "llo"}]
     call = {"function": {"name": "now", "arguments": {"a": 1}}}
     message = whole(A, C, [chat_chunk({"content": parts}), chat_chunk({"tool_calls": [call]}), chat_chunk({}, "stop")])
     assert message["content"] == [
@@ -562,8 +562,8 @@ def test_an_anthropic_server_with_habits_of_its_own() -> None:
     events = [
         start,
         start,
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "He"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "llo"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "news_delta", "news": 1}},
         {"type": "content_block_delta", "index": 9, "delta": {"type": "text_delta", "text": "lost"}},
         {"type": "content_block_stop", "index": 9},

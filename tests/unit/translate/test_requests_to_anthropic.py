@@ -400,7 +400,7 @@ def test_an_image_sent_as_a_file_is_an_image() -> None:
     ("part", "param"),
     [
         ({"type": "file", "file": {"file_id": "file-1"}}, "file.file_id"),
-        ({"type": "file", "file": {"filename": "a.zip", "file_data": "data:application/zip;base64,UEs="}}, ""),
+        ({"type": "file", "file": {"filename": "a.zip", "file_data": "data:application/zip;base64,UEsDBA=="}}, ""),
         ({"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,/w=="}}, ""),
         ({"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,!"}}, ""),
         ({"type": "file", "file": {}}, "file.file_data"),
