@@ -282,7 +282,7 @@ class Gateway:
             return
         body = request.raw_content or b""
         codex = provider.profile == "codex" and route.operation is Operation.CREATE
-        sealed = capsule.MARK_BYTES in body
+        sealed = capsule.is_in(body)
         signed_in = self.adds_identity and self._wants_line(exchange, route, known_model=False)
         if not (codex or provider.models or sealed or signed_in):
             if len(body) > CHECKED_JSON:

@@ -32,11 +32,11 @@ def test_a_capsule_gives_back_what_was_sealed(fmt: Format | None) -> None:
     "value",
     [
         "c2lnbmF0dXJl",
-        "ccp1.",
-        "ccp1.!!!",
-        "ccp1." + base64.urlsafe_b64encode(b"\xff").decode(),
-        "ccp1." + base64.urlsafe_b64encode(b"[]").decode(),
-        "ccp1." + base64.urlsafe_b64encode(b'{"p": "openai", "b": 3}').decode(),
+        "~ccp1.",
+        "~ccp1.!!!",
+        "~ccp1." + base64.urlsafe_b64encode(b"\xff").decode(),
+        "~ccp1." + base64.urlsafe_b64encode(b"[]").decode(),
+        "~ccp1." + base64.urlsafe_b64encode(b'{"p": "openai", "b": 3}').decode(),
     ],
 )
 def test_what_is_no_capsule_does_not_open(value: str) -> None:
@@ -44,9 +44,9 @@ def test_what_is_no_capsule_does_not_open(value: str) -> None:
 
 
 def test_a_capsule_of_a_stranger_goes_to_nobody() -> None:
-    value = "ccp1." + base64.urlsafe_b64encode(b'{"p": "somebody", "m": 3, "b": {}}').decode()
+    value = "~ccp1." + base64.urlsafe_b64encode(b'{"p": "somebody", "m": 3, "b": {}}').decode()
     assert capsule.unseal(value) == (None, "", {})
-    odd = "ccp1." + base64.urlsafe_b64encode(b'{"p": 3, "b": {}}').decode()
+    odd = "~ccp1." + base64.urlsafe_b64encode(b'{"p": 3, "b": {}}').decode()
     assert capsule.unseal(odd) == (None, "", {})
     assert not capsule.is_sealed(None)
 
