@@ -104,7 +104,7 @@ class CliTransport(Transport):
             stdin.write(data.encode("utf-8", "surrogatepass"))
             await stdin.drain()
         except (ConnectionError, RuntimeError) as error:
-            raise self._ended() from error
+            raise await self._ended() from error
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         while self._unread:
@@ -114,12 +114,9 @@ class CliTransport(Transport):
                 self._kill()
             if not self._is_own_reply(message):
                 yield message
-        code = await self._running().process.wait()
         if not self._killed:
-            if self._errors is not None:
-                await asyncio.wait({self._errors}, timeout=1)  # what it said last is the reason
             # Also after exit code 0: the SDK closes stdin only when the connection is given up.
-            raise ProcessError("Claude Code ended", exit_code=code, stderr="\n".join(self.last_words))
+            raise await self._ended()
 
     async def end_input(self) -> None:
         if self._started is not None:
@@ -141,7 +138,7 @@ class CliTransport(Transport):
                 self._unread.append(message)
             if reply.done():
                 return
-        raise self._ended()
+        raise await self._ended()
 
     async def apply_settings(self, settings: dict[str, Any]) -> None:
         """Change settings of the running process; the SDK must be reading."""
@@ -172,9 +169,15 @@ class CliTransport(Transport):
             raise InternalError("Claude Code was not started")
         return self._started
 
-    def _ended(self) -> ProcessError:
-        code = self._started.process.returncode if self._started else None
-        return ProcessError("Claude Code ended", exit_code=code, stderr="\n".join(self.last_words))
+    async def _ended(self) -> ProcessError:
+        """The process has closed its pipes: hear how it ended and what it said last."""
+        process = self._running().process
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await process.wait()
+                if self._errors is not None:
+                    await asyncio.wait({self._errors})
+        return ProcessError("Claude Code ended", exit_code=process.returncode, stderr="\n".join(self.last_words))
 
     def _with_system_prompt(self, data: str) -> str:
         """The TypeScript SDK says the system prompt in its handshake; the Python SDK has only the flag for it."""
