@@ -109,9 +109,15 @@ class Host:
                 raise StartError(_bind_failure(error)) from error
             finally:
                 check.close()
+<<<<<<< HEAD
                 runtime.forget(self.port, self._minted)
                 listeners: Any = self._master.addons.get("proxyserver")
                 await listeners.servers.update(())  # mitmproxy leaves them open until the process ends
+=======
+                # mitmproxy leaves listeners and connections to the end of the process.
+                await self._proxyserver.servers.update(())
+                await self._hang_up()
+>>>>>>> gateway-tests
 
     def stop(self) -> None:
         """Stop at once."""
@@ -125,10 +131,33 @@ class Host:
         self._master.options.update(server=False)  # no new connections
         gateway = self._master.addons.get("gateway")
         deadline = asyncio.get_running_loop().time() + self.settings.server.shutdown_grace
-        while gateway.live and asyncio.get_running_loop().time() < deadline:
+        while (gateway.live or self._unsent()) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.02)  # what was written last leaves the process
+        await self._hang_up()
         self._master.shutdown()
+
+    @property
+    def _proxyserver(self) -> Any:
+        assert self._master
+        return self._master.addons.get("proxyserver")
+
+    def _unsent(self) -> bool:
+        """Whether a client has yet to take what was written to it."""
+        return any(
+            io.writer and not io.writer.is_closing() and io.writer.transport.get_write_buffer_size()
+            for handler in self._proxyserver.connections.values()
+            for io in handler.transports.values()
+        )
+
+    async def _hang_up(self) -> None:
+        """Close every connection, so that each exchange ends for those who watch it."""
+        connections = self._proxyserver.connections
+        for handler in connections.values():
+            if (io := handler.transports.get(handler.client)) and io.handler:
+                io.handler.cancel()
+        deadline = asyncio.get_running_loop().time() + 1
+        while connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
 
     def _make_master(self) -> master.Master:
         opts = options.Options()

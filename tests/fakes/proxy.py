@@ -188,7 +188,6 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "XDG_DATA_HOME": str(folder / "data"),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PYTHONPATH": root,
-        "PYTHONWARNINGS": "default",
         **more,
     }
 

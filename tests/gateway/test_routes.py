@@ -288,19 +288,18 @@ async def test_the_mocks_error_answers(proxy: Proxy, status: int, stream: bool) 
 
 
 async def test_every_answer_tells_its_flow(proxy: Proxy) -> None:
-    seen = []
-    async with proxy.connect() as client:
-        for data in (
-            request("/api/v1/messages", message()), request("/mock/v1/messages", message(stream=True)), request("/health", method="GET"),
-            request("/nothing"), request("/api/v1/messages", message(), host="evil.test"), request("/api/v1/models", method="POST"),
-            request("/api/v1/messages", b"{"),
-        ):  # fmt: skip
-            seen.append((await client.ask(data))["x-ccproxy-flow"])
-    for data in (
+    requests = (
+        request("/api/v1/messages", message()),
+        request("/mock/v1/messages", message(stream=True)),
+        request("/health", method="GET"),
+        request("/nothing"),
+        request("/api/v1/messages", message(), host="evil.test"),
+        request("/api/v1/models", method="POST"),
+        request("/api/v1/messages", b"{"),
         b"nonsense\r\n\r\n",
-        request("/api/v1/messages", b"", ("Content-Length", "1"), ("Content-Length", "2")),
-    ):
-        seen.append((await proxy.ask(data))["x-ccproxy-flow"])
+    )
+    async with proxy.connect() as client:
+        seen = [(await client.ask(data))["x-ccproxy-flow"] for data in requests]
     assert len(set(seen)) == len(seen)
     assert all(re.fullmatch(r"[0-9a-f-]{36}", flow) for flow in seen)
 

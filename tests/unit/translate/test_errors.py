@@ -311,7 +311,9 @@ def _leaves(kind: type[ExchangeError]) -> list[type[ExchangeError]]:
     return [
         leaf
         for child in kind.__subclasses__()
-        for leaf in ([child, *_leaves(child)] if child is not UpstreamError else [])
+        for leaf in (
+            [child, *_leaves(child)] if child is not UpstreamError and child.__module__ == tree.__name__ else []
+        )
     ]
 
 

@@ -1,0 +1,119 @@
+"""Commands, their exit codes and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ccproxy import __version__
+from ccproxy.cli.app import app
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
+    """The program in a folder of its own; it sets up the process's logging, which is put back."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {
+        name: logging.getLogger(name).level
+        for name in ("mitmproxy", "asyncio", "tornado", "hpack", "httpx", "httpcore")
+    }
+    yield CliRunner()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def said(result: Result) -> str:
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "code", "words"),
+    [
+        (["--host", "0.0.0.0"], {}, 2, ["0.0.0.0", "auth_token"]),
+        (["--port", "70000"], {}, 2, ["command line", "server.port", "70000"]),
+        (["--port", "many"], {}, 2, ["--port"]),
+        (["--log-level", "loud"], {}, 2, ["server.log_level", "loud", "debug"]),
+        ([], {"SERVER__PORTT": "1"}, 2, ["SERVER__PORTT", "port"]),
+        (["--config", "absent.toml"], {}, 2, ["absent.toml"]),
+        (["--config", "wrong.toml"], {}, 2, ["wrong.toml:2", "server.prot", "port"]),
+        (["--no-such-option"], {}, 2, ["--no-such-option"]),
+        (["--host", "192.0.2.1", "--auth-token", "t"], {}, 1, ["192.0.2.1", "--host"]),
+        (["--set", "no_such=1"], {}, 1, ["no_such"]),
+        (["-s", "absent.py"], {}, 1, ["absent.py"]),
+    ],
+)
+def test_what_stops_the_start(
+    run: CliRunner, arguments: list[str], env: dict[str, str], code: int, words: list[str]
+) -> None:
+    Path("wrong.toml").write_text("[server]\nprot = 1\n")
+    port = [] if "--port" in arguments else ["--port", "0"]
+    result = run.invoke(app, ["serve", *port, *arguments], env=env)
+    assert result.exit_code == code, result.output
+    for word in words:
+        assert word in said(result)
+    assert "listens on" not in result.output
+
+
+def test_no_secret_in_an_error(run: CliRunner) -> None:
+    result = run.invoke(app, ["serve", "--auth-token", "hush-hush", "--port", "x"])
+    assert "hush" not in said(result)
+    result = run.invoke(app, ["serve", "--auth-token", "hush-hush", "--port", "70000"])
+    assert "hush" not in said(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["serve", "config", "addon-path"]),
+        (
+            ["serve", "--help"],
+            ["--port", "--web", "--config", "--auth-token", "--reload", "--set", "--script", "--record", "Example:"],
+        ),
+        (["config", "--help"], ["path", "trust"]),
+        (["config", "trust", "--help"], ["Example:"]),
+        (["--version"], [f"ccproxy {__version__}"]),
+        (["addon-path"], ["script.py"]),
+        (["config", "path"], ["config.toml"]),
+    ],
+)
+def test_what_just_says_something(run: CliRunner, arguments: list[str], words: list[str]) -> None:
+    result = run.invoke(app, arguments)
+    assert result.exit_code == 0
+    for word in words:
+        assert word in said(result)
+
+
+def test_later_steps_are_not_shown(run: CliRunner) -> None:
+    shown = run.invoke(app, ["serve", "--help"]).output
+    assert "--replay" not in shown
+    assert run.invoke(app, ["serve", "--replay", "x"]).exit_code == 2
+
+
+def test_the_addon_is_there(run: CliRunner) -> None:
+    assert Path(run.invoke(app, ["addon-path"]).output.strip()).is_file()
+
+
+def test_config_path_tells_the_file_in_use(run: CliRunner, tmp_path: Path) -> None:
+    path = tmp_path / "ccproxy.toml"
+    path.write_text("")
+    assert run.invoke(app, ["config", "path"]).output.strip() == str(path)
+
+
+def test_config_trust(run: CliRunner) -> None:
+    result = run.invoke(app, ["config", "trust"])
+    assert result.exit_code == 2
+    assert ".ccproxy.toml" in said(result)
+    assert run.invoke(app, ["config", "trust", "absent.toml"]).exit_code == 1
+    Path("ccproxy.toml").write_text("[server]\nport = 'x'\n")  # what is trusted need not be right
+    result = run.invoke(app, ["config", "trust"])
+    assert result.exit_code == 0
+    assert "ccproxy.toml is trusted" in said(result)
