@@ -109,15 +109,10 @@ class Host:
                 raise StartError(_bind_failure(error)) from error
             finally:
                 check.close()
-<<<<<<< HEAD
                 runtime.forget(self.port, self._minted)
-                listeners: Any = self._master.addons.get("proxyserver")
-                await listeners.servers.update(())  # mitmproxy leaves them open until the process ends
-=======
                 # mitmproxy leaves listeners and connections to the end of the process.
                 await self._proxyserver.servers.update(())
                 await self._hang_up()
->>>>>>> gateway-tests
 
     def stop(self) -> None:
         """Stop at once."""

@@ -169,7 +169,7 @@ async def test_error_statuses(status: int) -> None:
 async def read(request: LocalRequest, seen: list[dict[str, Any]]) -> None:
     """Into a list of the caller's: what came before a fault is wanted."""
     async for event in Mock().stream(request):
-        seen.append(event)  # noqa: PERF401
+        seen.append(event)
 
 
 async def test_mock_error_and_mock_drop() -> None:
@@ -202,7 +202,7 @@ async def test_mock_hang() -> None:
 
     async def read() -> None:
         async for event in Mock(sleep).stream(asked(model="mock-hang")):
-            seen.append(event["type"])  # noqa: PERF401 - it never ends
+            seen.append(event["type"])
 
     task = asyncio.create_task(read())
     await hangs.wait()
