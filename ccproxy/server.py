@@ -182,6 +182,8 @@ def parts(settings: Settings) -> Parts:
 
 def addons_for(settings: Settings) -> list[Any]:
     """ccproxy's addons, as configured."""
+    with contextlib.suppress(OSError):  # a read-only home: whoever needs the folder says so
+        private(data_dir())  # before mitmproxy makes its own below it, with a mode that lets everybody in
     return addons(parts(settings))
 
 

@@ -25,11 +25,12 @@ def runtime_dir() -> Path:
 
 
 def private(folder: Path) -> Path:
-    """Make `folder` if it is missing, readable by its owner alone.
+    """Make `folder` and whatever is missing above it, readable by their owner alone.
 
     Raises:
         OSError: the folder cannot be made.
 
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for missing in (*reversed([above for above in folder.parents if not above.exists()]), folder):
+        missing.mkdir(mode=0o700, exist_ok=True)  # parents=True would give only the last one this mode
     return folder
