@@ -28,7 +28,7 @@ from ccproxy.providers.network import extra_ca_file
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.settings import Settings
-from ccproxy.settings.folders import data_dir, private
+from ccproxy.settings.folders import data_dir, private, secured
 
 logger = logging.getLogger(__name__)
 
@@ -182,8 +182,6 @@ def parts(settings: Settings) -> Parts:
 
 def addons_for(settings: Settings) -> list[Any]:
     """ccproxy's addons, as configured."""
-    with contextlib.suppress(OSError):  # a read-only home: whoever needs the folder says so
-        private(data_dir())  # before mitmproxy makes its own below it, with a mode that lets everybody in
     return addons(parts(settings))
 
 
@@ -213,7 +211,7 @@ def gateway_options(settings: Settings) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "connection_strategy": "lazy",  # the upstream is known only once the request is
         "keep_host_header": True,  # else mitmproxy overwrites Host before it can be checked
-        "confdir": str(data_dir() / "mitmproxy"),
+        "confdir": str(secured(data_dir()) / "mitmproxy"),
         "tcp_timeout": settings.server.idle_timeout,
     }
     if bundle := ca_bundle():
