@@ -44,7 +44,7 @@ from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings, runtime
-from ccproxy.settings.folders import config_dir, data_dir, private
+from ccproxy.settings.folders import config_dir, data_dir, private, secured
 from ccproxy.settings.secrets import secrets_of
 from ccproxy.translate.replay import ReplayCache
 
@@ -381,7 +381,7 @@ def gateway_options(settings: Settings) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "connection_strategy": "lazy",  # the upstream is known only once the request is
         "keep_host_header": True,  # else mitmproxy overwrites Host before it can be checked
-        "confdir": str(data_dir() / "mitmproxy"),
+        "confdir": str(secured(data_dir()) / "mitmproxy"),
         "tcp_timeout": settings.server.idle_timeout,
     }
     if bundle := ca_bundle():

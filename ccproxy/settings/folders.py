@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from platformdirs import PlatformDirs
@@ -25,11 +26,24 @@ def runtime_dir() -> Path:
 
 
 def private(folder: Path) -> Path:
-    """Make `folder` if it is missing, readable by its owner alone.
+    """Make `folder` and whatever is missing above it, readable by their owner alone.
 
     Raises:
         OSError: the folder cannot be made.
 
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for missing in (*reversed([above for above in folder.parents if not above.exists()]), folder):
+        missing.mkdir(mode=0o700, exist_ok=True)  # parents=True would give only the last one this mode
+    return folder
+
+
+def secured(folder: Path) -> Path:
+    """Make a folder of ccproxy's own, and take from others what rights an earlier maker of it has left them.
+
+    On a read-only home nothing happens: whoever needs the folder says so.
+    """
+    with contextlib.suppress(OSError):
+        private(folder)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
     return folder

@@ -106,10 +106,8 @@ def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeEr
         return error
     if isinstance(error, ProcessError):
         code = error.exit_code
-        if code is None:
-            how = "closed its pipes"
-        else:
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
+        how = "closed its pipes" if code is None else how
         if any("cannot be used with root" in line for line in last_words):
             return UpstreamBroken(f'Claude Code {how}: permission_mode = "bypassPermissions" is not allowed for root')
         return UpstreamBroken(f"Claude Code {how} before its answer was whole; ccproxy's log has what it said")
