@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ccproxy import __version__
-from ccproxy.cli.app import app
+from ccproxy.cli.app import build
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_stops_the_start(
 ) -> None:
     Path("wrong.toml").write_text("[server]\nprot = 1\n")
     port = [] if "--port" in arguments else ["--port", "0"]
-    result = run.invoke(app, ["serve", *port, *arguments], env=env)
+    result = run.invoke(build(()), ["serve", *port, *arguments], env=env)
     assert result.exit_code == code, result.output
     for word in words:
         assert word in said(result)
@@ -64,9 +64,9 @@ def test_what_stops_the_start(
 
 
 def test_no_secret_in_an_error(run: CliRunner) -> None:
-    result = run.invoke(app, ["serve", "--auth-token", "hush-hush", "--port", "x"])
+    result = run.invoke(build(()), ["serve", "--auth-token", "hush-hush", "--port", "x"])
     assert "hush" not in said(result)
-    result = run.invoke(app, ["serve", "--auth-token", "hush-hush", "--port", "70000"])
+    result = run.invoke(build(()), ["serve", "--auth-token", "hush-hush", "--port", "70000"])
     assert "hush" not in said(result)
 
 
@@ -86,34 +86,34 @@ def test_no_secret_in_an_error(run: CliRunner) -> None:
     ],
 )
 def test_what_just_says_something(run: CliRunner, arguments: list[str], words: list[str]) -> None:
-    result = run.invoke(app, arguments)
+    result = run.invoke(build(()), arguments)
     assert result.exit_code == 0
     for word in words:
         assert word in said(result)
 
 
 def test_later_steps_are_not_shown(run: CliRunner) -> None:
-    shown = run.invoke(app, ["serve", "--help"]).output
+    shown = run.invoke(build(()), ["serve", "--help"]).output
     assert "--replay" not in shown
-    assert run.invoke(app, ["serve", "--replay", "x"]).exit_code == 2
+    assert run.invoke(build(()), ["serve", "--replay", "x"]).exit_code == 2
 
 
 def test_the_addon_is_there(run: CliRunner) -> None:
-    assert Path(run.invoke(app, ["addon-path"]).output.strip()).is_file()
+    assert Path(run.invoke(build(()), ["addon-path"]).output.strip()).is_file()
 
 
 def test_config_path_tells_the_file_in_use(run: CliRunner, tmp_path: Path) -> None:
     path = tmp_path / "ccproxy.toml"
     path.write_text("")
-    assert run.invoke(app, ["config", "path"]).output.strip() == str(path)
+    assert run.invoke(build(()), ["config", "path"]).output.strip() == str(path)
 
 
 def test_config_trust(run: CliRunner) -> None:
-    result = run.invoke(app, ["config", "trust"])
+    result = run.invoke(build(()), ["config", "trust"])
     assert result.exit_code == 2
     assert ".ccproxy.toml" in said(result)
-    assert run.invoke(app, ["config", "trust", "absent.toml"]).exit_code == 1
+    assert run.invoke(build(()), ["config", "trust", "absent.toml"]).exit_code == 1
     Path("ccproxy.toml").write_text("[server]\nport = 'x'\n")  # what is trusted need not be right
-    result = run.invoke(app, ["config", "trust"])
+    result = run.invoke(build(()), ["config", "trust"])
     assert result.exit_code == 0
     assert "ccproxy.toml is trusted" in said(result)
