@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return {**env, "PROVIDERS__CLAUDE_API__API_KEY": "dummy", "PROVIDERS__CODEX__API_KEY": "dummy"}
 
 
+def run_block(block: str, env: Environment) -> None:
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    done = subprocess.run(command, env=env, cwd=env["HOME"], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    assert "ccproxy:" not in done.stderr, done.stderr
+
+
 def test_every_shell_block_runs(place: Environment) -> None:
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", "ccproxy", "serve"],
@@ -60,18 +68,8 @@ def test_every_shell_block_runs(place: Environment) -> None:
     )
     try:
         until(lambda: listens(port_of(place)), "the proxy")
-        for block in blocks("bash"):
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block],
-                env=place,
-                cwd=place["HOME"],
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-                check=False,
-            )
-            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-            assert "ccproxy:" not in done.stderr, done.stderr
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda block: run_block(block, place), blocks("bash")))
         for block in blocks("python"):
             code = block.replace("127.0.0.1:8000", f"127.0.0.1:{port_of(place)}")
             done = subprocess.run(

@@ -184,6 +184,24 @@ def test_ctrl_c_at_a_terminal_reaches_the_client_once(env: Environment) -> None:
         os.close(terminal)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 128 + signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_an_end_while_the_proxy_starts_leaves_nothing_behind(
+    number: int, code: int, start: Start, env: Environment
+) -> None:
+    waits = program(env, "waits", WAITS)
+    running = start(env, waits, "--format", "anthropic", "--via", "mock", "--", env["HOME"])
+    folder = Path(env["XDG_DATA_HOME"]) / "ccproxy" / "run" / f"port-{port_of(env)}"
+    until((folder / "proxy.log").exists, "the start of the proxy")
+    running.send_signal(number)
+    _, said = running.communicate(timeout=LIMIT)
+    assert running.returncode == code
+    assert "Traceback" not in said
+    assert not listens(port_of(env))
+    assert sorted(each.name for each in folder.iterdir()) == ["door.lock", "proxy.log"]
+
+
 def test_a_client_that_dies_of_a_signal_ends_as_shells_tell_it(serving: Environment) -> None:
     dies = program(serving, "dies", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
     assert ccproxy("run", dies, "--format", "openai", "--via", "mock", env=serving).returncode == 128 + signal.SIGTERM
