@@ -17,6 +17,7 @@ import pytest
 from mitmproxy import http
 
 from ccproxy.auth.store import Store
+from ccproxy.providers.identity import LINE
 from ccproxy.translate.formats import Format
 from tests.conftest import Serve
 from tests.fakes.claude import Claude
@@ -409,3 +410,63 @@ async def test_a_wrong_token_for_ccproxy_is_refused_before_anything_else(vendor:
         await asks(proxy, vendor, C, streamed=True, key="a-wrong-one")
     assert await asks(proxy, vendor, C, streamed=True, key="the-right-one") == "Hello."
     assert b"the-right-one" not in b"".join(request.everything for request in house.upstream.requests)
+
+
+# --- the identity line -----------------------------------------------------------------------------------------------
+
+SYSTEM = '{"model":"claude-opus-5-5","max_tokens":9,"system":"Be\\u0020brief.","messages":[{"role":"user","content":"caf\\u00e9"}]}'
+
+
+async def test_the_identity_line_goes_in_front_where_its_user_wants_it(house: House) -> None:
+    house.signs_in(CLAUDE)
+    proxy = await house.start(providers={"claude_api": {"identity": True}})
+    assert (await proxy.post("/api/v1/messages", SYSTEM.encode())).status == 200
+    sent = house.posts[-1].body.decode()
+    assert [block["text"] for block in json.loads(sent)["system"]] == [LINE, "Be brief."]
+    before, after = SYSTEM.split('"Be\\u0020brief."')
+    assert sent.startswith(before)
+    assert sent.endswith(after)  # all else is as the client wrote it, escapes included
+
+
+@pytest.mark.parametrize("identity", [True, False])
+async def test_no_identity_line_for_haiku_or_without_consent(house: House, identity: bool) -> None:
+    house.signs_in(CLAUDE)
+    proxy = await house.start(providers={"claude_api": {"identity": identity}})
+    body = SYSTEM.replace("opus", "haiku") if identity else SYSTEM
+    await proxy.post("/api/v1/messages", body.encode())
+    assert house.posts[-1].body == body.encode()
+
+
+async def test_no_identity_line_with_an_api_key(house: House) -> None:
+    proxy = await house.start(providers={"claude_api": {"identity": True, "api_key": "sk-ant-" + "configured"}})
+    await proxy.post("/api/v1/messages", SYSTEM.encode())
+    assert house.posts[-1].body == SYSTEM.encode()
+
+
+async def test_the_identity_line_on_a_translated_request(house: House) -> None:
+    house.signs_in(CLAUDE)
+    fake = house.upstream.script = CLAUDE.fake()
+    proxy = await house.start(providers={"claude_api": {"identity": True}})
+    asked = {
+        "model": "claude-opus-5-5",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}],
+    }
+    await proxy.post("/api/v1/chat/completions", json.dumps(asked).encode())
+    assert fake
+    assert [block["text"] for block in json.loads(house.posts[-1].body)["system"]] == [LINE, "Be brief."]
+
+
+async def test_a_refusal_without_the_line_is_unchanged_and_hinted_at(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.signs_in(CLAUDE)
+    refusal = b'{"type":"error","error":{"type":"invalid_request_error","message":"This credential is only authorized for use with Claude Code"}}'
+
+    async def refuse(wire: Wire, _: Received) -> None:
+        await wire.answer(400, refusal)
+
+    house.upstream.script = refuse
+    proxy = await house.start()
+    answer = await proxy.post("/api/v1/messages", SYSTEM.encode())
+    assert (answer.status, answer.body) == (400, refusal)
+    assert "providers.claude_api.identity" in caplog.text
