@@ -62,31 +62,30 @@ def page(known: dict[str, Any]) -> str:
         "# Conformance",
         "",
         "The real programs and SDKs, through a real `ccproxy serve`, against fakes of both upstreams on this machine: `make conformance` makes this page.",
-        "*Native* rows see that requests and answers pass byte for byte; *translated* rows see that the client gets what it needs.",
+        "*Byte for byte* is proved by a tap in front of ccproxy: query, header fields in their order and spelling, and bodies are the same on both",
+        "sides, but for the credential, what belongs to a connection, and ccproxy's own `x-ccproxy-` fields on answers.",
         "",
         _line(["", *(f"Python {name}" for name in pythons)]),
         _line(["---"] * (len(pythons) + 1)),
         *(_line([name, *(known[python]["versions"].get(name, "-") for python in pythons)]) for name in names),
         _line(["date", *(known[python]["date"] for python in pythons)]),
-        "",
     ]
     outcomes: dict[tuple[str, str, str, str], dict[str, str]] = {}
     for python in pythons:
         for each in known[python]["rows"]:
             key = (each["client"], each["route"], each["direction"], each["what"])
             outcomes.setdefault(key, {})[python] = each["outcome"]
-    client = ""
-    for (name, route, direction, what), by_python in outcomes.items():
-        if name != client:
-            lines += [
-                "",
-                f"## {name}",
-                "",
-                _line(["route", "how", "what", *pythons]),
-                _line(["---"] * (3 + len(pythons))),
-            ]
-            client = name
-        lines.append(_line([f"`{route}`", direction, what, *(by_python.get(python, "-") for python in pythons)]))
+    for client in dict.fromkeys(key[0] for key in outcomes):
+        lines += [
+            "",
+            f"## {client}",
+            "",
+            _line(["route", "how", "what", *pythons]),
+            _line(["---"] * (3 + len(pythons))),
+        ]
+        for (name, route, direction, what), found in outcomes.items():
+            if name == client:
+                lines.append(_line([f"`{route}`", direction, what, *(found.get(python, "-") for python in pythons)]))
     return "\n".join(lines) + "\n"
 
 

@@ -133,8 +133,8 @@ def chat_tool_turn(client: Any, model: str) -> None:
 
 @row(OPENAI, "/api/codex", NATIVE, "models")
 def _(b: Bench) -> None:
-    models = openai(b.keyed, "/api/codex").models.list()
-    check(models is not None, models)
+    names = [model.id for model in openai(b.keyed, "/api/codex").models.list()]
+    check(CODEX_MODEL in names, f"{CODEX_MODEL} is not among {names}")
 
 
 @row(OPENAI, "/api", TRANSLATED, "Chat Completions, streamed and whole")
