@@ -135,10 +135,9 @@ def test_fields_of_a_request() -> None:
         (b"x-ccproxy-token", b"5"), (b"X-CCPROXY-Other", b"6"), (b"TE", b"trailers"), (b"anthropic-version", b"of the client"), (b"Expect", b"7"),
         (b"Transfer-Encoding", b"chunked"),
     )  # fmt: skip
-    sent = request_fields(fields, CLAUDE.upstream, ((b"x-api-key", b"k"),), CLAUDE)
+    sent = request_fields(fields, CLAUDE.upstream, CLAUDE)
     assert sent == (
         (b"Host", b"u.test:81"), (b"X-A", b"1"), (b"x-a", b"3"), (b"anthropic-version", b"of the client"), (b"Transfer-Encoding", b"chunked"),
-        (b"x-api-key", b"k"),
     )  # fmt: skip
 
 
@@ -146,7 +145,7 @@ def test_fields_of_a_request() -> None:
 def test_a_connection_header_cannot_take_off_what_frames_the_message(named: bytes) -> None:
     assert CLAUDE.upstream
     fields = ((b"Connection", named), (b"Content-Length", b"2"), (b"Transfer-Encoding", b"x"))
-    assert [name for name, _ in request_fields(fields, CLAUDE.upstream, (), CLAUDE)][:3] == [
+    assert [name for name, _ in request_fields(fields, CLAUDE.upstream, CLAUDE)][:3] == [
         b"Host",
         b"Content-Length",
         b"Transfer-Encoding",
