@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any
 
 from mitmproxy import ctx
+from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
-from ccproxy.server import addons_for, gateway_options, listen_modes
-from ccproxy.settings import load
+from ccproxy.server import addons_for, gateway_options, listen_modes, optional_options, set_idle_timeout
+from ccproxy.settings import load as read_settings  # a `load` in this module would be a hook of mitmproxy's
 
-_settings = load().settings
+_loaded = read_settings()
+_settings = _loaded.settings
 
 
 class Options:
@@ -17,13 +22,30 @@ class Options:
 
     name = "ccproxy_options"
 
+    def __init__(self) -> None:
+        self._listening: asyncio.Task[Any] | None = None
+
     def load(self, loader: Any) -> None:
         del loader
         own = gateway_options(_settings)
         own.pop("confdir")  # the user's own mitmproxy has its own folder
         ctx.options.update(**own)
+        ctx.options.update_known(**optional_options())
+        set_idle_timeout(_settings.server.idle_timeout)
+        for warning in _loaded.warnings:
+            logging.getLogger("ccproxy").warning("%s", warning)
         if ctx.options.mode == ["regular"]:
-            ctx.options.update(mode=listen_modes(_settings))
+            modes = listen_modes(_settings)
+            ctx.options.update(mode=modes)
+            # Scripts are loaded while mitmproxy begins to listen where it does by default; a change of the option comes too late for that.
+            found: Any = ctx.master.addons.get("proxyserver")
+            update = found.servers.update([ProxyMode.parse(mode) for mode in modes])
+            self._listening = asyncio.get_running_loop().create_task(update)
+
+    def client_connected(self, client: Client) -> None:
+        """Nobody gets in through the default listener while it is being replaced: it would be an open forward proxy."""
+        if self._listening is not None and not isinstance(client.proxy_mode, ReverseMode):
+            client.error = "ccproxy is no forward proxy"
 
 
 addons = [Options(), *addons_for(_settings)]
