@@ -129,7 +129,7 @@ async def settled(before: set[asyncio.Task[Any]]) -> None:
 
 
 def _is_fake(task: asyncio.Task[Any]) -> bool:
-    return getattr(task.get_coro(), "__qualname__", "").startswith("Upstream.")
+    return getattr(task.get_coro(), "__qualname__", "").startswith(("Upstream.", "CompanyProxy.", "pump"))
 
 
 @dataclass
