@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from mitmproxy import ctx
+from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
-from ccproxy import settings
 from ccproxy.addons.log_redaction import LogRedaction
 from ccproxy.addons.stock import StockSinks
-from ccproxy.server import addons_for, gateway_options, legs_for, listen_modes, redaction_for
+from ccproxy.server import (
+    addons_for,
+    gateway_options,
+    legs_for,
+    listen_modes,
+    optional_options,
+    redaction_for,
+    set_idle_timeout,
+)
+from ccproxy.settings import load as read_settings  # a `load` in this module would be a hook of mitmproxy's
 
-_settings = settings.load().settings  # mitmproxy would take a `load` in this module for a hook
+_loaded = read_settings()
+_settings = _loaded.settings
 
 
 class Options:
@@ -20,18 +32,30 @@ class Options:
 
     name = "ccproxy_options"
 
+    def __init__(self) -> None:
+        self._listening: asyncio.Task[Any] | None = None
+
     def load(self, loader: Any) -> None:
         del loader
         own = gateway_options(_settings)
         own.pop("confdir")  # the user's own mitmproxy has its own folder
         ctx.options.update(**own)
+        ctx.options.update_known(**optional_options())
+        set_idle_timeout(_settings.server.idle_timeout)
+        for warning in _loaded.warnings:
+            logging.getLogger("ccproxy").warning("%s", warning)
         if ctx.options.mode == ["regular"]:
-            ctx.options.update(mode=listen_modes(_settings))
+            modes = listen_modes(_settings)
+            ctx.options.update(mode=modes)
+            # Scripts are loaded while mitmproxy begins to listen where it does by default; a change of the option comes too late for that.
+            found: Any = ctx.master.addons.get("proxyserver")
+            update = found.servers.update([ProxyMode.parse(mode) for mode in modes])
+            self._listening = asyncio.get_running_loop().create_task(update)
 
-    def running(self) -> None:
-        """Scripts are loaded when mitmproxy listens already, and it looks at `mode` again only when it is told to."""
-        proxyserver: Any = ctx.master.addons.get("proxyserver")
-        self._moving = asyncio.get_running_loop().create_task(proxyserver.setup_servers())
+    def client_connected(self, client: Client) -> None:
+        """Nobody gets in through the default listener while it is being replaced: it would be an open forward proxy."""
+        if self._listening is not None and not isinstance(client.proxy_mode, ReverseMode):
+            client.error = "ccproxy is no forward proxy"
 
 
 _sinks = StockSinks()

@@ -177,6 +177,7 @@ class Host:
                 shown.append(recorder)
             install(made, addons_for(self.settings, self._minted, legs_for(self.settings, self._minted, shown)))
             opts.update(**gateway_options(self.settings))
+            opts.update_known(**optional_options())
             opts.update(mode=modes(self.hosts, self.port))
             if self.extras.scripts:
                 opts.update(scripts=[str(Path(script).expanduser()) for script in self.extras.scripts])
@@ -390,6 +391,11 @@ def gateway_options(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name != "tcp_timeout" or name in known}
 
 
+def optional_options() -> dict[str, Any]:
+    """Options of mitmproxy's addons that only some hosts have."""
+    return {"keep_alt_svc_header": True}  # an answer's bytes are the upstream's, whatever runs beside
+
+
 def ca_bundle() -> Path | None:
     """A company's CAs together with the usual ones, or None if the environment names none.
 
@@ -471,14 +477,19 @@ def _plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # 
     return made
 
 
-@contextlib.contextmanager
-def _idle_timeout(seconds: int) -> Iterator[None]:
-    """Mitmproxy 11.0 has its client time-out as a constant, 12 as the option `tcp_timeout`."""
-    before = getattr(proxy_server, "TCP_TIMEOUT", None)
+def set_idle_timeout(seconds: int) -> int | None:
+    """Mitmproxy 11.0 has its client time-out as a constant, 12 as the option `tcp_timeout`. What it was before, None on 12."""
+    before: int | None = getattr(proxy_server, "TCP_TIMEOUT", None)
     if before is not None:
         proxy_server.TCP_TIMEOUT = seconds  # type: ignore[attr-defined]
+    return before
+
+
+@contextlib.contextmanager
+def _idle_timeout(seconds: int) -> Iterator[None]:
+    before = set_idle_timeout(seconds)
     try:
         yield
     finally:
         if before is not None:
-            proxy_server.TCP_TIMEOUT = before  # type: ignore[attr-defined]
+            set_idle_timeout(before)

@@ -16,12 +16,14 @@ _FORMAT = logging.Formatter()
 
 
 @contextlib.contextmanager
-def redacted_logs(redaction: Redaction) -> Iterator[None]:
-    """Clean all records that are made meanwhile, tracebacks too."""
+def redacted_logs(redaction: Redaction, but: str = "") -> Iterator[None]:
+    """Clean all records that are made meanwhile, tracebacks too, but those of the logger `but`."""
     before = logging.getLogRecordFactory()
 
     def clean(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = before(*args, **kwargs)
+        if record.name == but:
+            return record
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - arguments that do not fit the message: logging itself tells of them
@@ -47,7 +49,8 @@ class LogRedaction:
 
     def __init__(self, redaction: Redaction) -> None:
         self._installed = contextlib.ExitStack()
-        self._installed.enter_context(redacted_logs(redaction))
+        # The line with mitmweb's address and token is the user's only way into it.
+        self._installed.enter_context(redacted_logs(redaction, but="mitmproxy.tools.web.master"))
 
     def done(self) -> None:
         self._installed.close()

@@ -60,7 +60,7 @@ def serve(
     except StartError as error:
         fail(str(error))
     if restart:
-        os.execv(sys.executable, [sys.executable, "-m", "ccproxy", *sys.argv[1:]])  # noqa: S606 - ourselves, with the same arguments
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "ccproxy", *sys.argv[1:]])  # noqa: S606 - ourselves, with the same arguments
 
 
 async def _run(host: Any, watch: list[Path] | None) -> bool:

@@ -129,7 +129,7 @@ async def settled(before: set[asyncio.Task[Any]]) -> None:
 
 
 def _is_fake(task: asyncio.Task[Any]) -> bool:
-    return getattr(task.get_coro(), "__qualname__", "").startswith("Upstream.")
+    return getattr(task.get_coro(), "__qualname__", "").startswith(("Upstream.", "CompanyProxy.", "pump"))
 
 
 @dataclass
@@ -150,12 +150,15 @@ class Program:
 
     async def says(self, pattern: str, seconds: float = START) -> re.Match[str]:
         """Wait until the output matches."""
-        async with asyncio.timeout(seconds), self._spoke:
-            await self._spoke.wait_for(
-                lambda: re.search(pattern, self.output) or not any(not s.done() for s in self._streams)
-            )
+        try:
+            async with asyncio.timeout(seconds), self._spoke:
+                await self._spoke.wait_for(
+                    lambda: re.search(pattern, self.output) or all(stream.done() for stream in self._streams)
+                )
+        except TimeoutError:
+            pass
         found = re.search(pattern, self.output)
-        assert found, f"it ended without saying {pattern!r}:\n{self.output}"
+        assert found, f"it did not say {pattern!r} but:\n{self.output}"
         return found
 
     async def ends(self, seconds: float = START) -> int:
@@ -188,6 +191,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "XDG_DATA_HOME": str(folder / "data"),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PYTHONPATH": root,
+        "PYTHONUNBUFFERED": "1",
         **more,
     }
 
