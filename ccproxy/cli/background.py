@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import site
 import subprocess
@@ -193,7 +194,8 @@ class _Place:
 
     def enter(self) -> None:
         if self._folder is not None:
-            self._own = FileLock(self._folder / f"user-{os.getpid()}.lock")
+            # not by the process alone: containers may share a home and have the same numbers
+            self._own = FileLock(self._folder / f"user-{os.getpid()}-{secrets.token_hex(4)}.lock")
             self._own.acquire(timeout=0)
 
     def leave(self) -> None:

@@ -47,22 +47,22 @@ def run(
     from ccproxy.cli.target import target
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a started proxy is stopped
-
     loaded = load_settings({"server": {"port": port}} if port is not None else {}, config)
     for warning in loaded.warnings:
         typer.echo(f"ccproxy: {warning}", err=True)
     try:
         wanted = target(loaded.settings, client, via=via, model=model, wanted=format_)
         program = _program(wanted.client)
-        wanted.connection(
-            look(wanted.address, wanted.auth_token)
-        )  # what cannot work is said before anything is started
+        # what cannot work is said before anything is started
+        wanted.connection(look(wanted.address, wanted.auth_token))
         serve_arguments = ["--config", str(config)] if config else []
         with proxy(wanted.address, token=wanted.auth_token, arguments=serve_arguments, say=_say) as found:
             wanted.check_running(found)
             code = _run(program, wanted.client, wanted.connection(found), arguments or [])
     except CcproxyError as error:
         fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:  # the folder of locks and logs belongs to somebody else, or the disk is full
+        fail(str(error))
     raise typer.Exit(code)
 
 
@@ -85,13 +85,13 @@ def _run(program: str, client: Client, connection: Connection, given: Sequence[s
         else:
             environ[variable.name] = variable.value
     _warn_of_its_own_settings(client, environ)
-    with _header_file(client, connection) as told:
+    started: list[subprocess.Popen[bytes]] = []
+    with _header_file(client, connection) as told, _signals_go_to(started):
         try:
-            child = subprocess.Popen([program, *client.arguments(told, given)], env=environ)  # noqa: S603 - what the user asked for
+            started.append(subprocess.Popen([program, *client.arguments(told, given)], env=environ))  # noqa: S603 - what the user asked for
         except OSError as error:
             fail(f"{program}: {error.strerror or error}")
-        with _signals_go_to(child):
-            code = child.wait()
+        code = started[0].wait()
     return code if code >= 0 else 128 - code
 
 
@@ -130,14 +130,15 @@ def _header_file(client: Client, connection: Connection) -> Iterator[Connection]
 
 
 @contextlib.contextmanager
-def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _signals_go_to(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     """Ctrl-C is the client's: the terminal sends it to both, so here it does nothing; from anywhere else it is handed on, as is the end."""
 
     def hand_on(number: int, _: Any) -> None:
         if number == signal.SIGINT and _terminal_has_us():
             return
-        with contextlib.suppress(OSError):
-            child.send_signal(number)
+        for child in children:
+            with contextlib.suppress(OSError):
+                child.send_signal(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGQUIT] if os.name == "posix" else [])]
     before = {number: signal.signal(number, hand_on) for number in numbers}

@@ -59,7 +59,7 @@ def test_what_belongs_to_the_hop_or_is_the_credential_may_change() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "says"),
-    [(b"200 OK", b"201 OK", "status"), (b"text/event-stream", b"text/plain", "fields"), (b"abc", b"abd", "body")],
+    [(b"200 OK", b"201 OK", "status"), (b"text/event-stream", b"text/plain", "fields"), (b"abc", b"abx", "body")],
 )
 def test_every_change_of_an_answer_is_seen(before: bytes, after: bytes, says: str) -> None:
     sent, arrived = (parse(REQUEST, data)[0].response for data in (ANSWER, ANSWER.replace(before, after)))
