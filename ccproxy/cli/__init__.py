@@ -7,6 +7,10 @@ def main() -> None:
     """The program `ccproxy`."""
     import sys
 
-    from ccproxy.cli.app import build
+    try:
+        from ccproxy.cli.app import build
 
-    build(sys.argv[1:])(prog_name="ccproxy")
+        program = build(sys.argv[1:])
+    except KeyboardInterrupt:  # from here on, click ends on it
+        sys.exit(130)
+    program(prog_name="ccproxy")

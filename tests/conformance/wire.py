@@ -82,9 +82,15 @@ class Tap:
                 return
             recorded = _Recorded()
             self._recorded.append(recorded)
-            server = socket.create_connection(("127.0.0.1", self._to))
-            for source, target, kept in ((client, server, recorded.sent), (server, client, recorded.received)):
-                threading.Thread(target=_copy, args=(source, target, kept), daemon=True).start()
+            threading.Thread(target=_pass_on, args=(client, self._to, recorded), daemon=True).start()
+
+
+def _pass_on(client: socket.socket, port: int, recorded: _Recorded) -> None:
+    with client, socket.create_connection(("127.0.0.1", port)) as server:
+        back = threading.Thread(target=_copy, args=(server, client, recorded.received), daemon=True)
+        back.start()
+        _copy(client, server, recorded.sent)
+        back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
