@@ -56,7 +56,7 @@ from ccproxy.addons.answers import error_response
 from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.addons.http1 import ClientSide, UpstreamSide
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
-from ccproxy.providers.plan import Field, response_fields
+from ccproxy.providers.plan import Field, followed, response_fields, strangers_fields
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)
@@ -167,11 +167,22 @@ class GatewayStream(HttpStream):
             return
         request = self.flow.request
         content = request.raw_content
-        head = _for_the_wire(request, self.exchange.wire_fields)
+        head = _for_the_wire(request, self.wire_fields())
         yield SendHttp(RequestHeaders(self.stream_id, head, not content), self.context.server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), self.context.server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
+    def wire_fields(self) -> tuple[Field, ...]:
+        """What the gateway made, with what scripts have changed since. The credential is for its own upstream and no other."""
+        exchange, request = self.exchange, self.flow.request
+        fields = request.headers.fields
+        upstream = exchange.route.provider.upstream if exchange.route else None
+        if upstream and (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):
+            return strangers_fields(fields, f"{request.host}:{request.port}")
+        if exchange.flow_fields is None or fields is exchange.flow_fields:
+            return exchange.wire_fields
+        return followed(exchange.wire_fields, exchange.flow_fields, fields)
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         self.connecting = True

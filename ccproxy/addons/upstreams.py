@@ -37,6 +37,10 @@ class Upstreams:
         ):
             flow.server_conn.via = (proxy[0], (proxy[1], proxy[2]))
 
+    def request(self, flow: http.HTTPFlow) -> None:
+        """The gateway has made the fields for the wire; scripts come next."""
+        begin(flow).flow_fields = flow.request.headers.fields
+
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """The CONNECT to a company's proxy; its login goes there and nowhere else."""
         if (address := flow.server_conn.address) and (login := _proxy_login(address[0])):
