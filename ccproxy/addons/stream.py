@@ -165,24 +165,25 @@ class GatewayStream(HttpStream):
         """Send the request upstream: a copy of its head made for the wire, and its body."""
         if not (yield from self.make_server_connection()):
             return
+        self.follow_scripts()
         request = self.flow.request
         content = request.raw_content
-        head = _for_the_wire(request, self.wire_fields())
+        head = _for_the_wire(request, self.exchange.wire_fields)
         yield SendHttp(RequestHeaders(self.stream_id, head, not content), self.context.server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), self.context.server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
 
-    def wire_fields(self) -> tuple[Field, ...]:
-        """What the gateway made, with what scripts have changed since. The credential is for its own upstream and no other."""
+    def follow_scripts(self) -> None:
+        """Put on the wire what scripts have changed since the gateway made it. The credential is for its own upstream and no other."""
         exchange, request = self.exchange, self.flow.request
         fields = request.headers.fields
         upstream = exchange.route.provider.upstream if exchange.route else None
         if upstream and (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):
-            return strangers_fields(fields, f"{request.host}:{request.port}")
-        if exchange.flow_fields is None or fields is exchange.flow_fields:
-            return exchange.wire_fields
-        return followed(exchange.wire_fields, exchange.flow_fields, fields)
+            exchange.wire_fields = strangers_fields(fields, f"{request.host}:{request.port}")
+        elif exchange.flow_fields is not None and fields is not exchange.flow_fields:
+            exchange.wire_fields = followed(exchange.wire_fields, exchange.flow_fields, fields)
+            exchange.flow_fields = fields
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         self.connecting = True
