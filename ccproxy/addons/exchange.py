@@ -54,6 +54,8 @@ class Exchange:
     credential: Credential | None = field(default=None, repr=False)
     wire_fields: tuple[Field, ...] = field(default=(), repr=False)
     """The header fields that go on the wire, credential included. Never on the flow."""
+    flow_fields: tuple[Field, ...] | None = field(default=None, repr=False)
+    """The flow's own when `wire_fields` were made: a script may change them afterwards."""
     attempts: int = 0
     """Upstream attempts that failed."""
     retry_on: frozenset[int] = frozenset()

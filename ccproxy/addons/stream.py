@@ -56,7 +56,7 @@ from ccproxy.addons.answers import error_response
 from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.addons.http1 import ClientSide, UpstreamSide
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
-from ccproxy.providers.plan import Field, response_fields
+from ccproxy.providers.plan import Field, followed, response_fields, strangers_fields
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)
@@ -165,6 +165,7 @@ class GatewayStream(HttpStream):
         """Send the request upstream: a copy of its head made for the wire, and its body."""
         if not (yield from self.make_server_connection()):
             return
+        self.follow_scripts()
         request = self.flow.request
         content = request.raw_content
         self.exchange.sent_upstream = self.exchange.sent_upstream or time.monotonic()
@@ -173,6 +174,17 @@ class GatewayStream(HttpStream):
         if content:
             yield SendHttp(RequestData(self.stream_id, content), self.context.server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
+    def follow_scripts(self) -> None:
+        """Put on the wire what scripts have changed since the gateway made it. The credential is for its own upstream and no other."""
+        exchange, request = self.exchange, self.flow.request
+        fields = request.headers.fields
+        upstream = exchange.route.provider.upstream if exchange.route else None
+        if upstream and (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):
+            exchange.wire_fields = strangers_fields(fields, f"{request.host}:{request.port}")
+        elif exchange.flow_fields is not None and fields is not exchange.flow_fields:
+            exchange.wire_fields = followed(exchange.wire_fields, exchange.flow_fields, fields)
+            exchange.flow_fields = fields
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         self.connecting = True

@@ -51,6 +51,27 @@ def request_fields(fields: Iterable[Field], upstream: Upstream, provider: Provid
     return tuple(out)
 
 
+def followed(wire: Iterable[Field], before: Iterable[Field], now: Iterable[Field]) -> tuple[Field, ...]:
+    """`wire`, which was made when the flow's fields were `before`, with the changes that a script has made to them since."""
+
+    def by_name(fields: Iterable[Field]) -> dict[bytes, list[bytes]]:
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in fields:
+            values.setdefault(name.lower(), []).append(value)
+        return values
+
+    old, new = by_name(before), by_name(now)
+    changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)} - HOP_BY_HOP - {b"host"}
+    kept = tuple(field for field in wire if field[0].lower() not in changed)
+    return (*kept, *(field for field in now if field[0].lower() in changed))
+
+
+def strangers_fields(now: Iterable[Field], host: str) -> tuple[Field, ...]:
+    """The header fields for a host that is not the provider's: nothing is added to what the flow shows."""
+    kept = (field for field in now if field[0].lower() not in HOP_BY_HOP | PRIVATE | {b"host"})
+    return ((b"Host", host.encode()), *kept)
+
+
 def response_fields(fields: Iterable[Field], flow_id: str) -> tuple[Field, ...]:
     """The header fields for the client: the upstream's without hop-by-hop ones, and the flow's id."""
     fields = tuple(fields)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
 import time
 import types
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +16,10 @@ from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy import server as mitm_server
 
+from ccproxy.addons import gateway
 from ccproxy.addons.stream import GatewayStream
+from ccproxy.providers.local import LocalRequest
+from ccproxy.providers.routing import Router
 from tests.conftest import Serve
 from tests.fakes.client import Client, message, request
 from tests.fakes.provider import START, Scripted
@@ -210,6 +215,92 @@ async def test_the_mock_that_hangs(proxy: Proxy) -> None:
     async with asyncio.timeout(PROMPTLY):
         while asyncio.all_tasks() - before:
             await turns()
+
+
+async def test_an_upstream_that_is_given_up_is_closed_though_it_talks_on(proxy: Proxy, upstream: Upstream) -> None:
+    gone = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.send(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 400_000)
+        await wire.left()
+        gone.set()
+
+    upstream.script = script
+    async with proxy.connect() as client:
+        for _ in range(10):
+            gone.clear()
+            assert (await client.ask(request(body=message()))).status == 502
+            await promptly(gone)
+    await upstream.deserted()
+
+
+# ---- what answers here fails
+
+
+class Failing(Scripted):
+    """Raises after `events`."""
+
+    async def stream(self, request: LocalRequest) -> AsyncIterator[dict[str, Any]]:
+        for event in self.events:
+            yield event
+        raise RuntimeError("a private detail")
+
+    async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
+        raise RuntimeError("a private detail")
+
+    async def models(self) -> list[dict[str, Any]]:
+        raise RuntimeError("a private detail")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_provider_that_fails_before_it_has_said_anything(proxy: Proxy, stream: bool) -> None:
+    put(proxy, Failing([]))
+    async with proxy.connect() as client:
+        for data in (
+            request("/mock/v1/messages", message(stream=stream)),
+            request("/mock/v1/messages/count_tokens", message()),
+            request("/mock/v1/models", method="GET"),
+        ):
+            answer = await client.ask(data)
+            assert (answer.status, answer.json["error"]["type"]) == (500, "api_error")
+            assert "private" not in answer.body.decode()
+
+
+async def test_a_provider_that_fails_in_the_middle(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    put(proxy, Failing([START]))
+    answer = await proxy.post("/mock/v1/messages", message(stream=True))
+    assert answer.whole
+    assert answer.body.count(b"event: error\n") == 1
+    assert b"private" not in answer.body
+    assert "a private detail" in caplog.text  # the log tells what the answer does not
+    assert (await proxy.post("/mock/v1/messages", message())).status == 500
+
+
+async def test_a_gateway_that_fails_sends_nothing_upstream(
+    proxy: Proxy, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mitmproxy would log it and send the request on as it came, the client's key included."""
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("a private detail")
+
+    for hook, owner, name in (("requestheaders", Router, "match"), ("request", gateway, "request_fields")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, broken)
+            answer = await proxy.post("/api/v1/messages", message(), ("x-api-key", "clients-own"))
+        assert (answer.status, answer.json["error"]["type"]) == (500, "api_error"), hook
+        assert "private" not in answer.message
+    assert upstream.connections == 0
+    assert (await proxy.post("/api/v1/messages", message())).status == 200
+
+
+async def test_upstream_connections_are_watched_by_the_kernel(proxy: Proxy, upstream: Upstream) -> None:
+    """One that fell silent for good is noticed: a laptop slept, a firewall forgot."""
+    async with proxy.connect() as client:
+        await client.ask(request(body=message()))
+        (handler,) = proxy.addon("proxyserver").connections.values()
+        (io,) = (io for connection, io in handler.transports.items() if isinstance(connection, Server))
+        assert io.writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 # ---- the client does not read
