@@ -144,8 +144,12 @@ async def connected(port: int, host: str = "127.0.0.1", *, receive_buffer: int =
     if receive_buffer:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     raw.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(raw, (host, port))
-    reader, writer = await asyncio.open_connection(sock=raw, limit=receive_buffer or 2**24)
+    try:
+        await asyncio.get_running_loop().sock_connect(raw, (host, port))
+        reader, writer = await asyncio.open_connection(sock=raw, limit=receive_buffer or 2**24)
+    except BaseException:
+        raw.close()
+        raise
     client = Client(reader, writer)
     try:
         yield client

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,23 @@ def proc(pid: int, name: str) -> bytes:
 
 def children() -> list[int]:
     """The processes that this process started, zombies too."""
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
+    while True:
+        found: list[int] = []
+        try:
+            for task in Path("/proc/self/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread ended just now: its children are another one's, maybe of one that has been read
+        return found
 
 
 def claude_processes() -> list[int]:
-    return [pid for pid in children() if b"--output-format" in proc(pid, "cmdline")]
+    found: list[int] = []
+    for pid in children():
+        with suppress(FileNotFoundError, ProcessLookupError):  # reaped just now
+            if b"--output-format" in proc(pid, "cmdline"):
+                found.append(pid)
+    return found
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
