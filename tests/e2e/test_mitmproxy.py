@@ -212,7 +212,9 @@ async def test_mitmweb_with_our_script_shows_no_key_at_any_moment(tmp_path: Path
         async with asyncio.timeout(PATIENCE):
             while not re.search(r'"status_code": ?200', seen):
                 seen += str(await socket_.read_message())
-        socket_.close()
+            socket_.close()
+            while await socket_.read_message() is not None:
+                pass  # until the server has said goodbye too
         assert "/v1/messages" in seen
         for secret in (ANTHROPIC_KEY, "clients-own"):
             assert secret not in seen
