@@ -202,6 +202,7 @@ class TrimmedMaster(master.Master):
     def __init__(self, opts: options.Options) -> None:
         super().__init__(opts)
         self.addons = FixedChain(self)
+        self._legacy_log_events.uninstall()  # no addon of this chain has the old `add_log` hook
 
 
 class StartCheck:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def serve(
         if value is not None
     }  # fmt: skip
     loaded = load_settings({"server": flags} if flags else {}, config)
+    from ccproxy import lean
+
+    lean.without_unused_addons()
+    lean.without_type_checks()
     from ccproxy.addons.log_redaction import redacted_logs
     from ccproxy.errors import StartError
     from ccproxy.server import Extras, Host, redaction_for
@@ -121,11 +126,28 @@ def _banner(host: Any) -> str:
     return "\n".join(lines)
 
 
+class _Timed(logging.Formatter):
+    """The time of day, made once a second."""
+
+    second = 0
+    shown = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        del datefmt
+        if self.second != int(record.created):
+            self.second = int(record.created)
+            self.shown = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return self.shown
+
+
 def _logging(level: str) -> None:
     """One handler on stderr. mitmproxy's own records are for debugging, and only its warnings are for everybody."""
-    logging.basicConfig(
-        format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level.upper(), stream=sys.stderr, force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Timed("%(asctime)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What no line shows need not be found out: https://docs.python.org/3/howto/logging.html#optimization
+    for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(logging, name, None)
     logging.getLogger("mitmproxy").setLevel(logging.INFO if level == "debug" else logging.WARNING)
     for noisy in ("asyncio", "tornado", "hpack", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
