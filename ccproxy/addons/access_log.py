@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 
 from mitmproxy import http
 
-from ccproxy.addons.exchange import begin, shown
+from ccproxy.addons.exchange import Exchange, begin, shown
+from ccproxy.redaction import Redaction
 
 logger = logging.getLogger("ccproxy.access")
 
@@ -15,39 +17,31 @@ logger = logging.getLogger("ccproxy.access")
 class AccessLog:
     """Writes a line when an exchange has ended, if anybody listens at that level."""
 
+    def __init__(self, redaction: Redaction) -> None:
+        # What a client says of itself is nearly always what it said last time.
+        self._said = functools.lru_cache(maxsize=512)(lambda text: redaction.text(shown(text)))
+
     def response(self, flow: http.HTTPFlow) -> None:
         if logger.isEnabledFor(logging.INFO):
             exchange = begin(flow)
             status = flow.response.status_code if flow.response else 0
             # A whole answer is written right after this hook: its size is known already.
             size = exchange.bytes_out or len((flow.response and flow.response.raw_content) or b"")
-            self._line(flow, str(status), size, f" truncated: {exchange.truncated}" if exchange.truncated else "")
+            note = f" truncated: {exchange.truncated}" if exchange.truncated else ""
+            self._line(flow.request, exchange, str(status), size, note)
 
     def error(self, flow: http.HTTPFlow) -> None:
         if logger.isEnabledFor(logging.INFO):
             exchange = begin(flow)
             # Not flow.error.msg: mitmproxy's may quote bytes of the wire.
-            self._line(
-                flow, "---", exchange.bytes_out, " cut" if exchange.truncated else " client left or sent no valid HTTP"
-            )
+            note = " cut" if exchange.truncated else " client left or sent no valid HTTP"
+            self._line(flow.request, exchange, "---", exchange.bytes_out, note)
 
-    @staticmethod
-    def _line(flow: http.HTTPFlow, status: str, size: int, note: str) -> None:
-        exchange = begin(flow)
-        now = time.monotonic()
-        first = f"{(exchange.first_byte - exchange.started) * 1000:.0f}" if exchange.first_byte else "-"
+    def _line(self, request: http.Request, exchange: Exchange, status: str, size: int, note: str) -> None:
+        total = f"{(time.monotonic() - exchange.started) * 1000:.0f}ms"
+        first = f"{(exchange.first_byte - exchange.started) * 1000:.0f}ms" if exchange.first_byte else "-ms"
+        asked = f"{self._said(request.method[:200])} {self._said(request.path.partition('?')[0][:200])}"
         route = exchange.route.label if exchange.route else "-"
+        model = self._said(exchange.model[:200]) or "-"
         tried = f" attempts={exchange.attempts + 1}" if exchange.attempts else ""
-        logger.info(
-            "%s %s %s %s %s %sB first=%sms total=%.0fms%s%s",
-            shown(flow.request.method),
-            shown(flow.request.path.partition("?")[0]),
-            route,
-            shown(exchange.model) or "-",
-            status,
-            size,
-            first,
-            (now - exchange.started) * 1000,
-            tried,
-            note,
-        )
+        logger.info(f"{asked} {route} {model} {status} {size}B first={first} total={total}{tried}{note}")  # noqa: G004 - shown if made

@@ -111,7 +111,7 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             else frozenset({"claude_sdk"}),
         ),
         Upstreams(connection_handler),
-        AccessLog(),
+        AccessLog(parts.redaction),
         *watchers,
     ]
 

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ccproxy.redaction import Redaction
 
 _FORMAT = logging.Formatter()
+_CLEAN = "ccproxy.access"
+"""The access log cleans the few words of each line itself, and remembers them: they are the same line after line."""
 
 
 @contextlib.contextmanager
 def redacted_logs(redaction: Redaction, but: str = "") -> Iterator[None]:
-    """Clean all records that are made meanwhile, tracebacks too, but those of the logger `but`."""
+    """Clean all records that are made meanwhile, tracebacks too, but those of the logger `but`.
+
+    Within another one this one takes its place: it has to know all secrets that the other knows.
+    """
     before = logging.getLogRecordFactory()
+    make = _plain.get(before, before)
 
     def clean(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = before(*args, **kwargs)
-        if record.name == but:
+        record = make(*args, **kwargs)
+        if record.name in (but, _CLEAN) and not record.exc_info:
             return record
         try:
             message = record.getMessage()
@@ -34,12 +40,18 @@ def redacted_logs(redaction: Redaction, but: str = "") -> Iterator[None]:
             record.exc_text = redaction.text(_FORMAT.formatException(record.exc_info))
         return record
 
+    _plain[clean] = make
     logging.setLogRecordFactory(clean)
     try:
         yield
     finally:
+        del _plain[clean]
         if logging.getLogRecordFactory() is clean:
             logging.setLogRecordFactory(before)
+
+
+_plain: dict[Callable[..., logging.LogRecord], Callable[..., logging.LogRecord]] = {}
+"""What makes the records that each of our factories cleans."""
 
 
 class LogRedaction:
