@@ -6,10 +6,9 @@ mitmproxy's addons fail open: a hook that raises is logged and the unmodified re
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mitmproxy import http
 
@@ -21,7 +20,8 @@ from ccproxy.providers.spec import Upstream
 logger = logging.getLogger(__name__)
 
 Addon = TypeVar("Addon")
-Hook = Callable[[Addon, http.HTTPFlow], Any]
+Hook = Callable[[Addon, http.HTTPFlow], Awaitable[None] | None]
+"""What it returns is awaited; `None` if there is nothing to wait for."""
 
 
 def fail_closed(hook: Hook[Addon]) -> Hook[Addon]:
@@ -36,26 +36,22 @@ def fail_closed(hook: Hook[Addon]) -> Hook[Addon]:
             answer.stream = False
         flow.response = answer
 
-    if inspect.iscoroutinefunction(hook):
-
-        @functools.wraps(hook)
-        async def guarded(self: Addon, flow: http.HTTPFlow) -> None:
-            try:
-                await hook(self, flow)
-            except Exception as error:  # noqa: BLE001 - the one place where anything at all must become an answer
-                refuse(flow, error)
-
-        return guarded
+    async def rest(flow: http.HTTPFlow, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        except Exception as error:  # noqa: BLE001 - the one place where anything at all must become an answer
+            refuse(flow, error)
 
     @functools.wraps(hook)
-    def guarded_sync(self: Addon, flow: http.HTTPFlow) -> Awaitable[None] | None:
+    def guarded(self: Addon, flow: http.HTTPFlow) -> Awaitable[None] | None:
         try:
-            hook(self, flow)
+            waiting = hook(self, flow)
         except Exception as error:  # noqa: BLE001 - see above
             refuse(flow, error)
-        return None
+            return None
+        return None if waiting is None else rest(flow, waiting)
 
-    return guarded_sync
+    return guarded
 
 
 def send_to(flow: http.HTTPFlow, upstream: Upstream, path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -77,10 +77,11 @@ class Accounting:
         if flow.response and flow.response.stream:
             exchange.taps.append(_watched(exchange, exchange.tap))
 
-    async def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[object] | None:
         """The first request waits for the price list, so that its answer can bear its cost."""
         if self._loading is not None and not self._loading.done() and begin(flow).route is not None:
-            await asyncio.shield(self._loading)
+            return asyncio.shield(self._loading)
+        return None
 
     def response(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
@@ -153,8 +154,10 @@ class Accounting:
             elif streamed and not seen.ended:
                 outcome = Outcome.CUT
         usage = seen.usage
-        if usage is not None and isinstance(exchange.source, Told) and exchange.source.cost_usd is not None:
-            usage = replace(usage, reported_cost=Decimal(str(exchange.source.cost_usd)))
+        source = exchange.source
+        # Asking what is no iterator of ours whether it is one takes 20 µs.
+        if usage is not None and source is not None and isinstance(source, Told) and source.cost_usd is not None:
+            usage = replace(usage, reported_cost=Decimal(str(source.cost_usd)))
         started = datetime.fromtimestamp(request.timestamp_start, UTC)
         told = exchange.told
         session = session_of(told)

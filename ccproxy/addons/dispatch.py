@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mitmproxy import exceptions, flow, hooks
@@ -25,16 +25,15 @@ class FixedChain(AddonManager):
     def __init__(self, master: Any) -> None:
         super().__init__(master)  # type: ignore[no-untyped-call]
         self._calls: dict[str, tuple[Callable[..., Any], ...]] = {}
-        self._instant: dict[str, bool] = {}
+        self._begun: dict[hooks.Hook, tuple[Awaitable[Any], tuple[Callable[..., Any], ...]]] = {}
+        """Events whose hooks were called up to one that waits: what it waits for, and the hooks after it."""
 
     def register(self, addon: Any) -> Any:
         self._calls.clear()
-        self._instant.clear()
         return super().register(addon)  # type: ignore[no-untyped-call]
 
     def remove(self, addon: Any) -> None:
         self._calls.clear()
-        self._instant.clear()
         super().remove(addon)  # type: ignore[no-untyped-call]
 
     def interested(self, event: hooks.Hook) -> tuple[Callable[..., Any], ...]:
@@ -46,33 +45,39 @@ class FixedChain(AddonManager):
         return calls
 
     def call_now(self, event: hooks.Hook) -> bool:
-        """Run an event's hooks here and now, if none of them waits for anything. False, and nothing is run, if one may."""
-        calls = self.interested(event)
-        if event.name not in self._instant:
-            self._instant[event.name] = not any(inspect.iscoroutinefunction(func) for func in calls)
-        if not self._instant[event.name] or self.interested(_UPDATE):
+        """Run an event's hooks here and now. False if one has to wait: `handle_lifecycle` then goes on from there."""
+        if self.interested(_UPDATE):
             return False
         arguments = event.args()
-        for func in calls:
+        calls = self.interested(event)
+        for position, func in enumerate(calls, 1):
             try:
-                func(*arguments)
+                result = func(*arguments)
             except exceptions.AddonHalt:
                 break
             except exceptions.OptionsError:
                 raise
             except Exception as error:
                 logger.exception("Addon error: %s", error)  # noqa: TRY401 - as mitmproxy's own manager says it
+                continue
+            if result is not None and inspect.isawaitable(result):
+                self._begun[event] = (result, calls[position:])
+                return False
         return True
 
     async def trigger_event(self, event: hooks.Hook) -> None:
-        for func in self.interested(event):
-            try:
+        waiting, calls = self._begun.pop(event, (None, self.interested(event)))
+        try:
+            if waiting is not None:
+                with safecall():
+                    await waiting
+            for func in calls:
                 with safecall():
                     result = func(*event.args())
                     if result is not None and inspect.isawaitable(result):
                         await result
-            except exceptions.AddonHalt:
-                return
+        except exceptions.AddonHalt:
+            return
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         await self.trigger_event(event)

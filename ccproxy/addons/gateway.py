@@ -57,6 +57,8 @@ class Credentials(Protocol):
 
     async def headers(self, provider: str, sent: tuple[Field, ...] = ()) -> Credential: ...
 
+    def at_once(self, provider: str, sent: tuple[Field, ...] = ()) -> Credential | None: ...
+
     async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None: ...
 
     async def run(self) -> None: ...
@@ -139,39 +141,59 @@ class Gateway:
         exchange.client_credential = self.guard.check_token(private)
 
     @fail_closed
-    async def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """What needs nothing but the request itself is done at once, without a task of its own: native requests."""
         exchange = begin(flow)
         route = exchange.route
         exchange.bytes_in = len(flow.request.raw_content or b"")
         if flow.response:
-            return
+            return None
         if route is None:
-            await self.own.answer(flow, exchange, exchange.client_credential)
-            return
+            return self.own.answer(flow, exchange, exchange.client_credential)
         provider = route.provider
         if provider.upstream is None:
-            await here.answer(flow, exchange, route, self.locals.get(provider.name), self.translation)
-            return
+            return here.answer(flow, exchange, route, self.locals.get(provider.name), self.translation)
         if route.operation is Operation.COUNT_TOKENS and not route.is_native:
             counted = {"input_tokens": estimate_tokens(route.format, translation.parsed_body(flow))}
             flow.response = _json(counted, {"x-ccproxy-estimate": "1"})
-            return
+            return None
         if provider.wants_credential:
+            exchange.credential = self.credentials.at_once(provider.name, exchange.client_credential)
+            if exchange.credential is None:
+                return self._request(flow, exchange, route)
+        if route.is_native and route.operation not in {Operation.MODELS, Operation.MODEL}:
+            self._native(flow, exchange, route)
+            return None
+        return self._request(flow, exchange, route)
+
+    async def _request(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
+        provider = route.provider
+        if provider.wants_credential and exchange.credential is None:
             exchange.credential = await self.credentials.headers(provider.name, exchange.client_credential)
         if route.operation in {Operation.MODELS, Operation.MODEL} and not _lists_natively(route, flow.request):
             flow.response = await self._models(flow, exchange, route)
             return
+        if route.is_native:
+            self._native(flow, exchange, route)
+            return
+        credential = exchange.credential.on_wire(()) if exchange.credential else ()
+        translated = await self.translation.request(flow, exchange, route, credential)
+        if self._wants_line(exchange, route) and (system := identity.with_line(translated.body.get("system"))):
+            translated.body["system"] = system
+        translation.put_on(flow, exchange, translated)
+        self._send(flow, exchange, route)
+
+    def _native(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
+        self._look_at(flow, exchange, route)
+        self._send(flow, exchange, route)
+
+    def _send(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
+        """Point the flow at its upstream."""
+        provider = route.provider
+        assert provider.upstream
         exchange.retry_on = provider.retries
         if exchange.credential and exchange.credential.source is Source.LOGIN:
             exchange.retry_on |= {401}
-        if route.is_native:
-            self._look_at(flow, exchange, route)
-        else:
-            credential = exchange.credential.on_wire(()) if exchange.credential else ()
-            translated = await self.translation.request(flow, exchange, route, credential)
-            if self._wants_line(exchange, route) and (system := identity.with_line(translated.body.get("system"))):
-                translated.body["system"] = system
-            translation.put_on(flow, exchange, translated)
         if provider.profile == "codex":
             exchange.retry_on |= {400} if exchange.translated else frozenset()
             if route.session_id and "session-id" not in flow.request.headers:

@@ -60,9 +60,38 @@ class _WithoutTrailers:
 
 class _TrailersDropped(Http1Connection):
     def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """What has come of a body is passed on in one piece: mitmproxy passes on, and writes, each chunk by itself.
+
+        A chunk that comes alone goes on alone, so nothing waits; of a hundred that come at once a fast stream is made.
+        """
+        assert self.stream_id is not None
+        assert self.request is not None
         if not isinstance(self.body_reader, _WithoutTrailers):
             self.body_reader = _WithoutTrailers(self.body_reader)  # type: ignore[assignment]  # same calls, no common class
-        yield from super().read_body(event)
+        reader: Any = self.body_reader
+        pieces: list[bytes] = []
+        found: Any = None
+        broken: h11.ProtocolError | None = None
+        try:
+            if isinstance(event, events.ConnectionClosed):
+                found = reader.read_eof()
+            else:
+                while isinstance(found := reader(self.buf), h11.Data):
+                    pieces.append(found.data)
+        except h11.ProtocolError as error:
+            broken = error
+        if data := bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces):
+            yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+        if broken is not None:
+            yield commands.CloseConnection(self.conn)
+            code: Any = self.ReceiveProtocolError.code
+            message = f"HTTP/1 protocol error: {broken}"
+            yield ReceiveHttp(self.ReceiveProtocolError(self.stream_id, message, code))
+        elif found is not None:
+            yield from self.body_ends(self.ReceiveEndOfMessage(self.stream_id))
+
+    def body_ends(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        raise NotImplementedError
 
 
 class ClientSide(_TrailersDropped, Http1Server):
@@ -127,6 +156,10 @@ class ClientSide(_TrailersDropped, Http1Server):
                 yield commands.SendData(self.conn, last_words(BadRequest("the request's body is no valid HTTP/1.1")))
             yield command
 
+    def body_ends(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        yield ReceiveHttp(event)
+        yield from self.mark_done(request=True)
+
     def wait(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived) and len(self.buf) > MAX_AHEAD:
             logger.info("a client talked on without waiting for its answer: its connection is closed")
@@ -164,6 +197,11 @@ class UpstreamSide(_TrailersDropped, Http1Client):
             yield command
         if self.state == self.read_headers and len(self.buf) > MAX_ANSWER_HEAD:
             yield from self._give_up("the answer's head is too large")
+
+    def body_ends(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        """The connection is free before the stream hears of it: the client's next request may be on it before this returns."""
+        yield from self.mark_done(response=True)
+        yield ReceiveHttp(event)
 
     def _give_up(self, message: str) -> layer.CommandGenerator[None]:
         assert self.stream_id is not None

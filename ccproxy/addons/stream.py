@@ -50,6 +50,7 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
     _upstream_proxy,
 )
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.utils import expect
 
 from ccproxy.addons.answers import error_response
@@ -494,19 +495,51 @@ class GatewayLayer(HttpLayer):
             self._closed.append(event.connection)
 
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
-        if self.call_now is None:
-            yield from super().event_to_child(child, event)
-            return
-        for command in super().event_to_child(child, event):
-            if isinstance(command, commands.StartHook) and command in self.command_sources and self.call_now(command):
-                source = self.command_sources.pop(command)
-                yield from self.event_to_child(source, events.HookCompleted(command))
-            else:
+        """Give an event to a stream or to a connection, and what either says to the other.
+
+        mitmproxy's own says the same; here the most frequent come first, and a hook that waits for nothing is run at once.
+        """
+        for command in child.handle_event(event):
+            if isinstance(command, SendHttp):
+                yield from self.event_to_child(self.connections[command.connection], command.event)
+            elif isinstance(command, ReceiveHttp):
+                received = command.event
+                if isinstance(received, RequestHeaders):
+                    yield from self.make_stream(received.stream_id)
+                stream = self.streams.get(received.stream_id)
+                if stream is not None:  # else it is over already, https://github.com/mitmproxy/mitmproxy/issues/5343
+                    yield from self.event_to_child(stream, received)
+            elif isinstance(command, commands.StartHook):
+                if not command.blocking:
+                    yield command
+                elif self.call_now is not None and self.call_now(command):
+                    yield from self.event_to_child(child, events.HookCompleted(command))
+                else:
+                    self.command_sources[command] = child
+                    yield command
+            elif isinstance(command, commands.SendData):
                 yield command
+            else:
+                yield from self.carry_out(command, child)
+
+    def carry_out(self, command: commands.Command, child: layer.Layer | HttpStream) -> layer.CommandGenerator[None]:
+        """What is asked for once an exchange, or once a connection."""
+        if command.blocking or isinstance(command, commands.RequestWakeup):
+            self.command_sources[command] = child
+        if isinstance(command, DropStream):
+            self.streams.pop(command.stream_id, None)
+        elif isinstance(command, GetHttpConnection):
+            yield from self.get_connection(command)
+        elif isinstance(command, RegisterHttpConnection):
+            yield from self.register_connection(command)
+        else:
+            if isinstance(command, commands.OpenConnection):
+                self.connections[command.connection] = child
+            yield command
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        self.streams[stream_id] = self.make(self.context.fork(), stream_id, self)
-        yield from self.event_to_child(self.streams[stream_id], events.Start())
+        stream = self.streams[stream_id] = self.make(self.context.fork(), stream_id, self)
+        yield from self.event_to_child(stream, events.Start())
 
     def take(self, connection: Connection) -> bool:
         """A stream begins to use this upstream connection. True if it is the first one."""

@@ -107,6 +107,20 @@ class Broker:
             return await self._valid(state)
         return wire.credential(state.auth, choice)
 
+    def at_once(self, provider: str, sent: Fields = ()) -> Credential | None:
+        """The same, where nothing has to be read, renewed or waited for; else None: ask `headers`. Raises `Unauthenticated`."""
+        state = self._states[provider]
+        login = state.login
+        if state.auth.wants_login and (state.broken is not None or self._store.stamp(provider) != state.stamp):
+            return None
+        choice = choose(state.auth, has_login=login is not None, sent=sent, own_token=self._own_token)
+        if choice.source is not Source.LOGIN:
+            return wire.credential(state.auth, choice)
+        if login is None or login.expired(self._now()):
+            return None
+        self._renew_ahead(state)
+        return state.credential
+
     async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None:
         """A credential to replay a request with, after the upstream refused the one it `used`.
 
