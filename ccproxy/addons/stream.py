@@ -12,7 +12,6 @@ The states are those of mitmproxy's HttpStream (mitmproxy/proxy/layers/http/__in
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +60,7 @@ from ccproxy.providers.plan import Field, followed, response_fields, strangers_f
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)
+Plain = TypeVar("Plain")
 
 ATTEMPTS = 3
 """Attempts at an upstream in all, before the first byte of the answer."""
@@ -448,13 +448,24 @@ MakeStream = Callable[[Context, int, "GatewayLayer"], GatewayStream]
 """Makes the stream of one exchange: `GatewayStream`, or one that tells what passes (`addons.wire`)."""
 
 
-def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
-    """A shallow copy of a message with header fields of its own: what is added for the wire never shows on the flow.
+def _twin(original: Plain) -> Plain:
+    """A shallow copy of an object of attributes, in a fifth of the time that `copy.copy` takes."""
+    made = object.__new__(type(original))
+    made.__dict__.update(original.__dict__)
+    return made
 
-    Copying does not check the types of all fields anew, which making a message does, for 30 µs.
-    """
-    wire = copy.copy(message)
-    wire.data = copy.copy(message.data)
+
+def _forked(context: Context) -> Context:
+    """As `Context.fork`, which first makes a server that it then throws away."""
+    made = _twin(context)
+    made.layers = context.layers.copy()
+    return made
+
+
+def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
+    """A shallow copy of a message with header fields of its own: what is added for the wire never shows on the flow."""
+    wire = _twin(message)
+    wire.data = _twin(message.data)
     wire.data.http_version = b"HTTP/1.1"
     wire.data.headers = http.Headers(fields)
     return wire
@@ -538,7 +549,7 @@ class GatewayLayer(HttpLayer):
             yield command
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        stream = self.streams[stream_id] = self.make(self.context.fork(), stream_id, self)
+        stream = self.streams[stream_id] = self.make(_forked(self.context), stream_id, self)
         yield from self.event_to_child(stream, events.Start())
 
     def take(self, connection: Connection) -> bool:
