@@ -21,6 +21,10 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 
 
+ASKS_THE_INTERNET = "ccproxy usage --update-prices"
+"""Lines that begin so are never run, on whichever page."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One fenced block."""
@@ -45,11 +49,10 @@ class Block:
     @property
     def script(self) -> str:
         """What is run of it."""
-        if self.kind != "not run":
-            return self.text
-        if not self.lines:
-            return ""
-        return "".join(line for line in self.text.splitlines(keepends=True) if not line.startswith(self.lines))
+        left_out: tuple[str, ...] = (ASKS_THE_INTERNET,)
+        if self.kind == "not run":
+            left_out += (self.lines,)  # every line begins with nothing
+        return "".join(line for line in self.text.splitlines(keepends=True) if not line.startswith(left_out))
 
 
 def pages() -> list[Path]:

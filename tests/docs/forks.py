@@ -39,7 +39,10 @@ def main() -> None:
     import ccproxy
 
     for module in pkgutil.walk_packages(ccproxy.__path__, "ccproxy."):
-        if not module.name.startswith(("ccproxy.script", "ccproxy.providers.claude_sdk")) and "__main__" not in module.name:
+        if (
+            not module.name.startswith(("ccproxy.script", "ccproxy.providers.claude_sdk"))
+            and "__main__" not in module.name
+        ):
             importlib.import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
@@ -84,7 +87,7 @@ def _run() -> int:
         command()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
         return 1
     return 0

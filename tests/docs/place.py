@@ -147,7 +147,9 @@ def _ccproxy_on_path(env: Environment) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="ccproxy-") as folder:  # a socket's path must be short
         address = str(Path(folder) / "door")
         forks = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("forks.py")), address], env=env, stdin=subprocess.DEVNULL
+            [sys.executable, "-P", str(Path(__file__).with_name("forks.py")), address],
+            env=env,
+            stdin=subprocess.DEVNULL,
         )
         on_path = Path(env["HOME"]).parent / "bin" / "ccproxy"
         on_path.write_text(PROGRAM.format(python=sys.executable, address=address))
@@ -168,7 +170,9 @@ def _running(env: Environment) -> Iterator[None]:
     )  # fmt: skip
     try:
         until(lambda: listens(port_of(env)), "the proxy")
-        body = json.dumps({"model": "mock-claude", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}).encode()
+        body = json.dumps(
+            {"model": "mock-claude", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        ).encode()
         url = f"http://127.0.0.1:{port_of(env)}/mock/v1/messages"
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, body, LIMIT):
             pass
@@ -188,5 +192,3 @@ def _a_curl_that_fails_on_errors(env: Environment) -> None:
 def _a_sqlite3(env: Environment) -> None:
     code = "import sqlite3, sys\nfor row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(*row, sep='|')"
     program(env, "sqlite3", code)
-
-

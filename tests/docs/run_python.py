@@ -15,7 +15,7 @@ def run(name: str, code: str) -> tuple[str, str]:
     said = io.StringIO()
     try:
         exec(compile(code, name, "exec"), {"__name__": "__main__", "print": functools.partial(print, file=said)})
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as the interpreter does
         return said.getvalue(), traceback.format_exc()
     return said.getvalue(), ""
 

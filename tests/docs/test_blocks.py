@@ -57,7 +57,9 @@ def somewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, somewhere: Place) -> Iterator[Runs]:
     """All blocks that are asked for, at once: most of their time they wait."""
-    chosen = {item.callspec.params["block"].name for item in request.session.items if item.originalname == "test_it_runs"}  # type: ignore[attr-defined]
+    chosen = {
+        item.callspec.params["block"].name for item in request.session.items if item.originalname == "test_it_runs"
+    }  # type: ignore[attr-defined]
     blocks = [block for block in RUN if block.name in chosen and not needs_claude(block)]
     with ThreadPoolExecutor(4) as pool:
         python = pool.submit(somewhere.run_python, [block for block in blocks if block.language == "python"])
