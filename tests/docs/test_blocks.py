@@ -68,7 +68,7 @@ def runs(request: pytest.FixtureRequest, somewhere: Place) -> Iterator[Runs]:
 
 
 def needs_claude(block: Block) -> bool:
-    return not HAS_CLAUDE and ":8000/claude" in block.script
+    return not HAS_CLAUDE and (":8000/claude" in block.script or '"claude"' in block.script)
 
 
 @named(RUN)
