@@ -53,7 +53,7 @@ install-check: install-test
 	@[ $(STAMP)-check -nt constraints.txt ] && [ $(STAMP)-check -nt pyproject.toml ] || \
 	  { echo "installing the checkers"; $(BIN)/pip install -q -c constraints.txt --group lint --group types; touch $(STAMP)-check; }
 
-.PHONY: demo run test check fmt docs conformance help constraints clean
+.PHONY: demo run test check fmt docs reference conformance help constraints clean
 demo: install-demo  ## start with the built-in mock provider, ask it in each format, print what came back
 	@$(BIN)/ccproxy demo
 
@@ -77,6 +77,9 @@ fmt: install-check  ## format the code and sort the imports
 docs: venv  ## build the documentation into site/
 	@[ $(STAMP)-docs -nt constraints.txt ] || { $(BIN)/pip install -q -c constraints.txt --group docs; touch $(STAMP)-docs; }
 	@$(BIN)/mkdocs build --strict -q
+
+reference: install-demo  ## write the pages of docs/reference that come from the code
+	@$(BIN)/python -m ccproxy.cli.reference docs/reference
 
 conformance: install-test  ## run the real Codex CLI, Claude Code and SDKs against fakes (npm programs, once, about 500 MB)
 	@$(BIN)/python -m tests.conformance $(ARGS)

@@ -38,7 +38,7 @@ from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
 from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.network import extra_ca_file
-from ccproxy.providers.permission_rules import Rule, append_rule
+from ccproxy.providers.permission_rules import Rule, save_rule
 from ccproxy.providers.permissions import Decided, PermissionBroker
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
@@ -312,7 +312,7 @@ def _audited(decided: Decided) -> None:
 
 def _remembered(rule: Rule) -> None:
     """A rule that a person made for good goes into their configuration file."""
-    append_rule(config_dir() / "config.toml", rule)
+    save_rule(config_dir() / "config.toml", rule)
 
 
 def _report(settings: Settings, ledger: Ledger) -> Report:

@@ -21,9 +21,10 @@ from ccproxy.ledger.metrics import CONTENT_TYPE
 from ccproxy.providers import toplevel
 from ccproxy.providers.plan import Field, key_of
 
-_READ: Final = frozenset(
+READ: Final = frozenset(
     {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", "/permissions/stream"}
 )
+"""What is read; `POST /permissions/{id}` is all that is written."""
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
 """For supervisors: they say nothing but that ccproxy runs, so they need no token."""
 
@@ -55,7 +56,7 @@ class OwnEndpoints:
     @staticmethod
     def has(path: str) -> bool:
         """Whether the path is one of ccproxy's own."""
-        return path in _READ or path.startswith("/permissions/")
+        return path in READ or path.startswith("/permissions/")
 
     async def answer(self, flow: http.HTTPFlow, exchange: Exchange, private: Iterable[Field]) -> None:
         """Put the answer on the flow.

@@ -13,7 +13,7 @@ from ccproxy.cli.console import load_settings
 from ccproxy.cli.options import CONFIG_OPTION
 from ccproxy.cli.tables import print_table
 from ccproxy.providers.credentials import CredentialState
-from ccproxy.providers.spec import Operation, Provider
+from ccproxy.providers.spec import Endpoint, Operation, Provider
 from ccproxy.settings import Settings
 
 FORMAT_NAMES = {
@@ -65,10 +65,11 @@ def all_rows(settings: Settings) -> Iterator[Row]:
 
     for provider in sorted(providers(settings), key=lambda each: each.prefix):
         state = credential_of(settings, provider.name).state
-        yield from _rows(provider, state.value, terms(provider, state))
+        yield from rows_of(provider, state.value, terms(provider, state))
 
 
-def _rows(provider: Provider, credential: str, label: str) -> Iterator[Row]:
+def rows_of(provider: Provider, credential: str = "", label: str = "") -> Iterator[Row]:
+    """Every route of one provider."""
     session = "[/SESSION]" if provider.sessions else ""
     for path, endpoint in provider.endpoints.items():
         models = endpoint.operation is Operation.MODELS
@@ -78,7 +79,7 @@ def _rows(provider: Provider, credential: str, label: str) -> Iterator[Row]:
             provider=provider.name,
             client_format="any" if models else FORMAT_NAMES[endpoint.format.value],
             upstream=_upstream(provider, endpoint.upstream_path, endpoint.operation),
-            handling=_handling(provider, endpoint.upstream_path),
+            handling=_handling(provider, endpoint),
             credential=credential,
             terms=label,
         )
@@ -97,10 +98,11 @@ def _rows(provider: Provider, credential: str, label: str) -> Iterator[Row]:
         )
 
 
-def _handling(provider: Provider, upstream_path: str | None) -> str:
-    if provider.upstream is None:
-        return "inside"
-    return "native" if upstream_path is not None else "translated"
+def _handling(provider: Provider, endpoint: Endpoint) -> str:
+    if endpoint.upstream_path is not None:
+        return "native"
+    estimated = endpoint.operation is Operation.COUNT_TOKENS
+    return "inside" if provider.upstream is None or estimated else "translated"
 
 
 def _upstream(provider: Provider, upstream_path: str | None, operation: Operation) -> str:

@@ -47,18 +47,24 @@ def _table(name: str, model: BaseModel) -> list[str]:
         value = getattr(model, key)
         if isinstance(value, BaseModel):
             continue
-        plain = (
-            value.get_secret_value()
-            if isinstance(value, SecretStr)
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-        )
         if field.description:
             lines.append(f"# {field.description}")
-        shown = tomlkit.item(plain).as_string() if not isinstance(plain, dict) else "{}"
-        lines.append(f"# {key} = {shown}")
-    return [*lines, ""]
+        lines.append(f"# {key} = {as_toml(value)}")
+    lines.append("")
+    for key in type(model).model_fields:
+        if isinstance(inner := getattr(model, key), BaseModel):
+            lines += _table(f"{name}.{key}", inner)
+    return lines
+
+
+def as_toml(value: object) -> str:
+    """A setting's value as a configuration file writes it."""
+    if isinstance(value, dict) and not value:
+        return "{}"
+    plain = (
+        value.get_secret_value() if isinstance(value, SecretStr) else list(value) if isinstance(value, tuple) else value
+    )
+    return tomlkit.item(plain).as_string()
 
 
 def _parsed(value: str) -> Any:

@@ -118,25 +118,29 @@ class ServerSettings(Section):
 class OAuthSettings(Section):
     """Where a login is made. Empty values take the provider's own, which are in the code."""
 
-    client_id: str = ""
-    authorize_url: str = ""
-    token_url: str = ""
-    redirect_uri: str = ""
-    scopes: Words = ()
+    client_id: str = Field("", description="The program that asks, as the vendor knows it.")
+    authorize_url: str = Field("", description="The page where you allow the access.")
+    token_url: str = Field("", description="Where tokens are made; revocation and device codes move to its host.")
+    redirect_uri: str = Field(
+        "", description="Where the browser comes back to: loopback, or the page that shows the code for --manual."
+    )
+    scopes: Words = Field((), description="What is asked for.")
 
 
 class ProviderSettings(Section):
     """What every provider has."""
 
     enabled: bool = Field(True, description="Whether its routes exist.")
-    prefix: Prefix
+    prefix: Prefix = Field(description="First part of the path.")
 
 
 class HttpProviderSettings(ProviderSettings):
     """A provider that is reached over HTTP."""
 
-    base_url: HttpUrl
-    auth: Auth = Field("auto", description="Which credential goes upstream: auto, oauth, api_key or passthrough.")
+    base_url: HttpUrl = Field(description="The upstream, as that format's own SDK takes it.")
+    auth: Auth = Field(
+        "auto", description="Which credential goes upstream; auto: the key, else the login, else the client's own."
+    )
     api_key: SecretStr = Field(SecretStr(""), description="API key that is put on every request.")
     models: Table = Field({}, description="Model names (globs) mapped to the upstream's.")
     retries: Statuses = Field((), description="Upstream statuses that are tried again, twice, before the first byte.")
@@ -167,22 +171,24 @@ class ClaudeSdkSettings(ProviderSettings):
 
     prefix: Prefix = Field("/claude", description="First part of the path.")
     mode: Literal["plain", "agent"] = Field(
-        "plain", description="plain: a model. agent: the user's Claude Code with its tools."
+        "plain", description="plain: a model. agent: your own Claude Code with its tools."
     )
     cli_path: str = Field("", description="The `claude` program; empty takes the one that the SDK brings.")
     cwd: str = Field("", description="Working folder of agent mode; empty is a private empty one.")
-    setting_sources: Words = Field((), description="Claude Code settings that agent mode loads: user, project, local.")
-    tools: Words = Field((), description="Built-in tools that agent mode offers.")
+    setting_sources: Words = Field(
+        (), description="Claude Code settings that agent mode loads: user, project, local; empty: all."
+    )
+    tools: Words = Field((), description="Built-in tools that agent mode offers; empty: all.")
     mcp_servers: AnyTable = Field({}, description="MCP servers that agent mode starts.")
     permission_mode: str = Field("default", description="Claude Code's permission mode in agent mode.")
     show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows its tools' work.")
-    env: Table = Field({}, description="Environment of the Claude Code process.")
+    env: Table = Field({}, description="Further environment of the Claude Code process.")
     api_key: SecretStr = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
     base_url: str = Field("", description="Upstream for Claude Code; empty is its own.")
     max_processes: int = Field(8, ge=1, le=256, description="Claude Code processes at once.")
-    queue: int = Field(16, ge=0, description="Requests that may wait for a process.")
-    prewarm: int = Field(0, ge=0, description="Spare processes kept ready.")
-    session_ttl: int = Field(900, ge=1, description="Seconds that an idle session keeps its process.")
+    queue: int = Field(16, ge=0, description="Requests that may wait for a process; more get 429.")
+    prewarm: int = Field(0, ge=0, description="Spare processes kept ready after the first request.")
+    session_ttl: int = Field(900, ge=1, description="Seconds that an idle session, or a spare, keeps its process.")
     session_busy: Literal["wait", "reject"] = Field(
         "wait", description="A second request of a session waits or gets 409."
     )
@@ -200,7 +206,11 @@ class CustomProviderSettings(HttpProviderSettings):
     format: Literal["anthropic", "openai_chat", "openai_responses"] = Field(
         "anthropic", description="What the upstream speaks."
     )
-    header: str = Field("x-api-key", pattern=r"^[A-Za-z0-9-]+$", description="Header that the key goes into.")
+    header: str = Field(
+        "x-api-key",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="Header that the key goes into; authorization takes it as a bearer token.",
+    )
 
     @field_validator("header")
     @classmethod
@@ -252,7 +262,7 @@ class PricingSettings(Section):
     """Prices of your own, in USD per million tokens."""
 
     overrides: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(_mapping)] = Field(
-        {}, description="Model name to prices: input, output, cache_read, cache_write."
+        {}, description="Model name, or provider/name, with * and ?, to input, output, cache_read and further prices."
     )
 
 
@@ -276,8 +286,8 @@ class RawLogSettings(Section):
 class PermissionRule(Section):
     """One rule: `{tool="Bash(git *)", decision="allow"}`."""
 
-    tool: str = Field(min_length=1)
-    decision: Literal["allow", "deny", "ask"]
+    tool: str = Field(min_length=1, description="The tool, or `Tool(pattern)`; * stands for anything.")
+    decision: Literal["allow", "deny", "ask"] = Field(description="What happens to a call that matches.")
 
 
 class PermissionsSettings(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 from ccproxy.translate import answer_policy, failure, policy
@@ -104,7 +103,3 @@ def _errors() -> str:
         for kind, name in failure.OPENAI_NAMES.items()
     ]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":  # python -m ccproxy.translate.reference > docs/reference/translation.md
-    sys.stdout.write(render_markdown())

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from ccproxy.cli.routes import all_rows, routes
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
+from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings, load
 
 ZAI = {
@@ -35,7 +36,9 @@ def test_every_row_is_a_route_and_says_how_it_is_handled() -> None:
         for path in {shown.replace("[/SESSION]", ""), shown.replace("[/SESSION]", "/abc")}:
             route = router.match("GET" if row.method == "*" else row.method, path)
             assert route.provider.name == row.provider
-            how = "inside" if route.provider.upstream is None else "native" if route.is_native else "translated"
+            estimated = route.operation is Operation.COUNT_TOKENS and not route.is_native
+            inside = route.provider.upstream is None or estimated
+            how = "inside" if inside else "native" if route.is_native else "translated"
             assert how == row.handling, path
 
 
