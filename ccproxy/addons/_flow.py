@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from mitmproxy import http
@@ -64,6 +64,13 @@ def send_to(flow: http.HTTPFlow, upstream: Upstream, path: str) -> None:
     request.data.path = (upstream.path + path).encode("utf-8", "surrogateescape")
     host = upstream.host_header.encode()
     request.headers.fields = tuple((n, host if n.lower() == b"host" else v) for n, v in request.headers.fields)
+
+
+def put_fields(headers: http.Headers, fields: Mapping[str, str], leave_out: Callable[[bytes], bool]) -> None:
+    """Set header fields and take others out, told by their names in lower case, in one go: each single change takes mitmproxy 5 µs."""
+    names = {name.lower().encode() for name in fields}
+    kept = [field for field in headers.fields if (name := field[0].lower()) not in names and not leave_out(name)]
+    headers.fields = (*kept, *((name.encode(), value.encode()) for name, value in fields.items()))
 
 
 def set_body(flow: http.HTTPFlow, body: bytes) -> None:

@@ -161,10 +161,12 @@ class Gateway:
             exchange.credential = self.credentials.at_once(provider.name, exchange.client_credential)
             if exchange.credential is None:
                 return self._request(flow, exchange, route)
-        if route.is_native and route.operation not in {Operation.MODELS, Operation.MODEL}:
-            self._native(flow, exchange, route)
-            return None
-        return self._request(flow, exchange, route)
+        if route.operation in {Operation.MODELS, Operation.MODEL}:
+            return self._request(flow, exchange, route)
+        if not route.is_native and not self.translation.at_hand(provider, _wire_credential(exchange)):
+            return self._request(flow, exchange, route)
+        self._forward(flow, exchange, route)
+        return None
 
     async def _request(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
         provider = route.provider
@@ -173,24 +175,22 @@ class Gateway:
         if route.operation in {Operation.MODELS, Operation.MODEL} and not _lists_natively(route, flow.request):
             flow.response = await self._models(flow, exchange, route)
             return
-        if route.is_native:
-            self._native(flow, exchange, route)
-            return
-        credential = exchange.credential.on_wire(()) if exchange.credential else ()
-        translated = await self.translation.request(flow, exchange, route, credential)
-        if self._wants_line(exchange, route) and (system := identity.with_line(translated.body.get("system"))):
-            translated.body["system"] = system
-        translation.put_on(flow, exchange, translated)
-        self._send(flow, exchange, route)
+        credential = _wire_credential(exchange)
+        if not route.is_native and not self.translation.at_hand(provider, credential):
+            await self.translation.models(provider, credential)
+        self._forward(flow, exchange, route)
 
-    def _native(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
-        self._look_at(flow, exchange, route)
-        self._send(flow, exchange, route)
-
-    def _send(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
-        """Point the flow at its upstream."""
+    def _forward(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
+        """Put the request in order and point it at its upstream."""
         provider = route.provider
         assert provider.upstream
+        if route.is_native:
+            self._look_at(flow, exchange, route)
+        else:
+            translated = self.translation.request(flow, exchange, route)
+            if self._wants_line(exchange, route) and (system := identity.with_line(translated.body.get("system"))):
+                translated.body["system"] = system
+            translation.put_on(flow, exchange, translated)
         exchange.retry_on = provider.retries
         if exchange.credential and exchange.credential.source is Source.LOGIN:
             exchange.retry_on |= {401}
@@ -360,8 +360,7 @@ class Gateway:
 
     async def _models(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> http.Response:
         """The upstream's models, and the names that the configuration maps to them, for clients of either vendor."""
-        credential = exchange.credential.on_wire(()) if exchange.credential else ()
-        models = await self.translation.lists.listing(route.provider, credential)
+        models = await self.translation.lists.listing(route.provider, _wire_credential(exchange))
         known = {model["id"] for model in models}
         models += both_shapes(
             name for name in route.provider.models if not set(name) & set("*?[") and name not in known
@@ -384,6 +383,10 @@ class Gateway:
             "truncated": exchange.truncated,
             "attempts": exchange.attempts,
         }
+
+
+def _wire_credential(exchange: Exchange) -> tuple[Field, ...]:
+    return exchange.credential.on_wire(()) if exchange.credential else ()
 
 
 def _json(body: object, headers: dict[str, str]) -> http.Response:

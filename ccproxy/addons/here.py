@@ -46,13 +46,13 @@ async def answer(
         counted = json.dumps(await provider.count_tokens(asked)).encode()
         flow.response = response(200, counted, {"content-type": "application/json", "x-ccproxy-estimate": "1"})
         return
-    translated = await _translated(flow, exchange, route, needs)
+    translated = _translated(flow, exchange, route, needs)
     exchange.local_request = translated.body if route.format is not Format.ANTHROPIC else None
     asked = LocalRequest(translated.body, route.session_id, _client_headers(flow.request))
     await (_stream if translated.stream else _whole)(flow, exchange, provider, asked, translated)
 
 
-async def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, needs: Translation) -> Translated:
+def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, needs: Translation) -> Translated:
     """The request as Messages. A client of that format is taken at its word: nothing of its body changes."""
     if route.format is Format.ANTHROPIC:
         body = translation.parsed_body(flow)
@@ -60,7 +60,7 @@ async def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, nee
         same = translate_request(Format.ANTHROPIC, Format.ANTHROPIC, dict(body))
         same.body = body
         return same
-    return await needs.request(flow, exchange, route, ())
+    return needs.request(flow, exchange, route)
 
 
 async def _stream(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mitmproxy import http
 
-from ccproxy.addons._flow import set_body
+from ccproxy.addons._flow import put_fields
 from ccproxy.addons.exchange import Exchange
 from ccproxy.errors import BadRequest
 from ccproxy.providers import toplevel
@@ -26,8 +26,10 @@ from ccproxy.translate.formats import Format
 from ccproxy.translate.profiles import AnthropicProfile, ChatProfile, Profile, ResponsesProfile
 from ccproxy.translate.replay import ReplayCache
 
-_OF_THE_BODY: Final = ("content-length", "content-encoding", "content-type", "transfer-encoding", "etag")
-"""Headers of an upstream's answer that say something of its body, which is another one now."""
+_OF_ITS_BODY: Final = frozenset(
+    {b"content-length", b"content-encoding", b"content-type", b"transfer-encoding", b"etag"}
+)
+"""Headers of a request or an answer that say something of its body, which is another one now."""
 
 
 @dataclass(slots=True)
@@ -43,12 +45,19 @@ class Translation:
     refused: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """Parameters that an upstream refused by name, by provider and model: not sent again."""
 
-    async def profile(self, provider: Provider, model: str, credential: tuple[Field, ...], version: str) -> Profile:
+    def at_hand(self, provider: Provider, credential: tuple[Field, ...]) -> bool:
+        """Whether a request can be translated at once; else wait for `models` first."""
+        return not _lists_models(provider) or self.lists.at_hand(provider, credential)
+
+    async def models(self, provider: Provider, credential: tuple[Field, ...]) -> None:
+        """Wait until the upstream has said what its models accept, but not for long."""
+        await self.lists.arrived(provider, credential)
+
+    def profile(self, provider: Provider, model: str, version: str) -> Profile:
         """What this model of this upstream accepts."""
         if provider.format is Format.OPENAI_CHAT:
             return ChatProfile()
-        asked = provider.profile in {"anthropic", "codex"} and provider.wants_credential
-        card = await self.lists.card(provider, model, credential) if asked else None
+        card = self.lists.card(provider, model) if _lists_models(provider) else None
         if provider.format is Format.ANTHROPIC:
             return AnthropicProfile.of_model(
                 model,
@@ -62,9 +71,7 @@ class Translation:
         refused = self.refused.get((provider.name, model), set())
         return ResponsesProfile.of_model(model, card, codex=provider.profile == "codex", refused=refused)
 
-    async def request(
-        self, flow: http.HTTPFlow, exchange: Exchange, route: Route, credential: tuple[Field, ...]
-    ) -> Translated:
+    def request(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> Translated:
         """The client's request as the upstream takes it.
 
         Raises:
@@ -78,7 +85,7 @@ class Translation:
             exchange.model = model
             body["model"] = mapped_model(provider.models, model)
         version = flow.request.headers.get("anthropic-version", "") if route.format is Format.ANTHROPIC else ""
-        profile = await self.profile(provider, str(body.get("model", "")), credential, version or "2023-06-01")
+        profile = self.profile(provider, str(body.get("model", "")), version or "2023-06-01")
         return translate_request(
             route.format,
             provider.format,
@@ -91,6 +98,10 @@ class Translation:
             session_id=route.session_id,
             created=int(flow.request.timestamp_start),
         )
+
+
+def _lists_models(provider: Provider) -> bool:
+    return provider.profile in {"anthropic", "codex"} and provider.wants_credential
 
 
 def parsed_body(flow: http.HTTPFlow) -> dict[str, Any]:
@@ -119,19 +130,22 @@ def principal(exchange: Exchange) -> str:
 def put_on(flow: http.HTTPFlow, exchange: Exchange, translated: Translated) -> None:
     """Make the flow's request the translated one."""
     exchange.translated = translated
-    headers = flow.request.headers
-    for name in list(headers.keys()):
-        # What one vendor's client says to its vendor means nothing to the other.
-        if name.lower().startswith(("anthropic-", "x-stainless-", "openai-")):
-            del headers[name]
-    set_body(flow, translated.encode())
-    headers.pop("content-encoding", None)
-    headers["content-type"] = "application/json"
-    headers["accept"] = "text/event-stream" if translated.body.get("stream") else "application/json"
-    headers["accept-encoding"] = "identity"  # the answer is read here, as it comes
-    for name, value in translated.headers.items():
-        headers[name] = value
+    body = translated.encode()
+    flow.request.raw_content = body
+    fields = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if translated.body.get("stream") else "application/json",
+        "accept-encoding": "identity",  # the answer is read here, as it comes
+        **translated.headers,
+        "content-length": str(len(body)),
+    }
+    put_fields(flow.request.headers, fields, _means_nothing_to_others)
     tell_losses(exchange, [loss.path for loss in translated.losses], translated.loss_header())
+
+
+def _means_nothing_to_others(name: bytes) -> bool:
+    """What one vendor's client says to its vendor, and what was true of the body that the client sent."""
+    return name.startswith((b"anthropic-", b"x-stainless-", b"openai-")) or name in _OF_ITS_BODY
 
 
 def tell_losses(exchange: Exchange, paths: list[str], header: str = "") -> None:
@@ -169,10 +183,12 @@ def begin_answer(answer: http.Response, exchange: Exchange) -> None:
     is_sse = answer.headers.get("content-type", "").startswith("text/event-stream")
     if answer.status_code < 300 and translated.stream and is_sse:
         exchange.transform = translated.stream_translator()
-        _strip(answer)
-        answer.headers["content-type"] = "text/event-stream; charset=utf-8"
-        answer.headers["cache-control"] = "no-cache"
-        answer.headers["transfer-encoding"] = "chunked"
+        fields = {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+            "transfer-encoding": "chunked",
+        }
+        put_fields(answer.headers, fields, _OF_ITS_BODY.__contains__)
         answer.stream = True
     else:
         answer.stream = False
@@ -208,20 +224,13 @@ def finish_answer(answer: http.Response, exchange: Exchange) -> None:
         "x-ccproxy-loss", ""
     ):  # the request's losses and the answer's: instead of the request's alone
         tell_losses(exchange, lost.split(", "), lost)
-    _strip(answer)
     answer.status_code = status
     answer.reason = ""
     answer.raw_content = body
-    for name, value in {"content-type": "application/json", **headers}.items():
-        answer.headers[name] = value
-    answer.headers["content-length"] = str(len(body))
+    fields = {"content-type": "application/json", **headers, "content-length": str(len(body))}
+    put_fields(answer.headers, fields, _OF_ITS_BODY.__contains__)
 
 
 def plain(headers: http.Headers) -> Mapping[str, str]:
     """Header fields as a mapping of lower-case names."""
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _strip(answer: http.Response) -> None:
-    for name in _OF_THE_BODY:
-        answer.headers.pop(name, None)

@@ -90,9 +90,19 @@ class ModelLists:
     clock: Callable[[], float] = time.monotonic
     _entries: dict[str, _Entry] = field(default_factory=dict)
 
-    async def card(self, provider: Provider, model: str, credential: Credential) -> Json | None:
-        """The upstream's object for a model, or None where it is not known."""
-        models = await self._models(provider, credential)
+    def at_hand(self, provider: Provider, credential: Credential) -> bool:
+        """Whether there is nothing to wait for: the list is here, or cannot be had now. What is missing or old is asked for meanwhile."""
+        entry = self._asked(provider, credential)
+        return entry is None or entry.models is not None or entry.task is None
+
+    async def arrived(self, provider: Provider, credential: Credential) -> None:
+        """Wait for the list, for `PATIENCE` at most."""
+        await self._models(provider, credential)
+
+    def card(self, provider: Provider, model: str) -> Json | None:
+        """The upstream's object for a model, or None where it is not known (yet)."""
+        entry = self._entries.get(provider.name)
+        models = entry.models if entry else None
         return next((found for found in models or () if name_of(found) == model), None)
 
     async def listing(self, provider: Provider, credential: Credential) -> list[Json]:
@@ -109,7 +119,7 @@ class ModelLists:
             if entry.task:
                 entry.task.cancel()
 
-    async def _models(self, provider: Provider, credential: Credential) -> list[Json] | None:
+    def _asked(self, provider: Provider, credential: Credential) -> _Entry | None:
         if provider.upstream is None:
             return None
         entry = self._entries.setdefault(provider.name, _Entry())
@@ -118,6 +128,12 @@ class ModelLists:
         if stale and entry.task is None and now - entry.failed_at > RETRY:
             entry.task = asyncio.get_running_loop().create_task(self.fetch(provider, credential))
             entry.task.add_done_callback(lambda task: self._settle(provider.name, entry, task))
+        return entry
+
+    async def _models(self, provider: Provider, credential: Credential) -> list[Json] | None:
+        entry = self._asked(provider, credential)
+        if entry is None:
+            return None
         task = entry.task
         if entry.models is None and task is not None:
             await asyncio.wait({task}, timeout=PATIENCE)  # it goes on and serves the next one

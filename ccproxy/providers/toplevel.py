@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ccproxy.errors import BadRequest
+from ccproxy.translate import jsontext
 
 _DECODER: Final = JSONDecoder()
 _SPACE: Final = " \t\n\r"
@@ -49,6 +50,10 @@ def loads(body: bytes) -> Any:
         BadRequest: it is no JSON; the message says where.
 
     """
+    try:
+        return jsontext.exact(body)
+    except ValueError:
+        pass
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -26,6 +26,8 @@ class AnswerContext:
     """Unix time for answers that must bear one when the upstream tells none."""
     losses: Losses = field(default_factory=Losses)
     """What the answer loses on its way."""
+    folding: bool = False
+    """Only the whole answer is wanted: an encoder may leave out writing the stream."""
 
 
 class Decoder(Protocol):

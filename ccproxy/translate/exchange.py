@@ -97,7 +97,7 @@ class Translated:
         if self._context is None and self.client is Format.OPENAI_RESPONSES:
             return NativeResponsesFolder(DIALECTS[self.upstream].decoder(), self._losses)
         losses = Losses()
-        return Folder(self.client, self._pipeline(losses), self._losses, losses)
+        return Folder(self.client, self._pipeline(losses, folding=True), self._losses, losses)
 
     def whole(self, status: int, body: bytes) -> tuple[int, dict[str, str], bytes]:
         """A whole answer in the client's format: status, headers to add, body. Never raises."""
@@ -125,11 +125,11 @@ class Translated:
         """An upstream's error answer in the client's format: status, headers to add (rate limits, retry-after), body. Never raises."""
         return errors.translate_error(self.client, self.upstream, status, headers, body)
 
-    def _pipeline(self, losses: Losses) -> Pipeline:
+    def _pipeline(self, losses: Losses, *, folding: bool = False) -> Pipeline:
         context = self._context or AnswerContext(
             self.body, Names(128), str(self.body.get("model") or ""), include_usage=True
         )
-        context = replace(context, losses=losses)
+        context = replace(context, losses=losses, folding=folding)
         stops = StopFilter(self._stops) if self._stops else None
         return Pipeline(
             DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder

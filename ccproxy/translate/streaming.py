@@ -36,12 +36,14 @@ class Pipeline:
     """Decoder, filters and encoder of one answer, and what passes through them."""
 
     __slots__ = (
+        "_held",
         "_parts",
         "_started",
         "decoder",
         "encoder",
         "failed",
         "finished",
+        "folding",
         "model",
         "recorder",
         "stop_reason",
@@ -59,6 +61,9 @@ class Pipeline:
         self.model = ""
         self.finished = False
         self.failed: ExchangeError | None = None
+        self.folding = False
+        """Nobody reads the stream, only the whole answer that it adds up to: the pieces of a text are encoded as one."""
+        self._held: dict[int, list[str]] = {}
         self._parts: dict[int, Part] = {}
         self._started = False
 
@@ -73,7 +78,15 @@ class Pipeline:
         if stops is not None:
             events = [passed for event in events for passed in stops.feed(event)]
         for event in events:
-            if type(event) is not Delta:
+            if type(event) is Delta:
+                if self.folding:
+                    self._held.setdefault(event.index, []).append(event.text)
+                    continue
+            else:
+                if self._held:
+                    for index, texts in self._held.items():
+                        self.encoder.encode(Delta(index, "".join(texts)))
+                    self._held.clear()
                 if not self._started and not isinstance(event, Start | Error | Ping):
                     out.append(self.encoder.encode(Start()))  # a server that never said that it begins
                     self._started = True
@@ -221,6 +234,7 @@ class Folder:
     def __init__(self, client: Format, pipeline: Pipeline, request_losses: Losses, losses: Losses) -> None:
         self._client = client
         self._pipeline = pipeline
+        pipeline.folding = True
         self._stream = StreamTranslator(pipeline)
         self._request_losses = request_losses
         self._losses = losses

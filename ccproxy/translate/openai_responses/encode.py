@@ -123,6 +123,8 @@ class Encoder:
     # --- the response ---
 
     def _event(self, name: str, fields: Json) -> bytes:
+        if self._context.folding:
+            return b""
         data = {"type": name, "sequence_number": self._sequence, **fields}
         self._sequence += 1
         return frame(name, dump_bytes(data))
