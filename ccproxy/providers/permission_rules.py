@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import tomlkit
 from tomlkit.items import AoT, Array
 
+from ccproxy.settings import toml_edit
+
 RuleDecision = Literal["allow", "deny", "ask"]
 
 # Where a tool's own argument is found. https://code.claude.com/docs/en/permissions
@@ -149,12 +151,7 @@ def append_rule(path: Path, rule: Rule) -> None:
         raise ValueError(f"{path}: permissions.rules is no list")  # noqa: TRY004 - the file's fault, not a caller's
     entry.update({"tool": rule.tool, "decision": rule.decision})
     rules.append(entry)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(tomlkit.dumps(document), encoding="utf-8")
-    if path.exists():
-        fresh.chmod(path.stat().st_mode & 0o777)
-    fresh.replace(path)
+    toml_edit.replace(path.resolve(), tomlkit.dumps(document))
 
 
 def shorten(arguments: Mapping[str, Any], limit: int = 2000) -> str:

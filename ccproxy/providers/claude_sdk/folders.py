@@ -13,6 +13,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from ccproxy.providers.claude_sdk.remains import sweep_noted
+from ccproxy.settings import folders
 
 _PREFIX = "ccproxy-claude-"
 _LOCK = ".lock"
@@ -48,7 +49,7 @@ class Folders:
         """The same path at every start: Claude Code tells it to the model, and prompt caches want the same words."""
         folder = private / "claude" / mode
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folders.private(folder)
         except OSError:  # a read-only home
             folder = self._root / "cwd"
             folder.mkdir(mode=0o700)
