@@ -37,6 +37,14 @@ class Transform(Protocol):
         ...
 
 
+class Glimpses(Protocol):
+    """Shows an exchange that is under way."""
+
+    def glimpse(self) -> http.HTTPFlow:
+        """What may be seen of it so far, without secrets: always the same flow, with the live one's id."""
+        ...
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and its answer."""
@@ -106,6 +114,8 @@ class Exchange:
     """The exchange as the ledger has it, once it is over."""
     truncated: str = ""
     """Why a streamed answer broke off."""
+    glimpses: Glimpses | None = None
+    """What to show instead of the flow while it lives; None where nobody looks, or somebody has to see the flow itself."""
 
     def sent(self, size: int) -> None:
         if self.first_byte is None:
