@@ -16,16 +16,16 @@ class AccessLog:
     """Writes a line when an exchange has ended, if anybody listens at that level."""
 
     def response(self, flow: http.HTTPFlow) -> None:
-        if logger.isEnabledFor(logging.INFO):
-            exchange = begin(flow)
+        exchange = begin(flow)
+        if logger.isEnabledFor(logging.INFO) and not exchange.loaded:
             status = flow.response.status_code if flow.response else 0
             # A whole answer is written right after this hook: its size is known already.
             size = exchange.bytes_out or len((flow.response and flow.response.raw_content) or b"")
             self._line(flow, str(status), size, f" truncated: {exchange.truncated}" if exchange.truncated else "")
 
     def error(self, flow: http.HTTPFlow) -> None:
-        if logger.isEnabledFor(logging.INFO):
-            exchange = begin(flow)
+        exchange = begin(flow)
+        if logger.isEnabledFor(logging.INFO) and not exchange.loaded:
             # Not flow.error.msg: mitmproxy's may quote bytes of the wire.
             self._line(
                 flow, "---", exchange.bytes_out, " cut" if exchange.truncated else " client left or sent no valid HTTP"

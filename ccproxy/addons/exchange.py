@@ -112,6 +112,8 @@ class Exchange:
     """The metrics count its stream as open."""
     record: Record | None = None
     """The exchange as the ledger has it, once it is over."""
+    loaded: bool = False
+    """The flow comes out of a file that somebody opens in mitmweb: it is over, and stays as it was."""
     truncated: str = ""
     """Why a streamed answer broke off."""
     glimpses: Glimpses | None = None

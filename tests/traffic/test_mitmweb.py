@@ -238,9 +238,7 @@ async def test_what_is_held_up_can_be_changed(tmp_path: Path, upstream: Upstream
         asked = asyncio.create_task(proxy.post("/api/v1/messages", messages(), *FIELDS))
         (flow,) = await flows_once(client, lambda flows: len(flows) == 1 and flows[0]["intercepted"])
         assert not found((await client.get("/flows")).content.replace(IN_PROMPT.encode(), b""))
-        headers = {"X-XSRFToken": "a" * 32}  # against forged requests: as in a cookie
-        for name in ("_xsrf", "_mitmproxy_xsrf"):
-            client.cookies.set(name, "a" * 32)
+        headers = against_forgery(client)
         changed = {"request": {"content": messages(system="changed").decode()}}
         answer = await client.put(f"/flows/{flow['id']}", json=changed, headers=headers)
         assert answer.is_success, answer.text
@@ -253,6 +251,34 @@ async def test_what_is_held_up_can_be_changed(tmp_path: Path, upstream: Upstream
         shown = await client.get(f"/flows/{flow['id']}/request/content.data")
         assert b"changed" in shown.content
         assert not found(shown.content)
+
+
+async def test_a_file_that_is_opened_stays_as_it_was(tmp_path: Path, upstream: Upstream) -> None:
+    """mitmweb's own "Open" runs all hooks for what it reads: nothing of that has come in just now."""
+    async with web(tmp_path, upstream, log_level="info") as (proxy, client):
+        await everything(proxy, upstream)
+        dump = (await client.get("/flows/dump")).content
+        before = (await client.get("/flows")).json()
+        asked = len(upstream.requests)
+        headers = against_forgery(client)
+        counted = (await proxy.get("/metrics", ("x-ccproxy-token", TOKEN))).body
+        assert (await client.post("/flows/dump", content=dump, headers=headers)).is_success
+        after = (await client.get("/flows")).json()
+        assert (await client.get("/flows/dump")).content.count(b"ccproxy") == dump.count(b"ccproxy")
+        assert len(upstream.requests) == asked
+        again = (await proxy.get("/metrics", ("x-ccproxy-token", TOKEN))).body
+    told = ("id", "comment", "response")
+    assert [[flow[name] for name in told] for flow in after] == [[flow[name] for name in told] for flow in before]
+    assert [line for line in again.splitlines() if b"requests_total" in line] == [
+        line for line in counted.splitlines() if b"requests_total" in line
+    ]
+
+
+def against_forgery(client: httpx.AsyncClient) -> dict[str, str]:
+    """What mitmweb asks for where something is changed: the same word in a cookie and in the head."""
+    for name in ("_xsrf", "_mitmproxy_xsrf"):
+        client.cookies.set(name, "a" * 32)
+    return {"X-XSRFToken": "a" * 32}
 
 
 async def test_flows_that_go_on_are_not_let_go(tmp_path: Path, upstream: Upstream) -> None:
