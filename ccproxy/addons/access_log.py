@@ -41,7 +41,7 @@ class AccessLog:
         logger.info(
             "%s %s %s %s %s %sB first=%sms total=%.0fms%s%s",
             shown(flow.request.method),
-            shown(flow.request.path.partition("?")[0]),
+            shown(exchange.client_path or flow.request.path.partition("?")[0]),
             route,
             shown(exchange.model) or "-",
             status,

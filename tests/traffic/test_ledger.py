@@ -10,7 +10,7 @@ import sqlite3
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -21,14 +21,19 @@ import pytest
 import zstandard
 
 from ccproxy.ledger.database import State
+from ccproxy.ledger.records import LIST_PRICE
+from ccproxy.providers.local import LocalRequest
 from ccproxy.settings.folders import data_dir
 from ccproxy.translate.formats import Format
 from tests.conftest import Serve
+from tests.fakes import models
 from tests.fakes.claude import Claude
 from tests.fakes.client import connected, request
 from tests.fakes.codex import Codex
 from tests.fakes.plot import CACHED, THOUGHT, WRITTEN, Said, fresh, spent
+from tests.fakes.provider import END, START, Scripted
 from tests.fakes.proxy import Program, Proxy, running, serving
+from tests.fakes.routes import RESPONSES_BODY
 from tests.fakes.talk import Heard, talking
 from tests.fakes.upstream import Received, Script, Upstream, Wire
 
@@ -129,6 +134,48 @@ async def test_a_provider_in_this_process(tmp_path: Path) -> None:
                 row = await row_of(proxy, talk.heads[-1]["x-ccproxy-flow"])
                 assert (row["input"] + row["cache_read"], row["cache_read"], row["output"]) == answer.usage[:3]
                 assert (row["provider"], row["price"], row["cost_unknown"]) == ("mock", None, 1)
+
+
+class Telling:
+    """Events that tell what they cost, as the Claude SDK's do."""
+
+    cost_usd = 0.0123
+    losses = ()
+
+    def __init__(self, events: AsyncIterator[dict[str, Any]]) -> None:
+        self.events = events
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        return self.events
+
+
+class SdkLike(Scripted):
+    def stream(self, request: LocalRequest) -> AsyncIterator[dict[str, Any]]:
+        return Telling(super().stream(request))  # type: ignore[return-value]
+
+
+async def test_the_sdks_own_figure_is_kept_beside_ours(tmp_path: Path) -> None:
+    start = {"type": "message_start", "message": {**START["message"], "model": SONNET}}
+    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 1000, "output_tokens": 200}}  # fmt: skip
+    async with running(tmp_path, **LEDGER) as proxy:
+        proxy.addon("gateway").locals["claude_sdk"] = SdkLike([start, delta, END])
+        for stream in (False, True):
+            answer = await proxy.post("/claude/my-session/v1/messages", messages(stream=stream), JSON)
+            row = await row_of(proxy, answer["x-ccproxy-flow"])
+            assert (dollars(row), row["reported_cost"]) == (Decimal("0.006"), 12_300_000_000)
+            assert (row["label"], row["session"], row["provider"]) == (LIST_PRICE, "my-session", "claude_sdk")
+        usage = (await proxy.get("/usage", ("x-ccproxy-token", proxy.host._minted))).json["total"]
+        assert (usage["cost_usd"], usage["subscription_cost_usd"], usage["reported_cost_usd"]) == (0.012, 0.012, 0.0246)
+
+
+async def test_sessions_of_codex(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.script = models.codex
+    sent = (("session-id", "s2"), ("thread-id", "t2"), ("user-agent", "codex_cli_rs/0.99.0 (Linux)"))
+    async with running(tmp_path, upstream, **LEDGER) as proxy:
+        assert (await proxy.post("/api/codex/s1/responses", RESPONSES_BODY, JSON)).status == 200
+        assert (await proxy.post("/api/codex/responses", RESPONSES_BODY, JSON, *sent)).status == 200
+    found = [(row["session"], row["agent"], row["client"]) for row in rows()]
+    assert found == [("s1", None, "unknown"), ("s2", "t2", "codex")]
 
 
 async def row_of(proxy: Proxy, flow: str) -> sqlite3.Row:
@@ -260,6 +307,8 @@ async def test_however_it_ends_it_is_a_row(tmp_path: Path, upstream: Upstream) -
             async with proxy.connect() as client:
                 await client.send(asking("leave"))
                 await client.until(b"hi")
+                metrics = (await proxy.get("/metrics")).body
+                assert b'ccproxy_open_streams{provider="claude_api"} 1.0' in metrics
             await upstream.deserted()
             refused = await proxy.post(path, b"{", JSON)
             assert refused.status == 400
