@@ -22,8 +22,6 @@ from urllib.parse import urlsplit
 import tomlkit
 from tomlkit.items import AoT, Array
 
-from ccproxy.settings import toml_edit
-
 RuleDecision = Literal["allow", "deny", "ask"]
 
 # Where a tool's own argument is found. https://code.claude.com/docs/en/permissions
@@ -132,6 +130,8 @@ def append_rule(path: Path, rule: Rule) -> None:
         ValueError: the file is no TOML, or its `rules` is no list.
 
     """
+    from ccproxy.settings import toml_edit  # a person decides once in a while; settings bring pydantic
+
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
     section = document.get("permissions")
     if section is None:

@@ -158,12 +158,21 @@ async def flows_once(client: httpx.AsyncClient, condition: Callable[[list[Any]],
 async def listening(client: httpx.AsyncClient, token: str) -> AsyncIterator[list[str]]:
     """What mitmweb pushes to a browser."""
     heard: list[str] = []
+    gone = asyncio.Event()
+
+    def hear(said: str | bytes | None) -> None:
+        if said is None:
+            gone.set()
+        heard.append(str(said))
+
     url = str(client.base_url).replace("http", "ws") + f"updates?token={token}"
-    socket = await websocket_connect(url, on_message_callback=lambda said: heard.append(str(said)))
+    socket = await websocket_connect(url, on_message_callback=hear)
     try:
         yield heard
     finally:
         socket.close()
+        async with asyncio.timeout(PATIENCE):
+            await gone.wait()  # until the server has said goodbye too
 
 
 @pytest.mark.parametrize("path", ["/api/v1/messages", "/api/v1/chat/completions", "/mock/v1/messages"])

@@ -13,7 +13,6 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from ccproxy.providers.claude_sdk.remains import sweep_noted
-from ccproxy.settings import folders
 
 _PREFIX = "ccproxy-claude-"
 _LOCK = ".lock"
@@ -49,7 +48,9 @@ class Folders:
         """The same path at every start: Claude Code tells it to the model, and prompt caches want the same words."""
         folder = private / "claude" / mode
         try:
-            folders.private(folder)
+            private.parent.mkdir(parents=True, exist_ok=True)
+            for own in (private, folder.parent, folder):  # parents=True would give only the last one this mode
+                own.mkdir(mode=0o700, exist_ok=True)
         except OSError:  # a read-only home
             folder = self._root / "cwd"
             folder.mkdir(mode=0o700)
