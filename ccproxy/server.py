@@ -252,9 +252,16 @@ def parts(settings: Settings, minted: str = "") -> Parts:
     store = setup.store(settings.auth.dir)
     network = Network(own_ports=frozenset({settings.server.port}))
     own_token = settings.server.auth_token
-    broker = Broker(store, setup.providers(settings.providers), network=network, own_token=own_token)
-    broker.check()
     ledger = _ledger(settings)
+    metrics = Metrics(ledger_status=ledger.status if ledger else None, version=__version__)
+    broker = Broker(
+        store,
+        setup.providers(settings.providers),
+        network=network,
+        own_token=own_token,
+        refreshed=metrics.refreshed,
+    )
+    broker.check()
     size = settings.translate.replay_cache_mb * 2**20
     return Parts(
         settings=settings,
@@ -265,7 +272,7 @@ def parts(settings: Settings, minted: str = "") -> Parts:
         replay=ReplayCache(size) if size else None,
         ledger=ledger,
         prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
-        metrics=Metrics(ledger_status=ledger.status if ledger else None, version=__version__),
+        metrics=metrics,
         report=_report(settings, ledger) if ledger else None,
         permissions=permissions,
         tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),

@@ -37,6 +37,14 @@ class Transform(Protocol):
         ...
 
 
+class Glimpses(Protocol):
+    """Shows an exchange that is under way."""
+
+    def glimpse(self) -> http.HTTPFlow:
+        """What may be seen of it so far, without secrets: always the same flow, with the live one's id."""
+        ...
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and its answer."""
@@ -104,8 +112,12 @@ class Exchange:
     """The metrics count its stream as open."""
     record: Record | None = None
     """The exchange as the ledger has it, once it is over."""
+    loaded: bool = False
+    """The flow comes out of a file that somebody opens in mitmweb: it is over, and stays as it was."""
     truncated: str = ""
     """Why a streamed answer broke off."""
+    glimpses: Glimpses | None = None
+    """What to show instead of the flow while it lives; None where nobody looks, or somebody has to see the flow itself."""
 
     def sent(self, size: int) -> None:
         if self.first_byte is None:

@@ -105,6 +105,9 @@ class Gateway:
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
+        if not flow.live:
+            exchange.loaded = True
+            return
         self.live[flow.client_conn.id] = exchange
         request = flow.request
         fields, private = public_fields(request.headers.fields, self.router.credential_headers)
@@ -146,7 +149,7 @@ class Gateway:
         exchange = begin(flow)
         route = exchange.route
         exchange.bytes_in = len(flow.request.raw_content or b"")
-        if flow.response:
+        if flow.response or exchange.loaded:
             return None
         if route is None:
             return self.own.answer(flow, exchange, exchange.client_credential)
@@ -370,6 +373,8 @@ class Gateway:
     def _finish(self, flow: http.HTTPFlow) -> None:
         """Leave a plain summary for watchers and dumps: JSON values only."""
         exchange = begin(flow)
+        if exchange.loaded:
+            return
         if self.live.get(flow.client_conn.id) is exchange:
             del self.live[flow.client_conn.id]
         if exchange.body:

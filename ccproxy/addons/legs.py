@@ -1,8 +1,9 @@
 """Both legs of an exchange as flows to look at: the client's side as asked and answered, the upstream's as sent and answered.
 
-The live flow is half of each while it runs, because mitmproxy has one request and one response a flow. When the exchange is over, nobody on the
-way needs it any more: it then becomes the client's side, and a second flow the upstream's. Where nothing was translated one flow says all.
-All that is shown is redacted, bodies of streams included.
+The live flow is half of each while it runs, because mitmproxy has one request and one response a flow, and it holds what must go on the wire: nobody
+looks at it. While it runs a flow of the same id is shown in its place, the client's side as far as it has come. When the exchange is over that becomes
+the whole of the client's side, and a second flow the upstream's. Where nothing was translated one flow says all. All that is shown is redacted, bodies
+of streams included.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Legs:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def watch(self, flow: http.HTTPFlow) -> Kept:
-        return Kept(self, flow)
+        kept = Kept(self, flow)
+        begin(flow).glimpses = kept
+        return kept
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A provider in this process has no wire: its events are its answer."""
@@ -74,7 +77,7 @@ class Legs:
             logger.exception("an exchange cannot be shown")
 
     def _show(self, kept: Kept, clean: Mapping[Message, Head]) -> None:
-        flows = legs(kept.flow, kept.exchange, clean, kept.notes, self.redaction)
+        flows = legs(kept.over(), kept.exchange, clean, kept.notes, self.redaction)
         for sink in self.shown:
             sink.show(flows)
 
@@ -90,12 +93,15 @@ class Kept:
         self.bodies: dict[Message, list[bytes]] = {}
         self.sizes: dict[Message, int] = {}
         self.notes: dict[Message, str] = {}
+        self.clean: dict[Message, Head] = {}
+        self.shown: http.HTTPFlow | None = None
 
     def head(self, message: Message, head: Head) -> None:
         self.heads[message] = copied(head)
         self.bodies[message] = []
         self.sizes[message] = 0
         self.notes[message] = "cut"
+        self.clean.pop(message, None)
 
     def body(self, message: Message, chunk: bytes) -> None:
         if message in self.heads and self.sizes[message] < KEPT:
@@ -129,16 +135,55 @@ class Kept:
 
     def redacted(self, redaction: Redaction) -> dict[Message, Head]:
         """The messages, whole. May run in a thread: nothing here changes any more."""
-        clean: dict[Message, Head] = {}
         for message, head in self.heads.items():
-            whole = b"".join(self.bodies[message])
-            made: Any = copied(head)
-            made.data.content = without_secrets(made.headers, whole, redaction)
-            made.data.headers = http.Headers(redacted_fields(made.headers.fields, redaction))
-            if isinstance(made, http.Request):
-                made.data.path = redaction.data(made.data.path)
-            clean[message] = made
-        return clean
+            if message not in self.clean:
+                self.clean[message] = cleaned(head, b"".join(self.bodies[message]), redaction)
+        return self.clean
+
+    def glimpse(self) -> http.HTTPFlow:
+        """The client's request, its body once that is whole and if it is small, and the head of what is being answered."""
+        flow, asked, redaction = self.flow, Message.CLIENT_REQUEST, self.owner.redaction
+        if self.shown is None:
+            self.shown = http.HTTPFlow(flow.client_conn, flow.server_conn, live=True)
+            self.shown.id, self.shown.timestamp_created = flow.id, flow.timestamp_created
+            self.shown.request = self._received(cleaned(self.heads[asked], None, redaction))
+        if asked not in self.clean and self.notes[asked] == "complete" and self.sizes[asked] < LARGE:
+            self.clean[asked] = cleaned(self.heads[asked], b"".join(self.bodies[asked]), redaction)
+            self.shown.request = self._received(self.clean[asked])
+        if flow.response is not None and self.shown.response is None:
+            answered: Any = cleaned(flow.response, None, redaction)
+            self.shown.response = answered
+        return self.shown
+
+    def over(self) -> http.HTTPFlow:
+        """The flow that becomes the client's side: the one that was shown until now, if any was."""
+        flow, shown_as = self.flow, self.shown if self.exchange.glimpses is self else None
+        self.exchange.glimpses = None
+        if shown_as is None:
+            return flow
+        shown_as.live = False
+        shown_as.server_conn, shown_as.request, shown_as.response = flow.server_conn, flow.request, flow.response
+        shown_as.error, shown_as.metadata = flow.error, flow.metadata
+        return shown_as
+
+    def _received(self, head: Head) -> http.Request:
+        """The client's request as mitmproxy shows requests: with a place, which is not on the wire."""
+        assert isinstance(head, http.Request)
+        head.data.scheme = b"http"
+        head.data.host, head.data.port = self.flow.client_conn.sockname[:2]
+        head.timestamp_start = self.flow.request.timestamp_start
+        return head
+
+
+def cleaned(head: Head, body: bytes | None, redaction: Redaction) -> Any:
+    """A message without secrets; with `body`, or with none that can be seen."""
+    made: Any = copied(head)
+    if body is not None:
+        made.data.content = without_secrets(made.headers, body, redaction)
+    made.data.headers = http.Headers(redacted_fields(made.headers.fields, redaction))
+    if isinstance(made, http.Request):
+        made.data.path = redaction.data(made.data.path)
+    return made
 
 
 def legs(

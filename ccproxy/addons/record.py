@@ -14,6 +14,7 @@ from typing import Any
 from mitmproxy import http, io
 
 from ccproxy.errors import StartError
+from ccproxy.settings.folders import private
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Recorder:
         self._har = self.path.suffix == ".har"
         self._flows: list[http.HTTPFlow] = []
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private(self.path.parent)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, 0o600)  # it may have been there before

@@ -1,6 +1,7 @@
 """mitmproxy's own sinks (`-w FILE`, `hardump`, the terminal, its views) get exchanges as `addons.legs` makes them: whole, both legs, redacted.
 
-They would otherwise take a flow before it is over: without the bodies of streams, and with whatever passes through to the client.
+They would otherwise take a flow before it is over: without the bodies of streams, and with whatever passes through to the client. mitmproxy's view,
+which mitmweb and the console show, wants to know of a flow that begins: it gets what may be seen of it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any, Final
 
 from mitmproxy import ctx, flow as mflow, http
 
+from ccproxy.addons.exchange import begin
+
 SINKS: Final = ("save", "savehar", "dumper")
-"""mitmproxy's addons by name. Its view also wants to know of a flow that begins: that stays as it is."""
+"""mitmproxy's addons by name."""
 
 
 class StockSinks:
@@ -21,6 +24,9 @@ class StockSinks:
 
     def __init__(self) -> None:
         self._take: list[Callable[[http.HTTPFlow], None]] = []
+        self._view: Any = None
+        self._add: Callable[[Sequence[mflow.Flow]], None] = _nowhere
+        self._update: Callable[[Sequence[mflow.Flow]], None] = _nowhere
 
     def running(self) -> None:
         for name in SINKS:
@@ -30,15 +36,37 @@ class StockSinks:
                 for hook in ("request", "response", "error"):
                     if hasattr(addon, hook):
                         setattr(addon, hook, _but_http(getattr(addon, hook)))
+        view: Any = ctx.master.addons.get("view")
+        if view is not None:  # all its hooks lead to these two
+            self._view, self._add, self._update = view, view.add, view.update
+            view.add = lambda flows: self._add([self._as_shown(flow) for flow in flows])
+            view.update = lambda flows: self._update([self._as_shown(flow) for flow in flows])
+
+    def _as_shown(self, flow: mflow.Flow) -> mflow.Flow:
+        """What stands in the view for a flow."""
+        exchange = begin(flow) if isinstance(flow, http.HTTPFlow) else None
+        if exchange is None or exchange.glimpses is None:
+            return self._view.get_by_id(flow.id) or flow
+        seen = exchange.glimpses.glimpse()
+        if not flow.intercepted:
+            return seen
+        # Whoever holds a flow up wants to change it: from here on the flow itself is shown.
+        exchange.glimpses = None
+        seen.live = False
+        self._view.remove([seen])
+        self._add([flow])
+        return flow
 
     def show(self, flows: Sequence[http.HTTPFlow]) -> None:
         for take in self._take:
             for flow in flows:
                 take(flow)
-        view: Any = ctx.master.addons.get("view")
-        if view is not None:
-            view.add(flows)
-            view.update(flows)
+        self._add(flows)
+        self._update(flows)
+
+
+def _nowhere(flows: Sequence[mflow.Flow]) -> None:
+    del flows
 
 
 def _but_http(hook: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import tornado.httpserver
@@ -76,8 +77,8 @@ class Bounded:
     def _let_go(self) -> None:
         store = self._view._store  # noqa: SLF001 - the view itself can be filtered; the store holds all, in order of arrival
         if len(store) > self._max:
-            ended = [found for found in list(store.values())[: len(store) - self._max] if not found.live]
-            self._view.remove(ended)
+            ended = (found for found in store.values() if not found.live)
+            self._view.remove(list(islice(ended, len(store) - self._max)))
 
 
 class Browser:

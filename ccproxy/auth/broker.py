@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from pydantic import SecretStr
 
@@ -64,11 +65,22 @@ class _State:
     forced: deque[datetime] = field(default_factory=lambda: deque(maxlen=_FORCED))
 
 
+class Refreshed(Protocol):
+    """Is told that the vendor was asked for a new token, and whether it gave one."""
+
+    def __call__(self, provider: str, *, ok: bool) -> None: ...
+
+
+def _uncounted(provider: str, *, ok: bool) -> None:
+    del provider, ok
+
+
 class Broker:
     """Credentials for requests. One for a process, used from one event loop; the blocking work happens in threads.
 
     now         the wall clock, in UTC: it goes on while a laptop sleeps
     own_token   `server.auth_token`, which no upstream ever sees
+    refreshed   counts, for the metrics
     """
 
     def __init__(
@@ -79,11 +91,13 @@ class Broker:
         network: Network = Network(),  # noqa: B008 - frozen
         own_token: SecretStr | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        refreshed: Refreshed = _uncounted,
     ) -> None:
         self._store = store
         self._network = network
         self._own_token = own_token
         self._now = now
+        self._refreshed = refreshed
         self._states = {auth.provider: _State(auth) for auth in providers}
 
     def check(self) -> None:
@@ -243,10 +257,13 @@ class Broker:
         try:
             renewed = await asyncio.to_thread(self._renew, client, state.login, rejected)
         except LoginError as error:
+            self._refreshed(client.provider, ok=False)
             self._remember(state, error)
             raise
         finally:
             state.task = None
+        if renewed.by_vendor:
+            self._refreshed(client.provider, ok=True)
         self._take(state, renewed.login, renewed.stamp)
         if renewed.login.expired(self._now()):
             state.unending = renewed.login.access_token

@@ -41,6 +41,8 @@ class Renewed:
 
     login: Login
     stamp: Stamp | None
+    by_vendor: bool = False
+    """The vendor was asked; else another process had renewed it."""
 
 
 def renew(
@@ -89,7 +91,7 @@ def _spend(store: Store, client: OAuthClient, network: Network, now: Callable[[]
         except StoreError as error:
             log.error("%s: the new login is in memory only: %s", name, error)  # noqa: TRY400 - the sentence says it all
     log.info("%s: login renewed, valid until %s", name, renewed.expires_at)
-    return Renewed(renewed, store.stamp(name))
+    return Renewed(renewed, store.stamp(name), by_vendor=True)
 
 
 def dead(client: OAuthClient, login: Login) -> str:

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from ccproxy.auth.credentials import Login
 from ccproxy.errors import LoginError
+from ccproxy.settings.folders import private
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ class Store:
 
     def _prepare_folder(self) -> None:
         with _told(f"{self.folder} cannot be made (another place: the setting auth.dir)"):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private(self.folder)
             self._trust(self.folder, self.folder.stat(), "700")
 
 

@@ -65,7 +65,7 @@ def usage(
     elif as_csv:
         _print_csv(report)
     else:
-        _print_table(report, since)
+        print_table(report, since, Console(highlight=False))
 
 
 def _update_prices() -> None:
@@ -95,8 +95,8 @@ def _print_csv(report: Report) -> None:
     writer.writerows(lines)
 
 
-def _print_table(report: Report, since: str) -> None:
-    console = Console(highlight=False)
+def print_table(report: Report, since: str, console: Console) -> None:
+    """The table for people, as wide as the terminal."""
     if not console.is_terminal:
         console.width = 1000  # a pipe has none: nothing is wrapped or cut
     if not report.lines:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ccproxy.settings.folders import private
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ class Audit:
         """One row; written before it returns, since a decision that is not recorded should not pass unnoticed."""
         line = json.dumps(row, ensure_ascii=False, default=str) + "\n"
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private(self._file.parent)
             handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as opened:
                 opened.write(line)

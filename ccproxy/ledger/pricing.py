@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import CcproxyError, ConfigError
 from ccproxy.ledger.records import Tokens, Usage
+from ccproxy.settings.folders import private
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
@@ -226,7 +227,7 @@ def update_prices(file: Path, url: str | None = None) -> str:
         ) from error
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
     kept = {"genai_prices": genai_prices.__version__, "fetched": fetched, "prices": prices}
-    file.parent.mkdir(parents=True, exist_ok=True)
+    private(file.parent)
     new = file.with_name(f"{file.name}.{os.getpid()}.new")
     new.write_text(json.dumps(kept, separators=(",", ":")), "utf-8")
     new.replace(file)

@@ -26,6 +26,7 @@ from typing import Final
 
 from ccproxy.ledger.content_encoding import Decode, UnknownEncoding, incremental_decoder
 from ccproxy.redaction import RedactedStream, Redaction
+from ccproxy.settings.folders import private
 
 log = logging.getLogger(__name__)
 
@@ -314,8 +315,7 @@ class _Writer:
 
     def _append(self, sizes: dict[str, int], exchange: str, message: Message, data: bytearray) -> None:
         folder = self.folder / exchange
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        private(folder)
         sizes[exchange] = sizes.pop(exchange, 0) + len(data)  # now the last one written to
         descriptor = os.open(folder / message, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with open(descriptor, "ab", buffering=0) as file:  # noqa: PTH123 - for the mode it is made with

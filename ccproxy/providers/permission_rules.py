@@ -130,6 +130,8 @@ def save_rule(path: Path, rule: Rule) -> None:
         ValueError: the file is no TOML, or its `rules` is no list.
 
     """
+    from ccproxy.settings import toml_edit  # a person decides once in a while; settings bring pydantic
+
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
     section = document.get("permissions")
     if section is None:
@@ -149,12 +151,7 @@ def save_rule(path: Path, rule: Rule) -> None:
         raise ValueError(f"{path}: permissions.rules is no list")  # noqa: TRY004 - the file's fault, not a caller's
     entry.update({"tool": rule.tool, "decision": rule.decision})
     rules.insert(0, entry)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(tomlkit.dumps(document), encoding="utf-8")
-    if path.exists():
-        fresh.chmod(path.stat().st_mode & 0o777)
-    fresh.replace(path)
+    toml_edit.replace(path.resolve(), tomlkit.dumps(document))
 
 
 def shorten(arguments: Mapping[str, Any], limit: int = 2000) -> str:

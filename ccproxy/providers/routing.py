@@ -89,7 +89,8 @@ class Router:
             raise RouteNotFound(
                 f"no route {path!r}: the client adds /v1 itself, so its base URL must not end in it{self._nearest(path)}"
             )
-        below = rest.removeprefix("/v1") if provider.strips_version else rest
+        versioned = f"{rest}/".startswith("/v1/")  # not `/v1x`, which would become a neighbour of the upstream's path
+        below = rest.removeprefix("/v1") if provider.strips_version and versioned else rest
         if provider.native_root is not None and rest.startswith(provider.native_root) and below.strip("/"):
             return Route(provider, Operation.NATIVE, suggested_format(rest, provider.format), below)
         raise RouteNotFound(f"no route {path!r}{self._nearest(path)}")

@@ -32,6 +32,8 @@ def private(folder: Path) -> Path:
         OSError: the folder cannot be made.
 
     """
+    if folder.is_dir():
+        return folder
     for missing in (*reversed([above for above in folder.parents if not above.exists()]), folder):
         missing.mkdir(mode=0o700, exist_ok=True)  # parents=True would give only the last one this mode
     return folder

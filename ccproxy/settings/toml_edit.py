@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from ccproxy.errors import ConfigError
+from ccproxy.settings.folders import private
 
 
 def set_key(path: Path, key: str, value: Any, *, check: Callable[[str], None] | None = None) -> bool:
@@ -42,7 +43,7 @@ def set_key(path: Path, key: str, value: Any, *, check: Callable[[str], None] | 
         changed = tomlkit.dumps(document)
         if check is not None:
             check(changed)
-        _replace(target, changed)
+        replace(target, changed)
     except TOMLKitError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -50,8 +51,9 @@ def set_key(path: Path, key: str, value: Any, *, check: Callable[[str], None] | 
     return True
 
 
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def replace(path: Path, text: str) -> None:
+    """Write a configuration file as a whole. A new one is its owner's alone; one that is there keeps its mode. Raises `OSError`."""
+    private(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600: it may come to hold an API key
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

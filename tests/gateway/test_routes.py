@@ -320,9 +320,11 @@ async def test_one_line_for_each_exchange(proxy: Proxy, upstream: Upstream, capl
     await proxy.post("/nothing", b"{}")
     await proxy.get("/health")
     whole, streamed, local, missing, health = caplog.messages
-    assert re.fullmatch(r"POST \S+/messages claude_api/anthropic claude-whole 200 2B first=\S+ total=\d+ms", whole)
-    assert re.fullmatch(r"POST \S+/responses codex/openai_responses gpt-x 200 18B first=\d+ms total=\d+ms", streamed)
-    assert re.fullmatch(r"POST \S+/messages mock/anthropic mock-claude 200 \d+B first=\d+ms total=\d+ms", local)
+    assert re.fullmatch(r"POST /api/v1/messages claude_api/anthropic claude-whole 200 2B first=\S+ total=\d+ms", whole)
+    assert re.fullmatch(
+        r"POST /api/codex/responses codex/openai_responses gpt-x 200 18B first=\d+ms total=\d+ms", streamed
+    )
+    assert re.fullmatch(r"POST /mock/v1/messages mock/anthropic mock-claude 200 \d+B first=\d+ms total=\d+ms", local)
     assert re.fullmatch(r"POST /nothing - - 404 \d+B .*", missing)
     assert health.startswith("GET /health - - 200 ")
 

@@ -48,7 +48,9 @@ class Folders:
         """The same path at every start: Claude Code tells it to the model, and prompt caches want the same words."""
         folder = private / "claude" / mode
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.parent.mkdir(parents=True, exist_ok=True)
+            for own in (private, folder.parent, folder):  # parents=True would give only the last one this mode
+                own.mkdir(mode=0o700, exist_ok=True)
         except OSError:  # a read-only home
             folder = self._root / "cwd"
             folder.mkdir(mode=0o700)

@@ -18,6 +18,7 @@ from ccproxy.auth.sources import ProviderAuth, Source
 from ccproxy.auth.store import Store
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import LoginError, StartError, Unauthenticated, UpstreamUnreachable
+from ccproxy.ledger.metrics import Metrics
 from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.conftest import Clock, stored
 
@@ -87,6 +88,23 @@ async def test_after_the_end_all_wait_for_one_refresh(
     credentials = await asyncio.gather(*(broker.headers("claude_api") for _ in range(20)))
     assert {bearer(credential) for credential in credentials} == {on_disk(store)["access_token"]}
     assert len(server.requests) == 1
+
+
+async def test_each_question_to_the_vendor_is_counted(server: FakeOAuth, store: Store, clock: Clock) -> None:
+    metrics = Metrics()
+    broker = Broker(store, [ProviderAuth("claude_api", client=server.claude)], network=QUICK, now=clock, refreshed=metrics.refreshed)  # fmt: skip
+    stored(store, server, server.claude, clock(), left=HOURS)
+    await broker.headers("claude_api")
+    clock.forward(hours=9)
+    await broker.headers("claude_api")
+    clock.forward(hours=9)
+    server.refresh_tokens.clear()
+    with pytest.raises(Unauthenticated):
+        await broker.headers("claude_api")
+    await broker.aclose()
+    rendered = metrics.render().decode()
+    assert 'ccproxy_refreshes_total{provider="claude_api",result="ok"} 1.0' in rendered
+    assert 'ccproxy_refreshes_total{provider="claude_api",result="failed"} 1.0' in rendered
 
 
 async def test_the_background_renews_without_requests(

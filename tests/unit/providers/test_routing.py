@@ -66,6 +66,8 @@ ROUTER = router()
         ("GET", "/api/codex/models", "codex", MODELS, R, "/models"),
         ("POST", "/api/codex/responses/compact", "codex", NATIVE, R, "/responses/compact"),
         ("POST", "/api/codex/v1/responses/compact", "codex", NATIVE, R, "/responses/compact"),
+        ("POST", "/api/codex/v1x/files", "codex", NATIVE, R, "/v1x/files"),
+        ("POST", "/api/codex/v1.", "codex", NATIVE, R, "/v1."),
         ("POST", "/api/codex/responses/input_tokens", "codex", NATIVE, R, "/responses/input_tokens"),
         # mock
         ("POST", "/mock/v1/messages", "mock", CREATE, A, None),
