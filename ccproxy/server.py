@@ -33,7 +33,7 @@ from ccproxy.ledger.audit import Audit
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
-from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider
+from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider, asked_by_tool
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
 from ccproxy.providers.model_lists import ModelLists
@@ -268,6 +268,7 @@ def parts(settings: Settings, minted: str = "") -> Parts:
         report=_report(settings, ledger) if ledger else None,
         permissions=permissions,
         tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),
+        asked_by_tool=asked_by_tool,
         redaction=redaction_for(settings, minted),
         has_login=lambda name: store.stamp(name) is not None,
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.errors import Unavailable
+from ccproxy.providers.claude_sdk.askers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
 
@@ -215,7 +216,7 @@ def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dic
         env["ANTHROPIC_API_KEY"] = config.api_key
     if config.base_url:
         env["ANTHROPIC_BASE_URL"] = config.base_url
-    return env | dict(config.env)
+    return env | dict(config.env) | (mark() if config.mode == "agent" else {})
 
 
 def _passes(name: str, mode: Mode) -> bool:
