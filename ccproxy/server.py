@@ -44,7 +44,7 @@ from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings, runtime
-from ccproxy.settings.folders import config_dir, data_dir, private, secured
+from ccproxy.settings.folders import config_dir, data_dir, private, runtime_dir, secured
 from ccproxy.settings.secrets import secrets_of
 from ccproxy.translate.replay import ReplayCache
 
@@ -293,8 +293,15 @@ def _claude_sdk(settings: Settings, permissions: PermissionBroker) -> ClaudeSdkP
         prewarm=own.prewarm,
         session_ttl=own.session_ttl,
         session_busy=own.session_busy,
+        closed=_closed(settings),
     )
     return ClaudeSdkProvider(config, broker=permissions)
+
+
+def _closed(settings: Settings) -> tuple[Path, ...]:
+    """Where logins, tokens, and what decides about tools are kept."""
+    logins = setup.store(settings.auth.dir).folder
+    return (runtime_dir(), logins, config_dir() / "config.toml", config_dir() / "trusted.json")
 
 
 def _permissions(settings: Settings) -> PermissionBroker:

@@ -123,8 +123,8 @@ class OwnEndpoints:
 
     async def _refuse_tools(self, client: Client) -> None:
         """A tool can read the token's file as its user can; it shall not approve itself all the same."""
-        ends = client.peername, client.sockname
-        if self.asked_by_tool and await asyncio.to_thread(self.asked_by_tool, ends[0][:2], ends[1][:2]):
+        look = self.asked_by_tool
+        if look is not None and await asyncio.to_thread(look, client.peername[:2], client.sockname[:2]):
             logger.warning("a tool that runs under Claude Code has tried to see or decide permissions: refused")
             raise Forbidden("a program that Claude Code has started may neither see nor decide permissions")
 

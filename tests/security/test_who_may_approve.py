@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
 from ccproxy.settings.runtime import minted
 from tests.fakes.client import message, request
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use
@@ -51,13 +52,15 @@ class Agent:
         assert not (self.work / "victim").exists()
         assert not self.asking.done()
 
-    async def run(self, command: str) -> str:
-        """Let another request's Bash run it, which a rule allows; what it printed."""
-        self.upstream.answers += [Answer([bash(command)]), Answer([text("done")])]
+    async def run(self, *calls: dict[str, Any]) -> dict[str, str]:
+        """Let Claude Code make these calls in another request; what each gave, by its id."""
+        self.upstream.answers += [Answer(list(calls)), Answer([text("done")])]
         status, body = await asked(self.proxy)
         assert status == 200, body
         last = self.upstream.calls[-1].body["messages"][-1]["content"]
-        return json.dumps([block["content"] for block in last if block["type"] == "tool_result"])
+        found = {block["tool_use_id"]: json.dumps(block["content"]) for block in last if block["type"] == "tool_result"}
+        assert found.keys() == {call["id"] for call in calls}
+        return found
 
     async def approve(self) -> None:
         """A person does; then everything is as it should be."""
@@ -77,7 +80,7 @@ async def asked(proxy: Proxy) -> tuple[int, bytes]:
 
 
 def bash(command: str) -> dict[str, Any]:
-    return tool_use("t1", "Bash", command=command, description="x")
+    return tool_use("shell", "Bash", command=command, description="x")
 
 
 @asynccontextmanager
@@ -184,9 +187,44 @@ async def test_a_tool_cannot_with_all_that_it_finds(tmp_path: Path) -> None:
     async with agent(tmp_path, {"tool": f"Bash(sh {tries})", "decision": "allow"}) as it:
         # It is given what it could not guess: the request's id, and the token's letters from the end, to say whether it found it.
         command = f"{sys.executable} {script} {it.proxy.port} {it.pending} {it.token[1][::-1]}"
-        ways = (command, f"setsid --fork --wait setsid --fork --wait {command}", f"env -i XDG_DATA_HOME=$XDG_DATA_HOME {command}")
+        ways = (
+            command,
+            f"setsid --fork --wait setsid --fork --wait {command}",
+            f"env -i XDG_DATA_HOME=$XDG_DATA_HOME {command}",
+        )
         tries.write_text("\n".join(ways))
-        said = await it.run(f"sh {tries}")
-        assert re.findall(r"tried \d+ (found True answers \[401, 403\])", said) == ["found True answers [401, 403]"] * 3, said
+        said = (await it.run(bash(f"sh {tries}")))["shell"]
+        assert (
+            re.findall(r"tried \d+ (found True answers \[401, 403\])", said) == ["found True answers [401, 403]"] * 3
+        ), said
         await it.still_waits()
         await it.approve()
+
+
+async def test_file_tools_do_not_reach_what_opens_and_decides(tmp_path: Path) -> None:
+    """Tools that are no programs of their own cannot detach themselves; but they could read the token, and another one send it."""
+    secret = "l0gin-" + "of-a-provider"
+    rules = [{"tool": "Bash(touch victim)", "decision": "ask"}]
+    async with agent(tmp_path, *rules, permissions={"mode": "allow", "rules": rules}) as it:
+        token, config, logins = (
+            runtime_dir() / f"token-{it.proxy.port}",
+            config_dir() / "config.toml",
+            data_dir() / "auth",
+        )
+        logins.mkdir(parents=True)
+        (logins / "codex.json").write_text(secret)
+        open_one = it.work / "note.txt"
+        open_one.write_text("words")
+        closed = [
+            tool_use("a", "Read", file_path=str(token)),
+            tool_use("b", "Read", file_path=str(logins / "codex.json")),
+            tool_use("d", "Write", file_path=str(config), content="[permissions]\nmode = 'allow'\n"),
+            tool_use("e", "Bash", command=f"cat {token}", description="x"),
+            tool_use("f", "Bash", command=f"echo x > {config}", description="x"),
+        ]
+        said = await it.run(tool_use("z", "Read", file_path=str(open_one)), *closed)
+        assert "words" in said.pop("z")
+        assert [one for one in said.values() if "denied" not in one and "deny rule" not in one] == []
+        assert not [one for one in said.values() if it.token[1] in one or secret in one]
+        assert not config.exists()
+        await it.still_waits()

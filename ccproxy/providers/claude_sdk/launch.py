@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,10 @@ def build_launch(
         argv += [flag, _private_file(folder / "system.txt", plan.system)]
     elif config.mode == "plain":
         argv += ["--system-prompt", ""]
-    if settings := late_settings(plan):
+    settings = late_settings(plan)
+    if config.mode == "agent" and config.closed:
+        settings["permissions"] = {"deny": _closing(config.closed)}
+    if settings:
         argv += ["--settings", _private_file(folder / "settings.json", json.dumps(settings))]
     return Launch(tuple(argv), env, cwd, folder, has_children=config.mode == "agent")
 
@@ -265,6 +268,14 @@ def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]
     if servers:
         flags += ["--mcp-config", _private_file(folder / "mcp.json", json.dumps({"mcpServers": servers}))]
     return flags
+
+
+def _closing(paths: Sequence[Path]) -> list[str]:
+    """Rules of Claude Code's own, which it applies to its file tools, searches and the file commands in Bash that it
+    knows. Two slashes make a path absolute; a folder stands for all below it.
+    https://code.claude.com/docs/en/permissions#read-and-edit
+    """
+    return [f"{tool}(/{path.as_posix()})" for tool in ("Read", "Edit") for path in paths]
 
 
 def _private_file(path: Path, text: str) -> str:

@@ -25,9 +25,13 @@ sys.stdin.read()
 
 
 @contextmanager
-def connection(*command: str, host: str = "127.0.0.1", marked: bool) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+def connection(
+    *command: str, host: str = "127.0.0.1", marked: bool
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """A program that has connected to us, and our end of it."""
-    with socket.create_server(("::1" if host == "::1" else "127.0.0.1", 0), family=socket.AF_INET6 if host == "::1" else socket.AF_INET) as server:
+    with socket.create_server(
+        ("::1" if host == "::1" else "127.0.0.1", 0), family=socket.AF_INET6 if host == "::1" else socket.AF_INET
+    ) as server:
         process = subprocess.Popen(
             [*command, sys.executable, "-c", CONNECT, host, str(server.getsockname()[1])],
             env={"PATH": os.environ["PATH"], **(mark() if marked else {})},
@@ -54,7 +58,9 @@ def test_a_program_that_carries_the_mark_is_a_tool(host: str) -> None:
             assert asked_by_tool(*ends(ours)) is marked
 
 
-@pytest.mark.parametrize("command", [("sh", "-c", 'env -i "$@"; :', "sh"), ("setsid", "--fork", "--wait")], ids=["emptied", "detached"])
+@pytest.mark.parametrize(
+    "command", [("sh", "-c", 'env -i "$@"; :', "sh"), ("setsid", "--fork", "--wait")], ids=["emptied", "detached"]
+)
 def test_it_is_one_without_its_environment_or_its_parents(command: tuple[str, ...]) -> None:
     with connection(*command, marked=True) as (_, ours):
         assert asked_by_tool(*ends(ours))
