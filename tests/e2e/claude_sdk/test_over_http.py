@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,8 @@ import pytest
 from ccproxy.cli.checks.listening import claude_processes as in_doctor
 from ccproxy.cli.running import Address, look
 from ccproxy.providers.claude_sdk import stream as claude_stream
+from ccproxy.settings.folders import config_dir, data_dir
+from ccproxy.settings.runtime import minted
 from ccproxy.translate.formats import Format
 from tests.e2e.claude_sdk.conftest import (
     MODEL,
@@ -32,7 +35,7 @@ from tests.e2e.claude_sdk.conftest import (
 )
 from tests.fakes.claude import Claude
 from tests.fakes.client import message
-from tests.fakes.messages_upstream import Answer, MessagesUpstream, text
+from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use
 from tests.fakes.plot import CACHED, THOUGHT, WRITTEN, Call, Said, fresh, spent
 from tests.fakes.proxy import Proxy, running, serving
 from tests.fakes.talk import Heard, Talk, talking
@@ -377,3 +380,67 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_permissions_asked_and_given(
+    upstream: MessagesUpstream, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By rule, by a person over HTTP and at the command line, by nobody; and written down."""
+    monkeypatch.setenv("HOME", environment["HOME"])
+    work = tmp_path / "work"
+    work.mkdir()
+    commands = [f"mkdir {name}" for name in ("denied", "changed", "shell", "kept_one", "kept_two", "nobody")]
+    calls = [tool_use(f"t{at}", "Bash", command=command, description="x") for at, command in enumerate(commands)]
+    upstream.answers += [Answer(calls), Answer()]
+    own = {"mode": "agent", "api_key": "sk-ant-dummy", "base_url": upstream.url, "cwd": str(work)}
+    async with (
+        running(tmp_path, None, providers={"claude_sdk": own}, permissions={"timeout": 2}) as proxy,
+        client_of(proxy) as client,
+    ):
+        token = {"x-ccproxy-token": minted(proxy.port)}
+        answering = asyncio.create_task(client.post("/claude/mine/v1/messages", content=message(MODEL)))
+        async with client.stream("GET", "/permissions/stream", headers=token) as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            async for line in answer.aiter_lines():
+                change = json.loads(line[6:]) if line.startswith("data: ") else {}
+                if change.get("type") == "decided" and change["by"] == "timeout":
+                    break
+                if change.get("type") != "asked":
+                    continue
+                where, command = f"/permissions/{change['id']}", change["input"]["command"]
+                assert change["session_id"] == "mine"
+                match command.removeprefix("mkdir "):
+                    case "denied":
+                        said = {"decision": "deny", "message": "Not that one."}
+                    case "changed":
+                        said = {"decision": "allow", "updated_input": {**change["input"], "command": "mkdir other"}}
+                    case "shell":
+                        assert await at_the_command_line(proxy, "allow", change["id"][:6]) == "allowed\n"
+                        continue
+                    case "kept_one":
+                        said = {"decision": "allow", "remember": "Bash(mkdir kept*)"}
+                    case _:
+                        continue
+                assert (await client.post(where, json=said, headers=token)).status_code == 200
+                assert (await client.post(where, json=said, headers=token)).status_code == 409
+        assert (await answering).status_code == 200
+        assert (await client.get("/permissions", headers=token)).json()["pending"] == []
+    assert sorted(path.name for path in work.iterdir()) == ["kept_one", "kept_two", "other", "shell"]
+    told = json.dumps(upstream.calls[-1].body["messages"][-1])
+    assert "Not that one." in told
+    assert "nobody answered within 2 s" in told
+    assert (config_dir() / "config.toml").read_text().count("Bash(mkdir kept*)") == 1
+    rows = [json.loads(line) for line in (data_dir() / "permissions.jsonl").read_text().splitlines()]
+    assert [(row["allowed"], row["by"], row["changed_input"]) for row in rows] == [
+        (False, "person", False), (True, "person", True), (True, "person", False), (True, "person", False), (True, "rule", False), (False, "timeout", False),
+    ]  # fmt: skip
+
+
+async def at_the_command_line(proxy: Proxy, *arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ccproxy", "permissions", *arguments),
+        env={**os.environ, "SERVER__PORT": str(proxy.port)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    return said.decode()
