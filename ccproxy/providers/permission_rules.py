@@ -122,8 +122,9 @@ def suggest_rule(tool: str, arguments: Mapping[str, Any]) -> str:
     return f"{tool}({_literal(value.strip())})"
 
 
-def append_rule(path: Path, rule: Rule) -> None:
-    """Add a rule to `[permissions] rules` of a configuration file; comments and order stay.
+def add_rule(path: Path, rule: Rule) -> None:
+    """Put a rule before all others in `[permissions] rules` of a configuration file, since the first match decides;
+    comments and order stay.
 
     Raises:
         OSError: the file cannot be read or written.
@@ -148,7 +149,7 @@ def append_rule(path: Path, rule: Rule) -> None:
     else:
         raise ValueError(f"{path}: permissions.rules is no list")  # noqa: TRY004 - the file's fault, not a caller's
     entry.update({"tool": rule.tool, "decision": rule.decision})
-    rules.append(entry)
+    rules.insert(0, entry)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_text(tomlkit.dumps(document), encoding="utf-8")

@@ -20,8 +20,11 @@ import pytest
 from ccproxy.cli.checks.listening import claude_processes as in_doctor
 from ccproxy.cli.running import Address, look
 from ccproxy.providers.claude_sdk import stream as claude_stream
-from ccproxy.settings.folders import config_dir, data_dir
+from ccproxy.server import Extras
+from ccproxy.settings import load
+from ccproxy.settings.folders import data_dir
 from ccproxy.settings.runtime import minted
+from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.formats import Format
 from tests.e2e.claude_sdk.conftest import (
     MODEL,
@@ -392,9 +395,14 @@ async def test_permissions_asked_and_given(
     commands = [f"mkdir {name}" for name in ("denied", "changed", "shell", "kept_one", "kept_two", "nobody")]
     calls = [tool_use(f"t{at}", "Bash", command=command, description="x") for at, command in enumerate(commands)]
     upstream.answers += [Answer(calls), Answer()]
+    config = tmp_path / "mine.toml"  # the file that the proxy was started with, and that its user trusts
+    config.write_text('[permissions]\nrules = [{ tool = "Bash(mkdir *)", decision = "ask" }]  # mine\n')
+    trust(config)
     own = {"mode": "agent", "api_key": "sk-ant-dummy", "base_url": upstream.url, "cwd": str(work)}
     async with (
-        running(tmp_path, None, providers={"claude_sdk": own}, permissions={"timeout": 2}) as proxy,
+        running(
+            tmp_path, None, Extras(config=config), providers={"claude_sdk": own}, permissions={"timeout": 2}
+        ) as proxy,
         client_of(proxy) as client,
     ):
         token = {"x-ccproxy-token": minted(proxy.port)}
@@ -429,7 +437,10 @@ async def test_permissions_asked_and_given(
     told = json.dumps(upstream.calls[-1].body["messages"][-1])
     assert "Not that one." in told
     assert "nobody answered within 2 s" in told
-    assert (config_dir() / "config.toml").read_text().count("Bash(mkdir kept*)") == 1
+    # The rule will be there after the next start, before the one that says otherwise.
+    rules = [(rule.tool, rule.decision) for rule in load(config=config, environ={}).settings.permissions.rules]
+    assert rules == [("Bash(mkdir kept*)", "allow"), ("Bash(mkdir *)", "ask")]
+    assert is_trusted(config, config.read_bytes())
     rows = [json.loads(line) for line in (data_dir() / "permissions.jsonl").read_text().splitlines()]
     assert [(row["allowed"], row["by"], row["changed_input"]) for row in rows] == [
         (False, "person", False), (True, "person", True), (True, "person", False), (True, "person", False), (True, "rule", False), (False, "timeout", False),

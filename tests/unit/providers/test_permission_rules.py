@@ -8,7 +8,7 @@ import pytest
 import tomlkit
 from hypothesis import given, strategies as st
 
-from ccproxy.providers.permission_rules import Rule, RuleDecision, append_rule, shorten, suggest_rule
+from ccproxy.providers.permission_rules import Rule, RuleDecision, add_rule, shorten, suggest_rule
 
 
 def matches(rule: str, tool: str, decision: RuleDecision = "allow", **arguments: Any) -> bool:
@@ -148,9 +148,10 @@ def test_a_rule_is_written_and_all_else_stays(tmp_path: Path, before: str) -> No
         file.parent.mkdir()
         file.write_text(before)
         file.chmod(0o600)
-    append_rule(file, Rule('Bash(echo "a")', "allow"))
+    add_rule(file, Rule('Bash(echo "a")', "allow"))
     after = file.read_text()
-    assert tomlkit.parse(after)["permissions"]["rules"][-1] == {"tool": 'Bash(echo "a")', "decision": "allow"}
+    assert tomlkit.parse(after)["permissions"]["rules"][0] == {"tool": 'Bash(echo "a")', "decision": "allow"}
+    assert len(tomlkit.parse(after)["permissions"]["rules"]) == before.count("Bash(git") + before.count('"Read"') + 1
     for line in before.splitlines():
         assert line in after
     if before:
@@ -162,7 +163,7 @@ def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[permissions]\nrules = 5\n")
     with pytest.raises(ValueError, match="no list"):
-        append_rule(file, Rule("Bash", "allow"))
+        add_rule(file, Rule("Bash", "allow"))
     assert file.read_text() == "[permissions]\nrules = 5\n"
 
 
