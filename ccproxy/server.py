@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from ccproxy.ledger.audit import Audit
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
-from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider
+from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider, asked_by_tool
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
 from ccproxy.providers.model_lists import ModelLists
@@ -44,8 +45,9 @@ from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings, runtime
-from ccproxy.settings.folders import config_dir, data_dir, private, secured
+from ccproxy.settings.folders import config_dir, data_dir, private, runtime_dir, secured
 from ccproxy.settings.secrets import secrets_of
+from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
@@ -60,12 +62,14 @@ UNROUTED = "http://unrouted.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What the command line adds for mitmproxy itself."""
+    """What the command line knows besides the settings."""
 
     options: Sequence[str] = ()
     """`name=value`, as mitmproxy's `--set`."""
     scripts: Sequence[str] = ()
     record: Path | None = None
+    config: Path | None = None
+    """The file that the settings are from, if it is another than the user's own."""
     web_open: bool = False
 
     @property
@@ -175,7 +179,8 @@ class Host:
                 recorder = Recorder(self.extras.record)
                 made.addons.add(recorder)
                 shown.append(recorder)
-            install(made, addons_for(self.settings, self._minted, legs_for(self.settings, self._minted, shown)))
+            legs = legs_for(self.settings, self._minted, shown)
+            install(made, addons_for(self.settings, self._minted, legs, self.extras.config))
             opts.update(**gateway_options(self.settings))
             opts.update_known(**optional_options())
             opts.update(mode=modes(self.hosts, self.port))
@@ -239,16 +244,18 @@ class _Errors(log.MitmLogHandler):
         self.records.append(record)
 
 
-def parts(settings: Settings, minted: str = "") -> Parts:
-    """Everything that the addons are given. `minted` is the token for the command line."""
+def parts(settings: Settings, minted: str = "", config: Path | None = None) -> Parts:
+    """Everything that the addons are given. `minted` is the token for the command line, `config` the file that the
+    settings are from, if it is another than the user's own.
+    """
     router = Router(providers(settings))
     local: dict[str, LocalProvider] = {}
     if settings.providers.mock.enabled:
         local["mock"] = Mock()
     permissions = None
     if settings.providers.claude_sdk.enabled:
-        permissions = _permissions(settings)
-        local["claude_sdk"] = _claude_sdk(settings, permissions)
+        permissions = _permissions(settings, config)
+        local["claude_sdk"] = _claude_sdk(settings, permissions, config)
     store = setup.store(settings.auth.dir)
     network = Network(own_ports=frozenset({settings.server.port}))
     own_token = settings.server.auth_token
@@ -276,12 +283,13 @@ def parts(settings: Settings, minted: str = "") -> Parts:
         report=_report(settings, ledger) if ledger else None,
         permissions=permissions,
         tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), minted))),
+        asked_by_tool=asked_by_tool,
         redaction=redaction_for(settings, minted),
         has_login=lambda name: store.stamp(name) is not None,
     )
 
 
-def _claude_sdk(settings: Settings, permissions: PermissionBroker) -> ClaudeSdkProvider:
+def _claude_sdk(settings: Settings, permissions: PermissionBroker, config_file: Path | None) -> ClaudeSdkProvider:
     own = settings.providers.claude_sdk
     config = ClaudeSdkConfig(
         mode=own.mode,
@@ -300,14 +308,22 @@ def _claude_sdk(settings: Settings, permissions: PermissionBroker) -> ClaudeSdkP
         prewarm=own.prewarm,
         session_ttl=own.session_ttl,
         session_busy=own.session_busy,
+        closed=_closed(settings, config_file),
     )
     return ClaudeSdkProvider(config, broker=permissions)
 
 
-def _permissions(settings: Settings) -> PermissionBroker:
+def _closed(settings: Settings, config: Path | None) -> tuple[Path, ...]:
+    """Where logins, tokens, and what decides about tools are kept."""
+    logins = setup.store(settings.auth.dir).folder
+    own = (runtime_dir(), logins, config_dir() / "config.toml", config_dir() / "trusted.json")
+    return (*own, config.resolve()) if config else own
+
+
+def _permissions(settings: Settings, config: Path | None) -> PermissionBroker:
     own = settings.permissions
     rules = [Rule(rule.tool, rule.decision) for rule in own.rules]
-    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=_remembered)
+    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=partial(_remembered, config))
 
 
 def _audited(decided: Decided) -> None:
@@ -317,9 +333,13 @@ def _audited(decided: Decided) -> None:
     Audit(data_dir() / "permissions.jsonl").put(decided.as_json())
 
 
-def _remembered(rule: Rule) -> None:
-    """A rule that a person made for good goes into their configuration file."""
-    save_rule(config_dir() / "config.toml", rule)
+def _remembered(config: Path | None, rule: Rule) -> None:
+    """A rule that a person made for good goes into the configuration file that the next start will read."""
+    path = config or config_dir() / "config.toml"
+    trusted = path.exists() and is_trusted(path, path.read_bytes())
+    save_rule(path, rule)
+    if trusted:  # as it was before this very change
+        trust(path)
 
 
 def _report(settings: Settings, ledger: Ledger) -> Report:
@@ -343,9 +363,11 @@ def _ledger(settings: Settings) -> Ledger | None:
     return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
 
 
-def addons_for(settings: Settings, minted: str = "", watchers: Sequence[Watcher] = ()) -> list[Any]:
-    """ccproxy's addons, as configured."""
-    return addons(parts(settings, minted), watchers)
+def addons_for(
+    settings: Settings, minted: str = "", watchers: Sequence[Watcher] = (), config: Path | None = None
+) -> list[Any]:
+    """ccproxy's addons, as configured; see `parts`."""
+    return addons(parts(settings, minted, config), watchers)
 
 
 def legs_for(settings: Settings, minted: str, shown: Sequence[Shown]) -> list[Watcher]:

@@ -60,6 +60,7 @@ class Parts:
     report: Report | None
     permissions: Permissions | None
     tokens: tuple[str, ...]
+    asked_by_tool: Callable[[tuple[str, int], tuple[str, int]], bool]
     redaction: Redaction
     has_login: Callable[[str], bool]
 
@@ -83,6 +84,7 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             report=parts.report,
             permissions=parts.permissions,
             tokens=parts.tokens,
+            asked_by_tool=parts.asked_by_tool,
         ),
         limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
         credentials=parts.credentials,

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 
 from ccproxy import __version__
 from ccproxy.addons.answers import response
 from ccproxy.addons.body import LocalBody
 from ccproxy.addons.exchange import Exchange
-from ccproxy.errors import BadRequest, MethodNotAllowed, Unauthenticated, Unavailable
+from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
 from ccproxy.providers import toplevel
 from ccproxy.providers.plan import Field, key_of
+
+logger = logging.getLogger(__name__)
 
 READ: Final = frozenset(
     {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", "/permissions/stream"}
@@ -52,6 +56,8 @@ class OwnEndpoints:
     permissions: Permissions | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     """Those that open `/usage` and `/permissions*`."""
+    asked_by_tool: Callable[[tuple[str, int], tuple[str, int]], bool] | None = None
+    """Whether a program that Claude Code started holds the client's end of a connection, given both ends; blocking."""
 
     @staticmethod
     def has(path: str) -> bool:
@@ -73,6 +79,8 @@ class OwnEndpoints:
             raise MethodNotAllowed(f"{path} takes {allow}, not {method}", headers={"allow": allow})
         if path.startswith(("/usage", "/permissions")):
             self._check(private)
+        if path.startswith("/permissions"):
+            await self._refuse_tools(flow.client_conn)
         if path == "/metrics":
             flow.response = response(200, self.metrics(), {"content-type": CONTENT_TYPE})
         elif path == "/usage":
@@ -113,6 +121,13 @@ class OwnEndpoints:
         if self.permissions is None:
             raise Unavailable("no tools are run here: providers.claude_sdk is not in agent mode")
         return self.permissions
+
+    async def _refuse_tools(self, client: Client) -> None:
+        """A tool can read the token's file as its user can; it shall not approve itself all the same."""
+        look = self.asked_by_tool
+        if look is not None and await asyncio.to_thread(look, client.peername[:2], client.sockname[:2]):
+            logger.warning("a tool that runs under Claude Code has tried to see or decide permissions: refused")
+            raise Forbidden("a program that Claude Code has started may neither see nor decide permissions")
 
     def _check(self, private: Iterable[Field]) -> None:
         given = [key_of(item).encode() for item in private]

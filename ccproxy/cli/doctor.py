@@ -120,6 +120,7 @@ def _proxy(settings: Settings) -> Iterator[Finding]:
     address, token = Address.of(settings), settings.server.auth_token.get_secret_value()
     found = look(address, token)
     yield listening.port(found, address, __version__)
+    yield from listening.claude_processes(found.providers.get("claude_sdk", {}))
     mock = found.providers.get("mock")
     if found.listener is not Listener.CCPROXY:
         yield skipped("requests", "no ccproxy to ask", "ccproxy serve")

@@ -25,7 +25,9 @@ def serve(
     web_port: int = typer.Option(None, help="Port of mitmweb.", show_default="8081"),
     web_open: bool = typer.Option(False, "--web-open", help="Open mitmweb in the browser."),
     log_level: str = typer.Option(None, help="debug, info, warning or error.", show_default="info"),
-    config: Path = typer.Option(None, help="Configuration file.", show_default="./ccproxy.toml or the user's own"),
+    config: Path | None = typer.Option(
+        None, help="Configuration file.", show_default="./ccproxy.toml or the user's own"
+    ),
     auth_token: str = typer.Option(None, help="Token that every client must send.", show_default=False),
     reload: bool = typer.Option(False, "--reload", help="Restart when the configuration or the code changes."),
     set_: list[str] = typer.Option(
@@ -53,11 +55,19 @@ def serve(
     from ccproxy.addons.log_redaction import redacted_logs
     from ccproxy.errors import StartError
     from ccproxy.server import Extras, Host, redaction_for
+    from ccproxy.settings.trust import is_trusted
 
     _logging(loaded.settings.server.log_level)
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
-    extras = Extras(options=set_, scripts=[str(path) for path in script], record=record, web_open=web_open)
+    trusted = loaded.file is not None and is_trusted(loaded.file, loaded.file.read_bytes())
+    extras = Extras(
+        options=set_,
+        scripts=[str(path) for path in script],
+        record=record,
+        config=loaded.file if config or trusted else None,
+        web_open=web_open,
+    )
     watched = [loaded.file] if loaded.file else []
     try:
         with redacted_logs(redaction_for(loaded.settings)):

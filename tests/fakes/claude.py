@@ -224,7 +224,9 @@ def _blocks(content: Any) -> list[Json]:
 
 
 def _sign(before: Json, thinking: str) -> str:
-    return hmac.new(_KEY, canonical({**before, "thinking": thinking}), hashlib.sha256).hexdigest()
+    # A string is short for one block of text: that spelling does not count.
+    told = [{**message, "content": _blocks(message["content"])} for message in before["messages"]]
+    return hmac.new(_KEY, canonical({**before, "messages": told, "thinking": thinking}), hashlib.sha256).hexdigest()
 
 
 def _without_signature(block: Json) -> Json:

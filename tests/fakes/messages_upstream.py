@@ -104,8 +104,7 @@ class MessagesUpstream:
         self._clients.add(task)
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-                while True:
-                    await self._request(reader, writer)
+                await self._request(reader, writer)
         finally:
             self._clients.discard(task)
             writer.close()

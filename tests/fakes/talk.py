@@ -227,7 +227,14 @@ def _options(fmt: Format) -> Json:
 
 @asynccontextmanager
 async def talking(
-    fmt: Format, base: str, model: str, *, key: str = "dummy", echoes: bool = True, **options: Any
+    fmt: Format,
+    base: str,
+    model: str,
+    *,
+    key: str = "dummy",
+    echoes: bool = True,
+    patience: float = PATIENCE,
+    **options: Any,
 ) -> AsyncIterator[Talk]:
     """A client of this format at a provider's prefix. An option of None leaves out what is there by default."""
     heads: list[Mapping[str, str]] = []
@@ -237,7 +244,7 @@ async def talking(
 
     chosen = {k: v for k, v in {"model": model, **_options(fmt), **options}.items() if v is not None}
     # `verify`: reading all the certificates of the world takes longer than a test, and nothing here speaks TLS.
-    http = httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE, event_hooks={"response": [note]})
+    http = httpx.AsyncClient(trust_env=False, verify=False, timeout=patience, event_hooks={"response": [note]})
     sdk: Any
     if fmt is Format.ANTHROPIC:
         sdk = anthropic.AsyncAnthropic(base_url=base, api_key=key, max_retries=0, http_client=http)

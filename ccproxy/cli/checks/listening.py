@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from ccproxy.cli.checks.finding import Finding, broken, ok, skipped, warn
 from ccproxy.cli.running import Address, Found, Listener
 
@@ -36,3 +39,17 @@ def port(found: Found, address: Address, version: str) -> Finding:
             "restart it: stop it with Ctrl-C, then ccproxy serve",
         )
     return ok("port", f"ccproxy {found.version} runs on {address}")
+
+
+def claude_processes(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """What `/health` says of `/claude`: its processes, and the sessions that keep one. Silent while there is none."""
+    count = facts.get("processes") or {}
+    if not count.get("live"):
+        return
+    spares = f", {count['spare']} of them spare" if count["spare"] else ""
+    waiting = f"; {count['waiting']} requests wait for one" if count["waiting"] else ""
+    yield ok("claude processes", f"{count['live']} of {count['max']}{spares}{waiting}")
+    for session in facts.get("sessions") or ():
+        doing = "answers" if session["busy"] else f"idle for {session['idle_seconds']:.0f} s"
+        process = f"process {session['pid']}" if session["pid"] else "no process yet"
+        yield ok(f"claude session {session['id']}", f"{doing}, {session['turns']} turns, {process}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Mode = Literal["plain", "agent"]
@@ -33,3 +34,5 @@ class ClaudeSdkConfig:
     prewarm: int = 0
     session_ttl: float = 900.0
     session_busy: Literal["wait", "reject"] = "wait"
+    closed: tuple[Path, ...] = ()
+    """Files and folders that an agent's tools may neither read nor change: ccproxy's own."""

@@ -11,12 +11,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ccproxy.errors import Unavailable
+from ccproxy.providers.claude_sdk.askers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
 
@@ -174,7 +175,10 @@ def build_launch(
         argv += [flag, _private_file(folder / "system.txt", plan.system)]
     elif config.mode == "plain":
         argv += ["--system-prompt", ""]
-    if settings := late_settings(plan):
+    settings = late_settings(plan)
+    if config.mode == "agent" and config.closed:
+        settings["permissions"] = {"deny": _closing(config.closed)}
+    if settings:
         argv += ["--settings", _private_file(folder / "settings.json", json.dumps(settings))]
     return Launch(tuple(argv), env, cwd, folder, has_children=config.mode == "agent")
 
@@ -215,7 +219,7 @@ def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dic
         env["ANTHROPIC_API_KEY"] = config.api_key
     if config.base_url:
         env["ANTHROPIC_BASE_URL"] = config.base_url
-    return env | dict(config.env)
+    return env | dict(config.env) | (mark() if config.mode == "agent" else {})
 
 
 def _passes(name: str, mode: Mode) -> bool:
@@ -264,6 +268,14 @@ def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]
     if servers:
         flags += ["--mcp-config", _private_file(folder / "mcp.json", json.dumps({"mcpServers": servers}))]
     return flags
+
+
+def _closing(paths: Sequence[Path]) -> list[str]:
+    """Rules of Claude Code's own, which it applies to its file tools, searches and the file commands in Bash that it
+    knows. Two slashes make a path absolute; a folder stands for all below it.
+    https://code.claude.com/docs/en/permissions#read-and-edit
+    """
+    return [f"{tool}(/{path.as_posix()})" for tool in ("Read", "Edit") for path in paths]
 
 
 def _private_file(path: Path, text: str) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NOTE = "process"
-_PROC = Path("/proc")
+PROC = Path("/proc")
 
 
-class _Process(NamedTuple):
+class Process(NamedTuple):
+    """One that the system knows."""
+
     pid: int
     parent: int
     state: str
@@ -25,8 +27,8 @@ class _Process(NamedTuple):
 
 def descendants(pid: int) -> list[tuple[int, str]]:
     """The processes below `pid` as (pid, start time)."""
-    children: dict[int, list[_Process]] = {}
-    for process in _all():
+    children: dict[int, list[Process]] = {}
+    for process in all_processes():
         children.setdefault(process.parent, []).append(process)
     below: list[tuple[int, str]] = []
     queue = [pid]
@@ -42,7 +44,7 @@ def kill_survivors(processes: Iterable[tuple[int, str]]) -> None:
     wanted = set(processes)
     if not wanted:
         return
-    for process in _all():
+    for process in all_processes():
         if (process.pid, process.started) in wanted and process.state != "Z":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, signal.SIGKILL)
@@ -63,7 +65,7 @@ def sweep(pid: int | None, config_dir: Path, folder: Path) -> None:
 
 def note_down(pid: int, config_dir: Path, folder: Path) -> None:
     """Write down what `sweep` needs to know, for a proxy that is killed before it can sweep."""
-    process = _read(_PROC / str(pid))
+    process = _read(PROC / str(pid))
     lines = [str(pid), process.started if process else "", str(config_dir)]
     (folder / _NOTE).write_text("\n".join(lines), encoding="utf-8")
 
@@ -77,23 +79,24 @@ def sweep_noted(folder: Path) -> None:
 
     """
     pid, started, config_dir = (folder / _NOTE).read_text(encoding="utf-8").split("\n", 2)
-    for process in _all():
+    for process in all_processes():
         if process.pid == int(pid) and process.started == (started or process.started) and process.state != "Z":
             return
     sweep(int(pid), Path(config_dir), folder)
 
 
-def _all() -> Iterable[_Process]:
-    if not (_PROC / "self").exists():
+def all_processes() -> Iterable[Process]:
+    """All processes that can be seen; none on Windows."""
+    if not (PROC / "self").exists():
         yield from _all_by_ps()
         return
-    for folder in _PROC.glob("[0-9]*"):
+    for folder in PROC.glob("[0-9]*"):
         process = _read(folder)
         if process is not None:
             yield process
 
 
-def _read(folder: Path) -> _Process | None:
+def _read(folder: Path) -> Process | None:
     """From `pid (name) state ppid … starttime …`; the name may hold spaces and brackets.
     https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """
@@ -101,10 +104,10 @@ def _read(folder: Path) -> _Process | None:
         fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return _Process(int(folder.name), int(fields[1]), fields[0], fields[19])
+    return Process(int(folder.name), int(fields[1]), fields[0], fields[19])
 
 
-def _all_by_ps() -> Iterable[_Process]:
+def _all_by_ps() -> Iterable[Process]:
     """Where there is no /proc: macOS. Windows has neither."""
     try:
         ran = subprocess.run(
@@ -118,4 +121,4 @@ def _all_by_ps() -> Iterable[_Process]:
         return
     for line in ran.stdout.splitlines():
         pid, parent, state, started = line.split(None, 3)
-        yield _Process(int(pid), int(parent), state[0], started.strip())
+        yield Process(int(pid), int(parent), state[0], started.strip())

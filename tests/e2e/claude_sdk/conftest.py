@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -130,3 +131,20 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
         assert time.monotonic() - start < seconds, "this never happened"
         await asyncio.sleep(0.005)
     return time.monotonic() - start
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def roots() -> list[str]:
+    return [path.name for path in Path(tempfile.gettempdir()).glob("ccproxy-claude-*")]
+
+
+def temp_folders() -> list[str]:
+    return sorted(path.name for path in Path(tempfile.gettempdir()).glob("ccproxy-claude-*/*") if path.name != ".lock")
+
+
+def sessions_left(home: Path) -> list[str]:
+    folder = home / ".claude" / "sessions"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

@@ -151,6 +151,7 @@ def test_a_rule_is_written_and_all_else_stays(tmp_path: Path, before: str) -> No
     save_rule(file, Rule('Bash(echo "a")', "allow"))
     after = file.read_text()
     assert tomlkit.parse(after)["permissions"]["rules"][0] == {"tool": 'Bash(echo "a")', "decision": "allow"}
+    assert len(tomlkit.parse(after)["permissions"]["rules"]) == before.count("Bash(git") + before.count('"Read"') + 1
     for line in before.splitlines():
         assert line in after
     if before:

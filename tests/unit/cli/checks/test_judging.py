@@ -72,6 +72,18 @@ def test_port(found: Found, severity: Severity, fix: str) -> None:
     assert fix in finding.fix
 
 
+def test_claude_processes() -> None:
+    idle = {"live": 0, "max": 8, "spare": 0, "waiting": 0}
+    assert list(listening.claude_processes({"processes": idle, "sessions": []})) == []
+    assert list(listening.claude_processes({})) == []
+    session = {"id": "mine", "busy": True, "pid": None, "turns": 0, "idle_seconds": 0}
+    facts = {"processes": {"live": 3, "max": 8, "spare": 1, "waiting": 2}, "sessions": [session]}
+    assert [(finding.subject, finding.what) for finding in listening.claude_processes(facts)] == [
+        ("claude processes", "3 of 8, 1 of them spare; 2 requests wait for one"),
+        ("claude session mine", "answers, 0 turns, no process yet"),
+    ]
+
+
 def test_a_port_that_changes_cannot_be_pointed_at() -> None:
     assert listening.port(Found(Listener.NOBODY), Address("127.0.0.1", 0), "1").severity is SKIPPED
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ PARENT = {
 def test_a_plain_child_gets_what_it_needs_and_no_more() -> None:
     env = child_environment(ClaudeSdkConfig(), PARENT)
     passed = {name for name in env if name in PARENT}
+    assert "CCPROXY_AGENT_OF" not in env
     assert passed == {
         "HOME",
         "PATH",
@@ -57,7 +59,8 @@ def test_a_plain_child_gets_what_it_needs_and_no_more() -> None:
 
 
 def test_an_agent_works_in_the_user_s_environment_without_others_settings() -> None:
-    env = child_environment(ClaudeSdkConfig(mode="agent"), PARENT)
+    env = child_environment(ClaudeSdkConfig(mode="agent", env={"CCPROXY_AGENT_OF": "1"}), PARENT)
+    assert env["CCPROXY_AGENT_OF"] == str(os.getpid())
     assert env["EDITOR"] == "vi"
     assert env["MY__OWN"] == "x"
     assert env.keys().isdisjoint(
@@ -134,6 +137,7 @@ def test_an_agent_has_what_the_settings_say(tmp_path: Path) -> None:
         tools=("Bash", "Read"),
         setting_sources=("user",),
         permission_mode="acceptEdits",
+        closed=(Path("/own/run"),),
         body={"tools": [{"name": "Bash", "input_schema": {}}, {"name": "a b", "input_schema": {}}]},
     )
     argv = list(made.argv)
@@ -142,6 +146,8 @@ def test_an_agent_has_what_the_settings_say(tmp_path: Path) -> None:
     assert argv[argv.index("--permission-mode") + 1] == "acceptEdits"
     assert argv[argv.index("--disallowedTools") + 1] == "Bash"
     assert "--strict-mcp-config" not in argv
+    settings = json.loads((made.folder / "settings.json").read_text())
+    assert settings == {"permissions": {"deny": ["Read(//own/run)", "Edit(//own/run)"]}}
     assert made.has_children
 
 

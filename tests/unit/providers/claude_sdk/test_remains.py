@@ -24,7 +24,7 @@ time.sleep(60)
 def family(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
     """A process and its child, which has a session of its own; seen through /proc and through ps."""
     if request.param == "ps":
-        monkeypatch.setattr(remains, "_PROC", Path("/nowhere"))
+        monkeypatch.setattr(remains, "PROC", Path("/nowhere"))
     parent = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
