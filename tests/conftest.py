@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from mitmproxy import http
+from typer.testing import CliRunner
 
 from ccproxy.settings import Settings
 from tests.fakes.proxy import Proxy, running
@@ -40,6 +43,24 @@ async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as made:
         yield made
     assert not made.broken
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
+    """The command line in this process and a folder of its own. What it sets for a process of its own is put back: logging, mitmproxy's checks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(http.MessageData, "__post_init__", http.MessageData.__post_init__)
+    for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        monkeypatch.setattr(logging, name, getattr(logging, name, None), raising=False)
+    root = logging.getLogger()
+    handlers, root.handlers[:], level = root.handlers[:], [], root.level
+    names = ("mitmproxy", "asyncio", "tornado", "hpack", "httpx", "httpcore")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield CliRunner()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 Serve = Callable[..., Any]

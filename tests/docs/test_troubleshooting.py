@@ -101,11 +101,10 @@ async def test_no_proxy_on_that_port() -> None:
         await client.close()
 
 
-def test_a_port_of_somebody_elses(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_port_of_somebody_elses(run: CliRunner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = CliRunner().invoke(build(["serve"]), ["serve", "--port", str(port)])
+        done = run.invoke(build(["serve"]), ["serve", "--port", str(port)])
     assert done.exit_code == 1
     assert is_on_the_page(done.output, port), done.output
 

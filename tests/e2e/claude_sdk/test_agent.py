@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.fakes import mcp_server
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use
 
 USAGE = {"input_tokens": 10, "output_tokens": 5}
+PAUSE = 100_000 + os.getpid()
+"""An argument by which a process is known among all of this machine."""
 
 
 def bash(identifier: str, command: str) -> dict[str, Any]:
@@ -203,7 +206,7 @@ async def test_the_client_leaves_while_permission_is_asked_for(
 
 
 async def test_leaving_ends_what_a_tool_started(make: Make, upstream: MessagesUpstream) -> None:
-    upstream.answers.append(Answer([text("Wait."), bash("t1", "tail -s 77 -f /dev/null")]))
+    upstream.answers.append(Answer([text("Wait."), bash("t1", f"tail -s {PAUSE} -f /dev/null")]))
     provider = make(login=True, mode="agent", broker=PermissionBroker("allow"))
     stream = provider.stream(request("go"))
     reading = asyncio.create_task(_read(stream))
@@ -300,7 +303,7 @@ def _tails() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"tail\0-s\x0077\0-f"):
+            if path.read_bytes().startswith(f"tail\0-s\0{PAUSE}\0-f".encode()):
                 found.append(path.parent.name)
         except OSError:
             continue

@@ -124,7 +124,7 @@ async def test_many_clients_leave(start: Start, upstream: MessagesUpstream, home
     asked = [call.body["messages"][0]["content"][0]["text"] for call in upstream.calls[1:]]
     assert sorted(asked) == sorted(f"client {number}" for number in range(CLIENTS))
     await until(lambda: (open_files(), len(asyncio.all_tasks())) <= before)
-    assert temp_folders() == []
+    await until(lambda: temp_folders() == [])
     assert sessions_left(home) == []
     async with client_of(proxy) as client:
         assert (await status(client))["processes"] == {"live": 0, "max": 4, "spare": 0, "waiting": 0}

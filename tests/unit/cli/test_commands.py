@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +9,6 @@ from typer.testing import CliRunner, Result
 
 from ccproxy import __version__
 from ccproxy.cli.app import build
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
-    """The program in a folder of its own; it sets up the process's logging, which is put back."""
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {
-        name: logging.getLogger(name).level
-        for name in ("mitmproxy", "asyncio", "tornado", "hpack", "httpx", "httpcore")
-    }
-    yield CliRunner()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
 
 
 def said(result: Result) -> str:

@@ -251,8 +251,8 @@ def test_a_full_disk_and_back(
     ledger = start(path)
     for _ in range(5000):
         ledger.put(record(path="/" + "x" * 500))
-    wait_for(lambda: ledger.status().state is State.WAITING)
-    assert any("disk is full" in text for text in warnings(caplog))
+    wait_for(lambda: any("disk is full" in text for text in warnings(caplog)))
+    assert ledger.status().state is State.WAITING
     pages = 1_000_000
     assert ledger.flush(timeout=10)
     assert count(path) == 5000
