@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from ccproxy import lean
 from ccproxy.cli.console import fail, load_settings
 
 
@@ -48,8 +49,7 @@ def serve(
         if value is not None
     }  # fmt: skip
     loaded = load_settings({"server": flags} if flags else {}, config)
-    from ccproxy import lean
-
+    lean.without_collecting()
     lean.without_unused_addons()
     lean.without_type_checks()
     from ccproxy.addons.log_redaction import redacted_logs
@@ -94,6 +94,7 @@ async def _run(host: Any, watch: list[Path] | None) -> bool:
 
     async def announce() -> None:
         await host.started.wait()
+        lean.settled()
         typer.echo(_banner(host))
 
     async def reload_on_change() -> None:

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import tomlkit
-from tomlkit.items import AoT, Array
-
 RuleDecision = Literal["allow", "deny", "ask"]
 
 # Where a tool's own argument is found. https://code.claude.com/docs/en/permissions
@@ -130,7 +127,11 @@ def save_rule(path: Path, rule: Rule) -> None:
         ValueError: the file is no TOML, or its `rules` is no list.
 
     """
-    from ccproxy.settings import toml_edit  # a person decides once in a while; settings bring pydantic
+    # A person decides once in a while: until then none of this is needed.
+    import tomlkit
+    from tomlkit.items import AoT, Array
+
+    from ccproxy.settings import toml_edit
 
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
     section = document.get("permissions")

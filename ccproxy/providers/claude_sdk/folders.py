@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from ccproxy.providers.claude_sdk.remains import sweep_noted
 
@@ -25,6 +24,10 @@ class Folders:
 
     def __init__(self, mode: str, cwd: str, private: Path | None) -> None:
         """`private` is where the empty working folder is made if `cwd` is none; by default ccproxy's cache folder."""
+        from filelock import (
+            FileLock,
+        )  # when Claude Code is wanted: it hooks itself into every audited call of the process
+
         sweep_leftovers()
         self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock = FileLock(self._root / _LOCK)
@@ -59,6 +62,8 @@ class Folders:
 
 def sweep_leftovers() -> None:
     """Remove the temporary folders whose proxy is gone. A living one holds its lock."""
+    from filelock import FileLock, Timeout
+
     for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         lock = root / _LOCK
         with contextlib.suppress(OSError):
