@@ -119,6 +119,10 @@ class Exchange:
     glimpses: Glimpses | None = None
     """What to show instead of the flow while it lives; None where nobody looks, or somebody has to see the flow itself."""
 
+    def secret_fields(self) -> tuple[Field, ...]:
+        """The credential as header fields."""
+        return self.credential.on_wire(()) if self.credential else ()
+
     def sent(self, size: int) -> None:
         if self.first_byte is None:
             self.first_byte = time.monotonic()

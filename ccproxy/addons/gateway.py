@@ -166,7 +166,7 @@ class Gateway:
                 return self._request(flow, exchange, route)
         if route.operation in {Operation.MODELS, Operation.MODEL}:
             return self._request(flow, exchange, route)
-        if not route.is_native and not self.translation.at_hand(provider, _wire_credential(exchange)):
+        if not route.is_native and not self.translation.at_hand(provider, exchange.secret_fields):
             return self._request(flow, exchange, route)
         self._forward(flow, exchange, route)
         return None
@@ -178,9 +178,8 @@ class Gateway:
         if route.operation in {Operation.MODELS, Operation.MODEL} and not _lists_natively(route, flow.request):
             flow.response = await self._models(flow, exchange, route)
             return
-        credential = _wire_credential(exchange)
-        if not route.is_native and not self.translation.at_hand(provider, credential):
-            await self.translation.models(provider, credential)
+        if not route.is_native and not self.translation.at_hand(provider, exchange.secret_fields):
+            await self.translation.models(provider, exchange.secret_fields)
         self._forward(flow, exchange, route)
 
     def _forward(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> None:
@@ -363,7 +362,7 @@ class Gateway:
 
     async def _models(self, flow: http.HTTPFlow, exchange: Exchange, route: Route) -> http.Response:
         """The upstream's models, and the names that the configuration maps to them, for clients of either vendor."""
-        models = await self.translation.lists.listing(route.provider, _wire_credential(exchange))
+        models = await self.translation.lists.listing(route.provider, exchange.secret_fields)
         known = {model["id"] for model in models}
         models += both_shapes(
             name for name in route.provider.models if not set(name) & set("*?[") and name not in known
@@ -388,10 +387,6 @@ class Gateway:
             "truncated": exchange.truncated,
             "attempts": exchange.attempts,
         }
-
-
-def _wire_credential(exchange: Exchange) -> tuple[Field, ...]:
-    return exchange.credential.on_wire(()) if exchange.credential else ()
 
 
 def _json(body: object, headers: dict[str, str]) -> http.Response:

@@ -52,15 +52,15 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.utils import expect
 
+from ccproxy.addons._flow import twin
 from ccproxy.addons.answers import error_response
 from ccproxy.addons.exchange import Exchange, begin
-from ccproxy.addons.http1 import ClientSide, UpstreamSide
+from ccproxy.addons.http1 import ClientSide, QuickHeaders, UpstreamSide
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
 from ccproxy.providers.plan import Field, followed, response_fields, strangers_fields
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)
-Plain = TypeVar("Plain")
 
 ATTEMPTS = 3
 """Attempts at an upstream in all, before the first byte of the answer."""
@@ -448,26 +448,19 @@ MakeStream = Callable[[Context, int, "GatewayLayer"], GatewayStream]
 """Makes the stream of one exchange: `GatewayStream`, or one that tells what passes (`addons.wire`)."""
 
 
-def _twin(original: Plain) -> Plain:
-    """A shallow copy of an object of attributes, in a fifth of the time that `copy.copy` takes."""
-    made = object.__new__(type(original))
-    made.__dict__.update(original.__dict__)
-    return made
-
-
 def _forked(context: Context) -> Context:
     """As `Context.fork`, which first makes a server that it then throws away."""
-    made = _twin(context)
+    made = twin(context)
     made.layers = context.layers.copy()
     return made
 
 
 def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
     """A shallow copy of a message with header fields of its own: what is added for the wire never shows on the flow."""
-    wire = _twin(message)
-    wire.data = _twin(message.data)
+    wire = twin(message)
+    wire.data = twin(message.data)
     wire.data.http_version = b"HTTP/1.1"
-    wire.data.headers = http.Headers(fields)
+    wire.data.headers = QuickHeaders.of(fields)
     return wire
 
 

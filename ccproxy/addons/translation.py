@@ -5,15 +5,14 @@ All knowledge of formats is in `ccproxy.translate`; this is its edge to HTTP.
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mitmproxy import http
 
-from ccproxy.addons._flow import put_fields
+from ccproxy.addons._flow import put_fields, twin
 from ccproxy.addons.exchange import Exchange
 from ccproxy.errors import BadRequest
 from ccproxy.providers import toplevel
@@ -45,11 +44,11 @@ class Translation:
     refused: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """Parameters that an upstream refused by name, by provider and model: not sent again."""
 
-    def at_hand(self, provider: Provider, credential: tuple[Field, ...]) -> bool:
+    def at_hand(self, provider: Provider, credential: Callable[[], tuple[Field, ...]]) -> bool:
         """Whether a request can be translated at once; else wait for `models` first."""
         return not _lists_models(provider) or self.lists.at_hand(provider, credential)
 
-    async def models(self, provider: Provider, credential: tuple[Field, ...]) -> None:
+    async def models(self, provider: Provider, credential: Callable[[], tuple[Field, ...]]) -> None:
         """Wait until the upstream has said what its models accept, but not for long."""
         await self.lists.arrived(provider, credential)
 
@@ -170,8 +169,8 @@ def told_of_losses(exchange: Exchange, headers: Mapping[str, str]) -> dict[str, 
 
 def kept(answer: http.Response) -> http.Response:
     """The upstream's answer as it came, for those who account for it and show it."""
-    copied = copy.copy(answer)
-    copied.data = copy.copy(answer.data)
+    copied = twin(answer)
+    copied.data = twin(answer.data)
     copied.data.headers = http.Headers(answer.headers.fields)
     return copied
 

@@ -26,7 +26,7 @@ from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
 from ccproxy.auth.clients import Network, OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.renewal import LoginDead, NoLogin, Renewed
-from ccproxy.auth.sources import Fields, ProviderAuth, Source, choose
+from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source, choose
 from ccproxy.auth.store import Stamp, Store, StoreBusy, StoreError
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import (
@@ -56,6 +56,7 @@ class _State:
     stamp: Stamp | None = None
     login: Login | None = None
     credential: Credential | None = None
+    key: Credential | None = None  # of the configured API key, which stays as it is
     broken: StoreError | None = None  # the file cannot be read
     task: asyncio.Task[None] | None = None
     unending: SecretStr | None = None  # a token that arrived already ended: this machine's clock is wrong
@@ -73,6 +74,14 @@ class Refreshed(Protocol):
 
 def _uncounted(provider: str, *, ok: bool) -> None:
     del provider, ok
+
+
+def _not_of_login(state: _State, choice: Choice) -> Credential:
+    if choice.source is not Source.API_KEY:
+        return wire.credential(state.auth, choice)
+    if state.key is None:
+        state.key = wire.credential(state.auth, choice)
+    return state.key
 
 
 class Broker:
@@ -119,7 +128,7 @@ class Broker:
         choice = choose(state.auth, has_login=state.login is not None, sent=sent, own_token=self._own_token)
         if choice.source is Source.LOGIN:
             return await self._valid(state)
-        return wire.credential(state.auth, choice)
+        return _not_of_login(state, choice)
 
     def at_once(self, provider: str, sent: Fields = ()) -> Credential | None:
         """The same, where nothing has to be read, renewed or waited for; else None: ask `headers`. Raises `Unauthenticated`."""
@@ -129,7 +138,7 @@ class Broker:
             return None
         choice = choose(state.auth, has_login=login is not None, sent=sent, own_token=self._own_token)
         if choice.source is not Source.LOGIN:
-            return wire.credential(state.auth, choice)
+            return _not_of_login(state, choice)
         if login is None or login.expired(self._now()):
             return None
         self._renew_ahead(state)

@@ -90,12 +90,12 @@ class ModelLists:
     clock: Callable[[], float] = time.monotonic
     _entries: dict[str, _Entry] = field(default_factory=dict)
 
-    def at_hand(self, provider: Provider, credential: Credential) -> bool:
+    def at_hand(self, provider: Provider, credential: Callable[[], Credential]) -> bool:
         """Whether there is nothing to wait for: the list is here, or cannot be had now. What is missing or old is asked for meanwhile."""
         entry = self._asked(provider, credential)
         return entry is None or entry.models is not None or entry.task is None
 
-    async def arrived(self, provider: Provider, credential: Credential) -> None:
+    async def arrived(self, provider: Provider, credential: Callable[[], Credential]) -> None:
         """Wait for the list, for `PATIENCE` at most."""
         await self._models(provider, credential)
 
@@ -105,7 +105,7 @@ class ModelLists:
         models = entry.models if entry else None
         return next((found for found in models or () if name_of(found) == model), None)
 
-    async def listing(self, provider: Provider, credential: Credential) -> list[Json]:
+    async def listing(self, provider: Provider, credential: Callable[[], Credential]) -> list[Json]:
         """The models to show, in a shape that clients of both vendors read; `FALLBACK` where the upstream does not tell."""
         models = await self._models(provider, credential)
         if models:
@@ -119,18 +119,18 @@ class ModelLists:
             if entry.task:
                 entry.task.cancel()
 
-    def _asked(self, provider: Provider, credential: Credential) -> _Entry | None:
+    def _asked(self, provider: Provider, credential: Callable[[], Credential]) -> _Entry | None:
         if provider.upstream is None:
             return None
         entry = self._entries.setdefault(provider.name, _Entry())
         now = self.clock()
         stale = entry.models is None or now - entry.at > FRESH
         if stale and entry.task is None and now - entry.failed_at > RETRY:
-            entry.task = asyncio.get_running_loop().create_task(self.fetch(provider, credential))
+            entry.task = asyncio.get_running_loop().create_task(self.fetch(provider, credential()))
             entry.task.add_done_callback(lambda task: self._settle(provider.name, entry, task))
         return entry
 
-    async def _models(self, provider: Provider, credential: Credential) -> list[Json] | None:
+    async def _models(self, provider: Provider, credential: Callable[[], Credential]) -> list[Json] | None:
         entry = self._asked(provider, credential)
         if entry is None:
             return None

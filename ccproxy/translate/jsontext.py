@@ -110,7 +110,10 @@ def parse_request(data: bytes) -> _Json:
 
 def dump(value: Any) -> str:
     """Compact JSON text."""
-    return _encode(value)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    except TypeError:  # as below
+        return _encode(value)
 
 
 def dump_bytes(value: Any) -> bytes:

@@ -6,6 +6,7 @@ https://platform.claude.com/docs/en/about-claude/models/migration-guide, and in 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -135,6 +136,7 @@ def _card_efforts(capabilities: Json, guess: tuple[str, ...]) -> tuple[str, ...]
     return tuple(name for name in EFFORTS if _supported(effort.get(name)))
 
 
+@functools.lru_cache(maxsize=256)
 def _guess_claude(model: str) -> AnthropicProfile:
     name = model.lower()
     if _CLAUDE_3.search(name):

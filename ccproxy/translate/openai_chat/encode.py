@@ -132,6 +132,8 @@ class Encoder:
         return self._chunk('{"role":"assistant","content":""}')
 
     def _chunk(self, delta: str) -> bytes:
+        if self._context.folding:
+            return b""
         return utf8(f"{self._prefix}{delta}{self._suffix}")
 
     def _finish(self, event: Finish) -> bytes:
