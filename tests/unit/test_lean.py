@@ -33,3 +33,9 @@ def test_messages_are_made_without_a_look_at_their_types() -> None:
     assert run(code) == "200"
     wrong = "http.Request('h', 'no port', b'GET', b'', b'', b'/', b'', (), None, None, 0, None)"
     assert run(f"from mitmproxy import http\nlean.without_type_checks()\nprint({wrong}.port)") == "no port"
+
+
+def test_the_collector_rests_until_all_is_loaded_and_passes_it_over_then() -> None:
+    code = "import gc\nlean.without_collecting()\nresting = not gc.isenabled()\nlean.settled()\nprint(resting, gc.isenabled(), gc.get_freeze_count() > 0)"
+    assert run(code) == "True True True"
+    assert run("import gc\nlean.settled()\nprint(gc.get_freeze_count())") == "0"
