@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from mitmproxy import http
 from typer.testing import CliRunner
 
+from ccproxy import lean
 from ccproxy.settings import Settings
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import Upstream
@@ -47,9 +47,10 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
-    """The command line in this process and a folder of its own. What it sets for a process of its own is put back: logging, mitmproxy's checks."""
+    """The command line in this process and a folder of its own. What it sets for a process of its own is not set, or is put back."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(http.MessageData, "__post_init__", http.MessageData.__post_init__)
+    for name in ("without_collecting", "without_unused_addons", "without_type_checks"):
+        monkeypatch.setattr(lean, name, lambda: None)
     for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
         monkeypatch.setattr(logging, name, getattr(logging, name, None), raising=False)
     root = logging.getLogger()
