@@ -76,9 +76,14 @@ def send_to(flow: http.HTTPFlow, upstream: Upstream, path: str) -> None:
 
 def put_fields(headers: http.Headers, fields: Mapping[str, str], leave_out: Callable[[bytes], bool]) -> None:
     """Set header fields and take others out, told by their names in lower case, in one go: each single change takes mitmproxy 5 µs."""
-    names = {name.lower().encode() for name in fields}
+    # Upstreams' fields come back here as mitmproxy decodes them.
+    put = [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in fields.items()
+    ]
+    names = {name.lower() for name, _ in put}
     kept = [field for field in headers.fields if (name := field[0].lower()) not in names and not leave_out(name)]
-    headers.fields = (*kept, *((name.encode(), value.encode()) for name, value in fields.items()))
+    headers.fields = (*kept, *put)
 
 
 def set_body(flow: http.HTTPFlow, body: bytes) -> None:

@@ -55,7 +55,10 @@ class FixedChain(AddonManager):
                 result = func(*arguments)
             except exceptions.AddonHalt:
                 break
-            except exceptions.OptionsError:
+            except (
+                exceptions.OptionsError,
+                RecursionError,
+            ):  # out of stack, a hook may not have run at all: go no further
                 raise
             except Exception as error:
                 logger.exception("Addon error: %s", error)  # noqa: TRY401 - as mitmproxy's own manager says it

@@ -121,6 +121,24 @@ class _TrailersDropped(Http1Connection):
 class ClientSide(_TrailersDropped, Http1Server):
     """Reads requests, writes answers; whatever goes wrong here is told in JSON."""
 
+    busy = False
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Requests that came one behind the other are taken one after the other: mitmproxy reads the next within the end of the last, ever deeper."""
+        outermost, self.busy = not self.busy, True
+        yield from super()._handle_event(event)
+        if outermost:
+            left = 0
+            while self.state == self.read_headers and len(self.buf) not in (0, left):
+                left = len(self.buf)
+                yield from self.state(events.DataReceived(self.conn, b""))
+            self.busy = False
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> layer.CommandGenerator[None]:
+        waiting, self.buf = self.buf, ReceiveBuffer()
+        yield from super().mark_done(request=request, response=response)
+        self.buf = waiting
+
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         if not isinstance(event, ResponseProtocolError):
             yield from super().send(event)

@@ -404,7 +404,7 @@ class GatewayStream(HttpStream):
     def upstream_died(self, message: str) -> layer.CommandGenerator[None]:
         """The upstream died in the middle of a streamed answer."""
         exchange = self.exchange
-        if "peer closed" not in message:
+        if not message.startswith("HTTP/1 protocol error: peer closed"):
             message = "the upstream sent no valid HTTP"  # mitmproxy's message quotes the body
         exchange.truncated = message
         error = UpstreamBroken("the upstream closed the connection in the middle of its answer")

@@ -266,7 +266,8 @@ class Broker:
         try:
             renewed = await asyncio.to_thread(self._renew, client, state.login, rejected)
         except LoginError as error:
-            self._refreshed(client.provider, ok=False)
+            if isinstance(error, (OAuthRefused, OAuthUnreachable)) or isinstance(error.__context__, OAuthRefused):
+                self._refreshed(client.provider, ok=False)  # others end before the vendor is asked
             self._remember(state, error)
             raise
         finally:

@@ -152,7 +152,11 @@ def save_rule(path: Path, rule: Rule) -> None:
         raise ValueError(f"{path}: permissions.rules is no list")  # noqa: TRY004 - the file's fault, not a caller's
     entry.update({"tool": rule.tool, "decision": rule.decision})
     rules.insert(0, entry)
-    toml_edit.replace(path.resolve(), tomlkit.dumps(document))
+    written = tomlkit.dumps(document)
+    if tomlkit.parse(written).unwrap()["permissions"]["rules"][0] != {"tool": rule.tool, "decision": rule.decision}:
+        # tomlkit edits a copy of a list whose tables have others between them
+        raise ValueError(f"{path}: permissions.rules stands in several places, so nothing can be added to it")
+    toml_edit.replace(path.resolve(), written)
 
 
 def shorten(arguments: Mapping[str, Any], limit: int = 2000) -> str:

@@ -118,6 +118,7 @@ class Pipeline:
     def fail(self, error: ExchangeError) -> bytes:
         """End the answer with an error, or properly if a stop sequence has ended it; nothing when it is over already."""
         out: list[bytes] = []
+        self._held.clear()  # an answer that failed needs none of it, and it may be what cannot be read
         if not self.over:
             self.write([Error(error)], out)
         return b"".join(out)

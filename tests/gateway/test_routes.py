@@ -284,6 +284,16 @@ async def test_the_mocks_error_answers(proxy: Proxy, status: int, stream: bool) 
     assert answer.values("retry-after") == ([b"1"] if status == 429 else [])
 
 
+async def test_a_field_of_any_bytes_in_a_translated_error(proxy: Proxy, upstream: Upstream) -> None:
+    async def script(wire: Wire, _: Received) -> None:
+        body = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "later"}}'
+        await wire.answer(429, body, ("request-id", "r\xe9q"), ("retry-after", "3"))
+
+    upstream.script = script
+    answer = await proxy.post("/api/v1/chat/completions", message())
+    assert (answer.status, answer["retry-after"]) == (429, "3")
+
+
 # ---- every answer tells its flow
 
 

@@ -191,6 +191,14 @@ async def test_requests_one_behind_the_other_in_one_packet(proxy: Proxy, upstrea
     assert [found.body for found in upstream.requests] == bodies
 
 
+async def test_a_thousand_requests_in_one_packet_go_no_deeper_than_one(proxy: Proxy) -> None:
+    asked = [request("/nowhere", method="GET"), request("/nowhere", b"{}")]
+    async with proxy.connect() as client:
+        await client.send(b"".join(asked * 500))
+        for _ in range(1000):
+            assert (await client.answer()).status == 404
+
+
 async def test_an_empty_line_before_a_request_is_passed_over(proxy: Proxy, upstream: Upstream) -> None:
     # https://www.rfc-editor.org/rfc/rfc9112#section-2.2-6: older clients send one after a body
     async with proxy.connect() as client:

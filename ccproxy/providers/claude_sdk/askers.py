@@ -44,7 +44,7 @@ def asked_by_tool(client: Address, server: Address) -> bool:
     try:
         tables = [table.read_text() for table in _TABLES if table.exists()]
     except OSError:
-        tables = []
+        return _ip(client[0]).is_loopback  # there is something to know, and it cannot be read
     if not tables:
         return False
     ends = list(_sockets(tables, client, server))
@@ -80,7 +80,7 @@ def _ip(host: str | bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 def _tools() -> list[Process]:
     """The processes that carry this proxy's mark, and those below them: an environment is easily emptied, and one who
-    leaves his parents keeps it.
+    leaves his parents keeps it. One who does both is not found: this stops what a tool does by the way, not a break-out.
     """
     alive = list(all_processes())
     marked = {process.pid for process in alive if _is_marked(process.pid)}

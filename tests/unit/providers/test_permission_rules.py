@@ -159,6 +159,15 @@ def test_a_rule_is_written_and_all_else_stays(tmp_path: Path, before: str) -> No
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
 
 
+def test_a_list_in_pieces_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    rule = '[[permissions.rules]]\ntool = "Read"\ndecision = "allow"\n'
+    file.write_text(f"{rule}[server]\nport = 1\n{rule}")
+    with pytest.raises(ValueError, match="several places"):
+        save_rule(file, Rule("Bash", "deny"))
+    assert file.read_text() == f"{rule}[server]\nport = 1\n{rule}"
+
+
 def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[permissions]\nrules = 5\n")

@@ -600,6 +600,16 @@ def test_a_sign_of_life_passes_through(client: Format, upstream: Format) -> None
         assert stream.feed(b"event: ping\ndata:\n\n") == b""
 
 
+@pytest.mark.parametrize("text", [5, ["a"], {"a": 1}, True])
+def test_text_that_is_none_ends_a_folded_answer_in_an_error(text: object) -> None:
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    begun = next(at for at, event in enumerate(ANTHROPIC) if event["type"] == "content_block_delta")
+    for client in (C, R):
+        folder = ask(client, A).folder()
+        folder.feed(sse(A, [*ANTHROPIC[:begun], delta, *ANTHROPIC[begun:]]))
+        assert folder.result()[0] == 502
+
+
 def test_an_answer_in_process_is_fed_as_events() -> None:
     for client in (C, R):
         by_event, by_bytes = ask(client, A).stream_translator(), ask(client, A).stream_translator()
