@@ -63,11 +63,7 @@ def without_collecting() -> None:
 
 
 def settled() -> None:
-    """What has been loaded stays for good: half a million objects, over which the collector need not go again and again, for 70 ms each time.
-
-    A long conversation is some ten thousand objects, none of them garbage until it is answered: the collector comes less often than by default.
-    """
+    """What has been loaded stays for good: half a million objects, over which the collector need not go again and again, for 70 ms each time."""
     if _for_good:
         gc.freeze()
-        gc.set_threshold(20_000, 10, 10)
         gc.enable()
