@@ -120,7 +120,7 @@ async def closed(port: int) -> None:
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # the second: it had been in the queue
                 return
             writer.close()
             await asyncio.sleep(0.02)
