@@ -75,17 +75,34 @@ def _find_or_start(
             f"{address} is taken by another program, which does not answer as ccproxy: stop it, or choose another port with --port "
             "(or SERVER__PORT)"
         )
-    with place.log() as log:
-        process = _start(address, arguments, log)
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with place.log() as log, _uninterrupted():
+            process = _start(address, arguments, log)
         found = _wait(address, token, process, place)
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
     if process.poll() is not None:
         return found, None  # somebody else's start in the same moment was faster
     place.remember(found.pid)
     return found, process
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM that come meanwhile take effect at the end: in the middle of a start nobody would know what to end."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda found, _: came.append(found)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    for found in came:
+        signal.raise_signal(found)
 
 
 def _start(address: Address, arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
