@@ -10,8 +10,8 @@ from mitmproxy import ctx
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
-from ccproxy.addons.log_redaction import LogRedaction
-from ccproxy.addons.stock import StockSinks
+from ccproxy.addons.watchers.log_redaction import LogRedaction
+from ccproxy.addons.watchers.mitmproxy_sinks import StockSinks
 from ccproxy.server import (
     addons_for,
     gateway_options,

@@ -22,10 +22,10 @@ from mitmproxy.proxy import server as proxy_server
 
 from ccproxy import __version__
 from ccproxy.addons.chain import Parts, addons
-from ccproxy.addons.dispatch import FixedChain
-from ccproxy.addons.log_redaction import redacted_logs
-from ccproxy.addons.own import Report
-from ccproxy.addons.upstream_tls import UpstreamTls
+from ccproxy.addons.gateway.endpoints import Report
+from ccproxy.addons.transport.hook_table import FixedChain
+from ccproxy.addons.transport.upstream_tls import UpstreamTls
+from ccproxy.addons.watchers.log_redaction import redacted_logs
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
 from ccproxy.auth.clients import Network
@@ -51,8 +51,8 @@ from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
-    from ccproxy.addons.legs import Shown
-    from ccproxy.addons.wire import Watcher
+    from ccproxy.addons.transport.watched_stream import Watcher
+    from ccproxy.addons.watchers.both_sides import Shown
 
 logger = logging.getLogger(__name__)
 
@@ -168,13 +168,13 @@ class Host:
             else:
                 made = _plain_master(opts, self.extras.need_all_addons)
             if self.settings.server.web or self.extras.need_all_addons:
-                from ccproxy.addons.stock import StockSinks
+                from ccproxy.addons.watchers.mitmproxy_sinks import StockSinks
 
                 sinks = StockSinks()
                 made.addons.add(sinks)
                 shown.insert(0, sinks)
             if self.extras.record:
-                from ccproxy.addons.record import Recorder
+                from ccproxy.addons.watchers.record import Recorder
 
                 recorder = Recorder(self.extras.record)
                 made.addons.add(recorder)
@@ -192,7 +192,7 @@ class Host:
         return made
 
     def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
-        from ccproxy.addons.web import web_master
+        from ccproxy.addons.watchers.web import web_master
 
         server = self.settings.server
         made, view, self.web_url = web_master(
@@ -374,8 +374,8 @@ def legs_for(settings: Settings, minted: str, shown: Sequence[Shown]) -> list[Wa
     """What makes exchanges fit to be looked at, if anybody looks."""
     if not shown:
         return []
-    from ccproxy.addons import contentview
-    from ccproxy.addons.legs import Legs
+    from ccproxy.addons.watchers import contentview
+    from ccproxy.addons.watchers.both_sides import Legs
 
     contentview.register()
     return [Legs(redaction_for(settings, minted), shown)]

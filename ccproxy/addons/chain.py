@@ -17,15 +17,15 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.server import ConnectionHandler
 
-from ccproxy.addons.access_log import AccessLog
-from ccproxy.addons.accounting import Accounting
-from ccproxy.addons.dispatch import FixedChain
-from ccproxy.addons.gateway import Credentials, Gateway
-from ccproxy.addons.guard import Guard
-from ccproxy.addons.own import OwnEndpoints, Permissions, Report
-from ccproxy.addons.stream import Limits, MakeStream
-from ccproxy.addons.translation import Translation
-from ccproxy.addons.upstreams import Upstreams
+from ccproxy.addons.gateway.addon import Credentials, Gateway
+from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
+from ccproxy.addons.gateway.guard import Guard
+from ccproxy.addons.gateway.ways.translated import Translation
+from ccproxy.addons.transport.hook_table import FixedChain
+from ccproxy.addons.transport.stream import Limits, MakeStream
+from ccproxy.addons.transport.upstream_connections import Upstreams
+from ccproxy.addons.watchers.access_log import AccessLog
+from ccproxy.addons.watchers.accounting import Accounting
 from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
@@ -40,8 +40,8 @@ from ccproxy.settings.folders import data_dir
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
-    from ccproxy.addons.raw_http import RawHttp
-    from ccproxy.addons.wire import Watcher
+    from ccproxy.addons.transport.watched_stream import Watcher
+    from ccproxy.addons.watchers.raw_http import RawHttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _raw_log(parts: Parts) -> list[RawHttp]:
     own = parts.settings.raw_log
     if not own.enabled:
         return []
-    from ccproxy.addons.raw_http import RawHttp
+    from ccproxy.addons.watchers.raw_http import RawHttp
     from ccproxy.ledger.raw_log import RawLog
 
     folder = Path(own.dir).expanduser() if own.dir else data_dir() / "raw"
@@ -131,7 +131,7 @@ def _raw_log(parts: Parts) -> list[RawHttp]:
 
 
 def _watched(watchers: Sequence[Watcher]) -> MakeStream:
-    from ccproxy.addons.wire import WatchedStream
+    from ccproxy.addons.transport.watched_stream import WatchedStream
 
     return partial(WatchedStream, watchers=watchers)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from mitmproxy import http
 
-from ccproxy.addons.body import LocalBody
+from ccproxy.addons.in_process_body import LocalBody
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import ExchangeError
 from ccproxy.ledger.records import Record

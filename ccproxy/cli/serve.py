@@ -52,7 +52,7 @@ def serve(
     lean.without_collecting()
     lean.without_unused_addons()
     lean.without_type_checks()
-    from ccproxy.addons.log_redaction import redacted_logs
+    from ccproxy.addons.watchers.log_redaction import redacted_logs
     from ccproxy.errors import StartError
     from ccproxy.server import Extras, Host, redaction_for
     from ccproxy.settings.trust import is_trusted

@@ -1,7 +1,7 @@
 """The token that a running proxy mints for ccproxy's own command line, in a file that only the user can read.
 
 `/usage` and `/permissions*` always ask for it (or for `server.auth_token`), so that neither a web page nor a tool that runs under Claude can
-approve a tool. A tool runs as the user, though, and may find this file: `addons.own` refuses it by what it is (`providers.claude_sdk.askers`).
+approve a tool. A tool runs as the user, though, and may find this file: `addons.gateway.endpoints` refuses it by what it is (`providers.claude_sdk.askers`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons
 
 from ccproxy.addons.chain import addons
-from ccproxy.addons.stream import GatewayLayer, Limits
+from ccproxy.addons.transport.stream import GatewayLayer, Limits
 from ccproxy.server import parts
 from ccproxy.settings import Settings
 

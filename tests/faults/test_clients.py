@@ -16,8 +16,8 @@ from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy import server as mitm_server
 
-from ccproxy.addons import gateway
-from ccproxy.addons.stream import GatewayStream
+from ccproxy.addons.gateway import addon as gateway
+from ccproxy.addons.transport.stream import GatewayStream
 from ccproxy.providers.local import LocalRequest
 from ccproxy.providers.routing import Router
 from tests.conftest import Serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ccproxy.addons.own import READ
+from ccproxy.addons.gateway.endpoints import READ
 from ccproxy.cli.reference.markdown import code, table
 from ccproxy.cli.routes import Row, rows_of
 from ccproxy.providers.registry import providers

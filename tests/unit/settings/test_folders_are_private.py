@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.addons.record import Recorder
+from ccproxy.addons.watchers.record import Recorder
 from ccproxy.auth.store import Store
 from ccproxy.ledger.audit import Audit
 from ccproxy.ledger.database import open_engine

@@ -52,10 +52,10 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.utils import expect
 
-from ccproxy.addons._flow import twin
-from ccproxy.addons.answers import error_response
 from ccproxy.addons.exchange import Exchange, begin
-from ccproxy.addons.http1 import ClientSide, QuickHeaders, UpstreamSide
+from ccproxy.addons.transport.flow_edits import twin
+from ccproxy.addons.transport.http1 import ClientSide, QuickHeaders, UpstreamSide
+from ccproxy.addons.transport.responses import error_response
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
 from ccproxy.providers.plan import Field, followed, response_fields, strangers_fields
 from ccproxy.translate.errors import error_event

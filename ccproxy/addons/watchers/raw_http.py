@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from ccproxy.addons.wire import Head
+from ccproxy.addons.transport.watched_stream import Head
 from ccproxy.ledger.raw_log import Message, RawExchange, RawLog
 
 logger = logging.getLogger(__name__)

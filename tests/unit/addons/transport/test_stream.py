@@ -10,8 +10,8 @@ from hypothesis import example, given, strategies as st
 from mitmproxy import http
 from mitmproxy.connection import Server
 
-from ccproxy.addons import gateway as gateway_module
 from ccproxy.addons.exchange import of
+from ccproxy.addons.gateway import addon as gateway_module
 from ccproxy.settings import Settings
 from tests.fakes.client import message, request
 from tests.fakes.playbook import Play

@@ -1,4 +1,4 @@
-"""mitmproxy's own sinks (`-w FILE`, `hardump`, the terminal, its views) get exchanges as `addons.legs` makes them: whole, both legs, redacted.
+"""mitmproxy's own sinks (`-w FILE`, `hardump`, the terminal, its views) get exchanges as `watchers.both_sides` makes them: whole, both legs, redacted.
 
 They would otherwise take a flow before it is over: without the bodies of streams, and with whatever passes through to the client. mitmproxy's view,
 which mitmweb and the console show, wants to know of a flow that begins: it gets what may be seen of it.

@@ -25,7 +25,7 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 
-from ccproxy.addons.stream import GatewayLayer, GatewayStream
+from ccproxy.addons.transport.stream import GatewayLayer, GatewayStream
 from ccproxy.ledger.raw_log import Message
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 
 from ccproxy import __version__
-from ccproxy.addons.answers import response
-from ccproxy.addons.body import LocalBody
 from ccproxy.addons.exchange import Exchange
+from ccproxy.addons.in_process_body import LocalBody
+from ccproxy.addons.transport.responses import response
 from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
 from ccproxy.providers import toplevel

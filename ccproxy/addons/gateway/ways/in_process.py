@@ -9,12 +9,11 @@ from typing import Any
 
 from mitmproxy import http
 
-from ccproxy.addons import translation
-from ccproxy.addons.answers import response
-from ccproxy.addons.body import LocalBody
 from ccproxy.addons.exchange import Exchange
-from ccproxy.addons.models import model_answer
-from ccproxy.addons.translation import Translation
+from ccproxy.addons.gateway.models import model_answer
+from ccproxy.addons.gateway.ways.translated import Translation, parsed_body, tell_losses, told_of_losses
+from ccproxy.addons.in_process_body import LocalBody
+from ccproxy.addons.transport.responses import response
 from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken
 from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest, Told
 from ccproxy.providers.model_lists import in_both_shapes
@@ -42,7 +41,7 @@ async def answer(
         )
         return
     if route.operation is Operation.COUNT_TOKENS:
-        asked = LocalRequest(translation.parsed_body(flow), route.session_id, _client_headers(flow.request))
+        asked = LocalRequest(parsed_body(flow), route.session_id, _client_headers(flow.request))
         counted = json.dumps(await provider.count_tokens(asked)).encode()
         flow.response = response(200, counted, {"content-type": "application/json", "x-ccproxy-estimate": "1"})
         return
@@ -55,7 +54,7 @@ async def answer(
 def _translated(flow: http.HTTPFlow, exchange: Exchange, route: Route, needs: Translation) -> Translated:
     """The request as Messages. A client of that format is taken at its word: nothing of its body changes."""
     if route.format is Format.ANTHROPIC:
-        body = translation.parsed_body(flow)
+        body = parsed_body(flow)
         exchange.model = str(body.get("model", ""))
         same = translate_request(Format.ANTHROPIC, Format.ANTHROPIC, dict(body))
         same.body = body
@@ -101,7 +100,7 @@ async def _whole(
     if body.error:
         raise body.error
     status, headers, content = folder.result()
-    headers = translation.told_of_losses(exchange, headers)
+    headers = told_of_losses(exchange, headers)
     flow.response = response(
         status, content, {"content-type": "application/json", "request-id": f"req_{flow.id}", **headers}
     )
@@ -111,7 +110,7 @@ def _tell(exchange: Exchange, translated: Translated, events: object) -> None:
     """What the request lost on its way into the provider: in the translation, and in the provider itself."""
     lost = [loss.path for loss in translated.losses]
     lost += [path for path, _ in events.losses] if isinstance(events, Told) else []
-    translation.tell_losses(exchange, list(dict.fromkeys(lost)))
+    tell_losses(exchange, list(dict.fromkeys(lost)))
 
 
 async def _begun(exchange: Exchange, body: LocalBody) -> None:

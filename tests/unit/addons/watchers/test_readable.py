@@ -10,8 +10,8 @@ from hypothesis import given, strategies as st
 from mitmproxy import contentviews, http
 from mitmproxy.test import taddons, tflow
 
-from ccproxy.addons import contentview
-from ccproxy.addons.readable import readable
+from ccproxy.addons.watchers import contentview
+from ccproxy.addons.watchers.readable import readable
 from ccproxy.translate.formats import Format
 from tests.examples.answers import EVENTS, sse
 from tests.examples.requests import RICH

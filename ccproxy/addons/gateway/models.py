@@ -7,7 +7,7 @@ from typing import Any
 
 from mitmproxy import http
 
-from ccproxy.addons.answers import response
+from ccproxy.addons.transport.responses import response
 from ccproxy.errors import RouteNotFound
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation

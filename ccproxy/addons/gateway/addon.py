@@ -20,15 +20,16 @@ from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.modes import ReverseProxy
 
-from ccproxy.addons import here, translation
-from ccproxy.addons._flow import fail_closed, send_to, set_body
-from ccproxy.addons.answers import response
 from ccproxy.addons.exchange import Exchange, begin, of, shown
-from ccproxy.addons.guard import Guard
-from ccproxy.addons.models import model_answer
-from ccproxy.addons.own import OPEN_PATHS, OwnEndpoints
-from ccproxy.addons.stream import ATTEMPTS, GatewayLayer, Limits, MakeStream
-from ccproxy.addons.translation import Translation
+from ccproxy.addons.gateway.endpoints import OPEN_PATHS, OwnEndpoints
+from ccproxy.addons.gateway.fail_closed import fail_closed
+from ccproxy.addons.gateway.guard import Guard
+from ccproxy.addons.gateway.models import model_answer
+from ccproxy.addons.gateway.ways import in_process, translated
+from ccproxy.addons.gateway.ways.translated import Translation
+from ccproxy.addons.transport.flow_edits import send_to, set_body
+from ccproxy.addons.transport.responses import response
+from ccproxy.addons.transport.stream import ATTEMPTS, GatewayLayer, Limits, MakeStream
 from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import BadRequest, UpgradeRequired
@@ -155,9 +156,9 @@ class Gateway:
             return self.own.answer(flow, exchange, exchange.client_credential)
         provider = route.provider
         if provider.upstream is None:
-            return here.answer(flow, exchange, route, self.locals.get(provider.name), self.translation)
+            return in_process.answer(flow, exchange, route, self.locals.get(provider.name), self.translation)
         if route.operation is Operation.COUNT_TOKENS and not route.is_native:
-            counted = {"input_tokens": estimate_tokens(route.format, translation.parsed_body(flow))}
+            counted = {"input_tokens": estimate_tokens(route.format, translated.parsed_body(flow))}
             flow.response = _json(counted, {"x-ccproxy-estimate": "1"})
             return None
         if provider.wants_credential:
@@ -189,10 +190,10 @@ class Gateway:
         if route.is_native:
             self._look_at(flow, exchange, route)
         else:
-            translated = self.translation.request(flow, exchange, route)
-            if self._wants_line(exchange, route) and (system := identity.with_line(translated.body.get("system"))):
-                translated.body["system"] = system
-            translation.put_on(flow, exchange, translated)
+            outgoing = self.translation.request(flow, exchange, route)
+            if self._wants_line(exchange, route) and (system := identity.with_line(outgoing.body.get("system"))):
+                outgoing.body["system"] = system
+            translated.put_on(flow, exchange, outgoing)
         exchange.retry_on = provider.retries
         if exchange.credential and exchange.credential.source is Source.LOGIN:
             exchange.retry_on |= {401}
@@ -214,8 +215,8 @@ class Gateway:
             return
         exchange.upstream_answer = answer
         if exchange.translated is not None:
-            exchange.upstream_answer = translation.kept(answer)
-            translation.begin_answer(answer, exchange)
+            exchange.upstream_answer = translated.kept(answer)
+            translated.begin_answer(answer, exchange)
             return
         # Whole JSON is held until it is whole, so that an upstream that dies can still be told of in a proper error.
         answer.stream = not answer.headers.get("content-type", "").startswith("application/json")
@@ -257,7 +258,7 @@ class Gateway:
         exchange = begin(flow)
         if exchange.translated and exchange.answered and exchange.transform is None:
             assert flow.response
-            translation.finish_answer(flow.response, exchange)
+            translated.finish_answer(flow.response, exchange)
         if (
             flow.response
             and flow.response.status_code == 400
@@ -335,7 +336,7 @@ class Gateway:
             request.headers["accept"] = "text/event-stream"
         if changes:
             set_body(flow, toplevel.edited(text, found, changes).encode())
-            translation.tell_losses(exchange, [loss.path for loss in same.losses])
+            translated.tell_losses(exchange, [loss.path for loss in same.losses])
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
 
     def _wants_line(self, exchange: Exchange, route: Route, *, known_model: bool = True) -> bool:
@@ -355,7 +356,7 @@ class Gateway:
             return False
         model = str(exchange.translated.body.get("model", ""))
         self.translation.refused.setdefault((route.provider.name, model), set()).add(refused)
-        translation.put_on(flow, exchange, exchange.translated.without(refused))
+        translated.put_on(flow, exchange, exchange.translated.without(refused))
         self._wire(flow, exchange, route)
         logger.warning("%s refuses the parameter %s: it is left out from now on", route.provider.name, refused)
         return True

@@ -14,7 +14,7 @@ from mitmproxy import http, options
 from mitmproxy.tools.web import app as web_app, webaddons
 from mitmproxy.tools.web.master import WebMaster
 
-from ccproxy.addons.upstream_tls import UpstreamTls
+from ccproxy.addons.transport.upstream_tls import UpstreamTls
 
 
 def web_master(

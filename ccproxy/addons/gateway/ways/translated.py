@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from mitmproxy import http
 
-from ccproxy.addons._flow import put_fields, twin
 from ccproxy.addons.exchange import Exchange
+from ccproxy.addons.transport.flow_edits import put_fields, twin
 from ccproxy.errors import BadRequest
 from ccproxy.providers import toplevel
 from ccproxy.providers.model_lists import ModelLists

@@ -1,4 +1,4 @@
-"""`ccproxy.addons.readable` as a content view of mitmproxy 12 (mitmweb, mitmproxy, mitmdump). mitmproxy 11 shows JSON and text as ever."""
+"""`ccproxy.addons.watchers.readable` as a content view of mitmproxy 12 (mitmweb, mitmproxy, mitmdump). mitmproxy 11 shows JSON and text as ever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from mitmproxy import contentviews
 
-from ccproxy.addons.readable import is_known, is_sse, readable
+from ccproxy.addons.watchers.readable import is_known, is_sse, readable
 
 NAME = "LLM"
 _LOOKED_AT = 256 * 1024

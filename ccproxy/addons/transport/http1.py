@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.http import RequestHeaders, RequestProtocolError, Re
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
-from ccproxy.addons.answers import last_words
+from ccproxy.addons.transport.responses import last_words
 from ccproxy.errors import BadRequest, ExchangeError, HeadersTooLarge, RequestTooLarge, UpstreamBroken
 from ccproxy.providers.plan import Field
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from mitmproxy import flow as mflow, http
 
 from ccproxy.addons.exchange import Exchange, begin, shown
-from ccproxy.addons.wire import Head, copied
+from ccproxy.addons.transport.watched_stream import Head, copied
 from ccproxy.ledger.content_encoding import UnknownEncoding, incremental_decoder
 from ccproxy.ledger.raw_log import Message
 from ccproxy.ledger.records import Record
