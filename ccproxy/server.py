@@ -30,17 +30,17 @@ from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
 from ccproxy.auth.clients import Network
 from ccproxy.errors import StartError
-from ccproxy.ledger.audit import Audit
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.network import extra_ca_file
+from ccproxy.permissions.audit import Audit
+from ccproxy.permissions.broker import Decided, PermissionBroker
+from ccproxy.permissions.rules import Rule, save_rule
 from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider, asked_by_tool
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
 from ccproxy.providers.model_lists import ModelLists
-from ccproxy.providers.network import extra_ca_file
-from ccproxy.providers.permission_rules import Rule, save_rule
-from ccproxy.providers.permissions import Decided, PermissionBroker
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.redaction import Redaction

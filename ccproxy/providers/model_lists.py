@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ccproxy import __version__
-from ccproxy.providers.network import company_proxy, extra_ca_file
+from ccproxy.network import company_proxy, extra_ca_file
 from ccproxy.providers.spec import Provider
 
 logger = logging.getLogger(__name__)

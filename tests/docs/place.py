@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.cli.clients import CLIENTS
-from ccproxy.providers.permissions import PermissionBroker
+from ccproxy.permissions.broker import PermissionBroker
 from tests.conformance import upstreams
 from tests.docs.blocks import Block
 from tests.docs.forks import PROGRAM

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ccproxy.errors import ExchangeError
-from ccproxy.providers.permissions import PermissionBroker
+from ccproxy.permissions.broker import PermissionBroker
 
 T = TypeVar("T")
 

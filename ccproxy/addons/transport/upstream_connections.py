@@ -14,7 +14,7 @@ from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ccproxy.addons.exchange import begin
-from ccproxy.providers.network import CompanyProxy, company_proxy
+from ccproxy.network import CompanyProxy, company_proxy
 from ccproxy.providers.spec import Upstream
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ccproxy.cli.checks.finding import Finding, broken, ok, skipped, warn
 from ccproxy.cli.running import Address
 from ccproxy.errors import ExchangeError
-from ccproxy.providers.network import LOOPBACK
+from ccproxy.network import LOOPBACK
 from ccproxy.providers.routing import Router
 from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings

@@ -20,7 +20,7 @@ from ccproxy.cli.checks.answers import QUESTIONS, Answer
 from ccproxy.cli.checks.configuration import File
 from ccproxy.cli.checks.network import Reach, http_date
 from ccproxy.cli.running import Address
-from ccproxy.providers.network import CompanyProxy, company_proxy, extra_ca_file
+from ccproxy.network import CompanyProxy, company_proxy, extra_ca_file
 from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Loaded
 from ccproxy.settings.folders import config_dir, data_dir

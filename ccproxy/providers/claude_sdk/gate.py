@@ -11,7 +11,7 @@ from typing import Any
 
 from claude_agent_sdk import PermissionResultAllow, PermissionResultDeny, ToolPermissionContext
 
-from ccproxy.providers.permissions import PermissionBroker
+from ccproxy.permissions.broker import PermissionBroker
 
 
 class Gate:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import ExchangeError, InternalError, Unavailable
+from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.folders import Folders
 from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Program, build_launch, find_program
 from ccproxy.providers.claude_sdk.pool import Pool
 from ccproxy.providers.claude_sdk.request import Plan
-from ccproxy.providers.permissions import PermissionBroker
 
 if TYPE_CHECKING:
     from ccproxy.providers.claude_sdk.connection import Connection

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import ExchangeError, InternalError, UpstreamBroken
+from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.estimate import estimate_tokens
 from ccproxy.providers.claude_sdk.processes import Processes
@@ -19,7 +20,6 @@ from ccproxy.providers.claude_sdk.request import Plan, Turn, plan_request
 from ccproxy.providers.claude_sdk.sessions import Session, Sessions
 from ccproxy.providers.claude_sdk.stream import ClaudeStream, Sink
 from ccproxy.providers.local import LocalRequest
-from ccproxy.providers.permissions import PermissionBroker
 
 if TYPE_CHECKING:
     from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer

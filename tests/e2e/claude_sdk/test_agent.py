@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ccproxy.errors import BadRequest
-from ccproxy.providers.permission_rules import Rule
-from ccproxy.providers.permissions import Decided, PermissionBroker
+from ccproxy.permissions.broker import Decided, PermissionBroker
+from ccproxy.permissions.rules import Rule
 from tests.e2e.claude_sdk.conftest import Make, children, collect, request, until, words
 from tests.fakes import mcp_server
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from ccproxy.cli import permissions
 from ccproxy.cli.permissions import Board, Endpoint, app, visible
-from ccproxy.providers.permission_rules import Rule
-from ccproxy.providers.permissions import PermissionBroker
+from ccproxy.permissions.broker import PermissionBroker
+from ccproxy.permissions.rules import Rule
 from tests.fakes.permissions_server import PermissionsServer
 
 ROOT = Path(__file__).parents[3]

@@ -11,11 +11,11 @@ import pytest
 
 from ccproxy.addons.watchers.record import Recorder
 from ccproxy.auth.store import Store
-from ccproxy.ledger.audit import Audit
 from ccproxy.ledger.database import open_engine
 from ccproxy.ledger.raw_log import Message, RawLog
+from ccproxy.permissions.audit import Audit
+from ccproxy.permissions.rules import Rule, save_rule
 from ccproxy.providers.claude_sdk.folders import Folders
-from ccproxy.providers.permission_rules import Rule, save_rule
 from ccproxy.redaction import Redaction
 from ccproxy.settings.folders import private, secured
 from ccproxy.settings.toml_edit import set_key

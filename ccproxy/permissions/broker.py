@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ccproxy.errors import BadRequest, Conflict, RouteNotFound
-from ccproxy.providers.permission_rules import Rule, shorten, suggest_rule
+from ccproxy.permissions.rules import Rule, shorten, suggest_rule
 
 logger = logging.getLogger(__name__)
 

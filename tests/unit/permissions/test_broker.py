@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ccproxy.errors import BadRequest, Conflict, RouteNotFound
-from ccproxy.providers.permission_rules import Rule
-from ccproxy.providers.permissions import Decided, Mode, PermissionBroker, Verdict
+from ccproxy.permissions.broker import Decided, Mode, PermissionBroker, Verdict
+from ccproxy.permissions.rules import Rule
 
 
 async def pending(broker: PermissionBroker) -> dict[str, Any]:

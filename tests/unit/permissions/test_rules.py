@@ -8,7 +8,7 @@ import pytest
 import tomlkit
 from hypothesis import given, strategies as st
 
-from ccproxy.providers.permission_rules import Rule, RuleDecision, save_rule, shorten, suggest_rule
+from ccproxy.permissions.rules import Rule, RuleDecision, save_rule, shorten, suggest_rule
 
 
 def matches(rule: str, tool: str, decision: RuleDecision = "allow", **arguments: Any) -> bool:
