@@ -12,15 +12,9 @@ from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
 from ccproxy.addons.watchers.log_redaction import LogRedaction
 from ccproxy.addons.watchers.mitmproxy_sinks import StockSinks
-from ccproxy.server import (
-    addons_for,
-    gateway_options,
-    legs_for,
-    listen_modes,
-    optional_options,
-    redaction_for,
-    set_idle_timeout,
-)
+from ccproxy.server.listening import listen_modes
+from ccproxy.server.masters import gateway_options, optional_options, set_idle_timeout
+from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
 from ccproxy.settings import load as read_settings  # a `load` in this module would be a hook of mitmproxy's
 
 _loaded = read_settings()
@@ -62,6 +56,6 @@ _sinks = StockSinks()
 addons = [
     LogRedaction(redaction_for(_settings)),
     Options(),
-    *addons_for(_settings, watchers=legs_for(_settings, "", [_sinks])),
+    *addons_for(_settings, watchers=both_sides_for(_settings, "", [_sinks])),
     _sinks,
 ]

@@ -14,7 +14,7 @@ from ccproxy.auth.wire import Credential
 from ccproxy.errors import ExchangeError
 from ccproxy.ledger.records import Record
 from ccproxy.ledger.tap import UsageTap
-from ccproxy.providers.plan import Field
+from ccproxy.providers.header_fields import Field
 from ccproxy.providers.routing import Route
 from ccproxy.translate.exchange import Translated
 from ccproxy.translate.formats import Format

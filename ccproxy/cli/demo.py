@@ -62,7 +62,7 @@ def demo() -> None:
 async def _run() -> list[tuple[str, ...]]:
     import httpx
 
-    from ccproxy.server import Host
+    from ccproxy.server.proxy_server import ProxyServer
     from ccproxy.settings import load
 
     with tempfile.TemporaryDirectory(prefix="ccproxy-demo-") as folder:
@@ -71,7 +71,7 @@ async def _run() -> list[tuple[str, ...]]:
             "ledger": {"enabled": False},
             "pricing": {"overrides": {MODEL: PRICE}},
         }
-        host = Host(load(quiet, environ={}, folder=_path(folder)).settings)
+        host = ProxyServer(load(quiet, environ={}, folder=_path(folder)).settings)
         running = asyncio.get_running_loop().create_task(host.run())
         started = asyncio.get_running_loop().create_task(host.started.wait())
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)

@@ -39,10 +39,10 @@ class Endpoint:
 def endpoint() -> Endpoint:
     """The proxy of this user: its default address, and the token that it minted when it started."""
     from ccproxy.cli.console import load_settings
-    from ccproxy.settings.runtime import minted
+    from ccproxy.settings.runtime import cli_token
 
     server = load_settings().settings.server
-    return Endpoint(f"http://127.0.0.1:{server.port}", minted(server.port) or server.auth_token.get_secret_value())
+    return Endpoint(f"http://127.0.0.1:{server.port}", cli_token(server.port) or server.auth_token.get_secret_value())
 
 
 # --- commands for scripts ---

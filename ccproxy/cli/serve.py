@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from ccproxy import lean
+from ccproxy import mitmproxy_patches
 from ccproxy.cli.console import fail, load_settings
 
 
@@ -49,12 +49,13 @@ def serve(
         if value is not None
     }  # fmt: skip
     loaded = load_settings({"server": flags} if flags else {}, config)
-    lean.without_collecting()
-    lean.without_unused_addons()
-    lean.without_type_checks()
+    mitmproxy_patches.without_collecting()
+    mitmproxy_patches.without_unused_addons()
+    mitmproxy_patches.without_type_checks()
     from ccproxy.addons.watchers.log_redaction import redacted_logs
     from ccproxy.errors import StartError
-    from ccproxy.server import Extras, Host, redaction_for
+    from ccproxy.server.proxy_server import Extras, ProxyServer
+    from ccproxy.server.wiring import redaction_for
     from ccproxy.settings.trust import is_trusted
 
     _logging(loaded.settings.server.log_level)
@@ -71,7 +72,7 @@ def serve(
     watched = [loaded.file] if loaded.file else []
     try:
         with redacted_logs(redaction_for(loaded.settings)):
-            restart = asyncio.run(_run(Host(loaded.settings, extras), watch=watched if reload else None))
+            restart = asyncio.run(_run(ProxyServer(loaded.settings, extras), watch=watched if reload else None))
     except StartError as error:
         fail(str(error))
     if restart:
@@ -94,7 +95,7 @@ async def _run(host: Any, watch: list[Path] | None) -> bool:
 
     async def announce() -> None:
         await host.started.wait()
-        lean.settled()
+        mitmproxy_patches.settled()
         typer.echo(_banner(host))
 
     async def reload_on_change() -> None:

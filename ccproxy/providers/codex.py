@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ccproxy.providers.toplevel import REMOVE
+from ccproxy.providers.json_edit import REMOVE
 
 UNSUPPORTED: Final = frozenset({
     "context_management", "frequency_penalty", "max_completion_tokens", "max_output_tokens", "max_tokens", "metadata",

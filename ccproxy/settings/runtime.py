@@ -1,7 +1,7 @@
 """The token that a running proxy mints for ccproxy's own command line, in a file that only the user can read.
 
 `/usage` and `/permissions*` always ask for it (or for `server.auth_token`), so that neither a web page nor a tool that runs under Claude can
-approve a tool. A tool runs as the user, though, and may find this file: `addons.gateway.endpoints` refuses it by what it is (`providers.claude_sdk.askers`).
+approve a tool. A tool runs as the user, though, and may find this file: `addons.gateway.endpoints` refuses it by what it is (`providers.claude_sdk.callers`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def mint(port: int) -> str:
     return token
 
 
-def minted(port: int) -> str:
+def cli_token(port: int) -> str:
     """The token of the proxy that runs on this port, or an empty string."""
     try:
         return _file(port).read_text(encoding="ascii").strip()
@@ -39,7 +39,7 @@ def minted(port: int) -> str:
 
 def forget(port: int, token: str) -> None:
     """The proxy stops: remove its file, unless another one has taken its place."""
-    if minted(port) == token:
+    if cli_token(port) == token:
         with contextlib.suppress(OSError):
             _file(port).unlink(missing_ok=True)
 

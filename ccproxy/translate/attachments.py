@@ -7,8 +7,8 @@ import binascii
 import re
 from typing import NamedTuple
 
+from ccproxy.translate.checks import bad
 from ccproxy.translate.neutral import Document, Image
-from ccproxy.translate.reading import bad
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _PDF_START = "JVBERi"  # base64 of "%PDF-"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ccproxy.errors import ExchangeError, UpstreamError
-from ccproxy.translate import failure, ratelimits
+from ccproxy.translate import error_tables, ratelimits
 from ccproxy.translate.anthropic import errors as _anthropic
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse_bytes
@@ -64,7 +64,7 @@ def read_error(upstream: Format, status: int, headers: Mapping[str, str], body: 
             read = _chat.read_error
         error = read(found, status)
     else:
-        error = UpstreamError(_prose(status, lower, body), status=status, kind=failure.kind_of_status(status))
+        error = UpstreamError(_prose(status, lower, body), status=status, kind=error_tables.kind_of_status(status))
     if "retry-after" in lower:
         error.headers["retry-after"] = lower["retry-after"]
     return error
@@ -72,7 +72,7 @@ def read_error(upstream: Format, status: int, headers: Mapping[str, str], body: 
 
 def _prose(status: int, headers: Mapping[str, str], body: bytes) -> str:
     """What a page that is no JSON says."""
-    text = failure.snippet(body)
+    text = error_tables.snippet(body)
     if not text:
         return f"The upstream answered {status} without a body"
     if "html" in headers.get("content-type", "") or text[:1] == "<":
@@ -110,6 +110,6 @@ def unsupported_parameter(status: int, body: bytes) -> str | None:
         return None
     if not isinstance(found, dict):
         return None
-    message = failure.read_openai(found, status).message
+    message = error_tables.read_openai(found, status).message
     match = _UNSUPPORTED.search(message)
     return match[1] if match else None

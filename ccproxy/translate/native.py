@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.translate import capsule, policy
+from ccproxy.translate.checks import UNKNOWN_FIELD
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.openai_responses.render import CODEX_FIELDS, without
 from ccproxy.translate.policy import Target
 from ccproxy.translate.profiles import Profile, ResponsesProfile
-from ccproxy.translate.reading import UNKNOWN_FIELD
 
 Json = dict[str, Any]
 

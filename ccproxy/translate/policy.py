@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from ccproxy.translate.checks import UNKNOWN_FIELD, bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses, child
-from ccproxy.translate.reading import UNKNOWN_FIELD, bad
 
 Json = dict[str, Any]
 

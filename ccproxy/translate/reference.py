@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ccproxy.translate import answer_policy, failure, policy
+from ccproxy.translate import answer_policy, error_tables, policy
 from ccproxy.translate.answer_policy import Told
 from ccproxy.translate.formats import Format
 from ccproxy.translate.policy import Action, Row, Target
@@ -100,6 +100,6 @@ def _errors() -> str:
     lines = ["## Errors\n", "| Anthropic | OpenAI's status | type | code |", "|---|---|---|---|"]
     lines += [
         f"| `{kind}` | {name.status} | `{name.type}` | {f'`{name.code}`' if name.code else '—'} |"
-        for kind, name in failure.OPENAI_NAMES.items()
+        for kind, name in error_tables.OPENAI_NAMES.items()
     ]
     return "\n".join(lines) + "\n"

@@ -252,7 +252,7 @@ async def test_scripts_options_and_a_record(tmp_path: Path, upstream: Upstream) 
 async def test_nothing_heavy_is_imported_for_a_start(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "import ccproxy.cli.app, ccproxy.cli.serve, ccproxy.server\n"
+        "import ccproxy.cli.app, ccproxy.cli.serve, ccproxy.server.proxy_server\n"
         "heavy = {'claude_agent_sdk', 'mcp', 'sqlalchemy', 'genai_prices', 'tornado', 'anthropic', 'openai', 'requests_oauthlib', 'rich', 'httpx'}\n"
         "print('heavy:', sorted(heavy & set(sys.modules)))\n"
     )

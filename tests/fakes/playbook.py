@@ -23,7 +23,7 @@ from mitmproxy.test import taddons
 
 from ccproxy.addons.chain import addons
 from ccproxy.addons.transport.stream import GatewayLayer, Limits
-from ccproxy.server import parts
+from ccproxy.server.wiring import parts
 from ccproxy.settings import Settings
 
 CLIENT = "client"

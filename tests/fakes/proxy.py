@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 import ccproxy
-from ccproxy.server import Extras, Host
+from ccproxy.server.proxy_server import Extras, ProxyServer
 from ccproxy.settings import Settings, load
 from tests.fakes.client import Answer, Client, connected, request
 from tests.fakes.upstream import PATIENCE, Upstream, turns
@@ -51,9 +51,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Proxy:
-    """A running Host."""
+    """A running ProxyServer."""
 
-    host: Host
+    host: ProxyServer
     settings: Settings
     task: asyncio.Task[None]
 
@@ -102,7 +102,7 @@ async def running(
         base["providers"] = pointing_at(upstream)
     loaded = load(merged(base, sections), environ={}, folder=folder)
     before = asyncio.all_tasks()
-    host = Host(loaded.settings, extras or Extras())
+    host = ProxyServer(loaded.settings, extras or Extras())
     task = asyncio.create_task(host.run())
     started = asyncio.create_task(host.started.wait())
     done, _ = await asyncio.wait({task, started}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)

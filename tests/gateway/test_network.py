@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ccproxy.errors import StartError
-from ccproxy.server import Host
+from ccproxy.server.proxy_server import ProxyServer
 from ccproxy.settings import Settings
 from tests.conftest import Serve
 from tests.fakes.certificates import Authority
@@ -83,7 +83,7 @@ async def test_a_ca_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
     with pytest.raises(StartError, match="SSL_CERT_FILE"):
         async with asyncio.timeout(5):
-            await Host(Settings(server={"port": 0})).run()
+            await ProxyServer(Settings(server={"port": 0})).run()
 
 
 async def test_a_stream_over_tls_that_breaks(

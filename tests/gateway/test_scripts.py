@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.server import Extras
+from ccproxy.server.proxy_server import Extras
 from tests.fakes.client import message, request
 from tests.fakes.proxy import ANTHROPIC_KEY, running
 from tests.fakes.routes import IDS, NATIVE, Native

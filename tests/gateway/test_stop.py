@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ccproxy.errors import StartError
-from ccproxy.server import Extras, Host, addresses
+from ccproxy.server.listening import addresses
+from ccproxy.server.proxy_server import Extras, ProxyServer
 from ccproxy.settings import Settings
 from tests.conftest import Serve
 from tests.fakes.client import message, request
@@ -29,7 +30,7 @@ async def fails(extras: Extras | None = None, **server: Any) -> str:
     """What a start says that has to fail."""
     with pytest.raises(StartError) as caught:
         async with asyncio.timeout(PATIENCE):
-            await Host(Settings(server={"port": 0, **server}), extras or Extras()).run()
+            await ProxyServer(Settings(server={"port": 0, **server}), extras or Extras()).run()
     return str(caught.value)
 
 

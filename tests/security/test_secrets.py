@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mitmproxy.io import FlowReader
 
-from ccproxy.server import Extras
+from ccproxy.server.proxy_server import Extras
 from tests.fakes.client import message, request
 from tests.fakes.proxy import ANTHROPIC_KEY, CODEX_KEY, OWN_KEY, Proxy, running
 from tests.fakes.routes import NATIVE

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
-from ccproxy.settings.runtime import minted
+from ccproxy.settings.runtime import cli_token
 from tests.fakes.client import message, request
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use
 from tests.fakes.proxy import Proxy, running
@@ -39,7 +39,7 @@ class Agent:
     @property
     def token(self) -> tuple[str, str]:
         """What `ccproxy permissions` sends: the token that it finds in its file."""
-        return "x-ccproxy-token", minted(self.proxy.port)
+        return "x-ccproxy-token", cli_token(self.proxy.port)
 
     async def waits(self) -> list[str]:
         """The requests that wait."""

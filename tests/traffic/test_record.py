@@ -12,7 +12,7 @@ import pytest
 from mitmproxy import http, io
 
 from ccproxy.errors import StartError
-from ccproxy.server import Extras
+from ccproxy.server.proxy_server import Extras
 from tests.fakes.client import request
 from tests.fakes.proxy import running
 from tests.fakes.upstream import Received, Upstream, Wire

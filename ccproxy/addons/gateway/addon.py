@@ -33,11 +33,11 @@ from ccproxy.addons.transport.stream import ATTEMPTS, GatewayLayer, Limits, Make
 from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import BadRequest, UpgradeRequired
-from ccproxy.providers import identity, toplevel
+from ccproxy.providers import identity, json_edit
 from ccproxy.providers.codex import native_changes
+from ccproxy.providers.header_fields import Field, mapped_model, public_fields, request_fields
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import both_shapes
-from ccproxy.providers.plan import Field, mapped_model, public_fields, request_fields
 from ccproxy.providers.routing import Route, Router, suggested_format
 from ccproxy.providers.spec import Operation
 from ccproxy.translate import capsule
@@ -313,11 +313,11 @@ class Gateway:
             if len(body) > CHECKED_JSON:
                 exchange.model = _peek_model(body)
                 return
-            parsed = toplevel.glance(body)
+            parsed = json_edit.glance(body)
             exchange.model = str(parsed.get("model", "")) if isinstance(parsed, dict) else ""
             return
         text = _text(body)
-        found = list(toplevel.members(text))
+        found = list(json_edit.members(text))
         values = {member.key: member.value for member in found}
         exchange.model = str(values.get("model", ""))
         changes: dict[str, object] = native_changes(values, request.headers) if codex else {}
@@ -326,7 +326,7 @@ class Gateway:
         if self._wants_line(exchange, route) and (system := identity.with_line(values.get("system"))):
             changes["system"] = system
         same = translate_request(route.format, route.format, _changed(values, changes))
-        removed = [key for key, value in changes.items() if value is toplevel.REMOVE]
+        removed = [key for key, value in changes.items() if value is json_edit.REMOVE]
         same = same.noting(removed, "the Codex backend knows no such parameter")
         if sealed and same.changed:  # thinking that another provider signed
             changes |= {key: value for key, value in same.body.items() if value is not values.get(key)}
@@ -335,7 +335,7 @@ class Gateway:
             request.headers["accept-encoding"] = "identity"
             request.headers["accept"] = "text/event-stream"
         if changes:
-            set_body(flow, toplevel.edited(text, found, changes).encode())
+            set_body(flow, json_edit.edited(text, found, changes).encode())
             translated.tell_losses(exchange, [loss.path for loss in same.losses])
             logger.debug("%s: changed %s", route.label, ", ".join(changes))
 
@@ -396,7 +396,7 @@ def _json(body: object, headers: dict[str, str]) -> http.Response:
 
 def _changed(values: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
     """What an edit makes of an object."""
-    return {key: value for key, value in {**values, **changes}.items() if value is not toplevel.REMOVE}
+    return {key: value for key, value in {**values, **changes}.items() if value is not json_edit.REMOVE}
 
 
 def _lists_natively(route: Route, request: http.Request) -> bool:

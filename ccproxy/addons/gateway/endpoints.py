@@ -20,8 +20,8 @@ from ccproxy.addons.in_process_body import LocalBody
 from ccproxy.addons.transport.responses import response
 from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
-from ccproxy.providers import toplevel
-from ccproxy.providers.plan import Field, key_of
+from ccproxy.providers import json_edit
+from ccproxy.providers.header_fields import Field, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class OwnEndpoints:
         elif path == "/permissions":
             flow.response = _json(self._broker().listing())
         elif decides:
-            body = toplevel.loads(flow.request.content or b"")
+            body = json_edit.loads(flow.request.content or b"")
             flow.response = _json(await self._broker().decide(path.removeprefix("/permissions/"), body))
         else:
             flow.response = _json(self._health(path))

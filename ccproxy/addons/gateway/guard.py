@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
-from ccproxy.providers.plan import CLIENT_CREDENTIALS, Field, key_of
+from ccproxy.providers.header_fields import CLIENT_CREDENTIALS, Field, key_of
 from ccproxy.settings.model import LOOPBACK
 
 _TOKEN_CARRIERS = CLIENT_CREDENTIALS | {b"x-ccproxy-token"}

@@ -25,7 +25,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Htt
 
 from ccproxy.addons.transport.responses import last_words
 from ccproxy.errors import BadRequest, ExchangeError, HeadersTooLarge, RequestTooLarge, UpstreamBroken
-from ccproxy.providers.plan import Field
+from ccproxy.providers.header_fields import Field
 
 logger = logging.getLogger(__name__)
 

@@ -57,7 +57,7 @@ from ccproxy.addons.transport.flow_edits import twin
 from ccproxy.addons.transport.http1 import ClientSide, QuickHeaders, UpstreamSide
 from ccproxy.addons.transport.responses import error_response
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
-from ccproxy.providers.plan import Field, followed, response_fields, strangers_fields
+from ccproxy.providers.header_fields import Field, followed, response_fields, strangers_fields
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)

@@ -13,7 +13,7 @@ from typing import Final
 
 from mitmproxy import http
 
-from ccproxy import lean
+from ccproxy import mitmproxy_patches
 from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.auth.sources import Source
 from ccproxy.ledger.clients import client_family, session_of
@@ -56,7 +56,7 @@ class Accounting:
             return
         if self._loading is None:  # the price list takes 0.3 s to read: while the upstream thinks
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
-            self._loading.add_done_callback(lambda _: lean.settled())
+            self._loading.add_done_callback(lambda _: mitmproxy_patches.settled())
         if route.provider.upstream is None:
             exchange.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
             exchange.taps.append(_watched(exchange, exchange.tap))

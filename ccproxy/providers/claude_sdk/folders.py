@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ccproxy.providers.claude_sdk.remains import sweep_noted
+from ccproxy.providers.claude_sdk.cleanup import sweep_noted
 
 _PREFIX = "ccproxy-claude-"
 _LOCK = ".lock"

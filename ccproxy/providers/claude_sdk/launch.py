@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.errors import Unavailable
-from ccproxy.providers.claude_sdk.askers import mark
+from ccproxy.providers.claude_sdk.callers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
 

@@ -172,7 +172,7 @@ class Processes:
 
     def _new_connection(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
         from ccproxy.providers.claude_sdk.connection import Connection
-        from ccproxy.providers.claude_sdk.gate import Gate
+        from ccproxy.providers.claude_sdk.tool_permissions import Gate
 
         transport = self._new_transport(plan, one_answer=one_answer)
         if self._config.mode == "plain" or plan is None:

@@ -22,8 +22,8 @@ import claude_agent_sdk
 from claude_agent_sdk import ProcessError, Transport
 
 from ccproxy.errors import InternalError, Unavailable, UpstreamBroken
+from ccproxy.providers.claude_sdk.cleanup import descendants, kill_survivors, note_down, sweep
 from ccproxy.providers.claude_sdk.launch import Launch
-from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, note_down, sweep
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.translate import jsontext, policy
+from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import Names, fit
@@ -26,7 +27,6 @@ from ccproxy.translate.neutral import (
     Verbatim,
 )
 from ccproxy.translate.policy import Target
-from ccproxy.translate.reading import bad
 
 Json = dict[str, Any]
 

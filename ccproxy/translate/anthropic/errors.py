@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import ExchangeError, UpstreamError
-from ccproxy.translate import failure
+from ccproxy.translate import error_tables
 from ccproxy.translate.jsontext import dump_bytes
 from ccproxy.translate.sse import frame
 
 Json = dict[str, Any]
 
-_STATUS_OF_KIND = {kind: name.status for kind, name in failure.OPENAI_NAMES.items()} | {"overloaded_error": 529}
+_STATUS_OF_KIND = {kind: name.status for kind, name in error_tables.OPENAI_NAMES.items()} | {"overloaded_error": 529}
 
 
 def read_error(body: Json, status: int) -> UpstreamError:
@@ -19,11 +19,13 @@ def read_error(body: Json, status: int) -> UpstreamError:
     inner = body.get("error")
     error: Json = inner if isinstance(inner, dict) else {}
     kind = error.get("type")
-    if not isinstance(kind, str) or kind not in failure.OPENAI_NAMES:
-        kind = failure.kind_of_status(status) if status else "api_error"
+    if not isinstance(kind, str) or kind not in error_tables.OPENAI_NAMES:
+        kind = error_tables.kind_of_status(status) if status else "api_error"
     message = error.get("message")
     message = message if isinstance(message, str) and message else "The upstream gave no reason"
-    return UpstreamError(message, status=status or _STATUS_OF_KIND[kind], kind=kind, param=failure.path_in(message))
+    return UpstreamError(
+        message, status=status or _STATUS_OF_KIND[kind], kind=kind, param=error_tables.path_in(message)
+    )
 
 
 def status(error: ExchangeError) -> int:
@@ -35,7 +37,7 @@ def status(error: ExchangeError) -> int:
 
 def body(error: ExchangeError, request_id: str | None) -> bytes:
     """An error answer."""
-    inner = {"type": error.kind, "message": failure.anthropic_message(error)}
+    inner = {"type": error.kind, "message": error_tables.anthropic_message(error)}
     return dump_bytes({"type": "error", "error": inner, "request_id": request_id})
 
 

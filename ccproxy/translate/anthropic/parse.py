@@ -7,6 +7,21 @@ from typing import Any
 
 from ccproxy.translate import capsule, policy
 from ccproxy.translate.anthropic.client_tools import published
+from ccproxy.translate.checks import (
+    a_list,
+    an_object,
+    bad,
+    note_unknown,
+    optional_bool,
+    optional_int,
+    optional_list,
+    optional_number,
+    optional_object,
+    optional_text,
+    pick,
+    text,
+    texts,
+)
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import (
@@ -25,21 +40,6 @@ from ccproxy.translate.neutral import (
     ToolChoice,
     ToolResult,
     Turn,
-)
-from ccproxy.translate.reading import (
-    a_list,
-    an_object,
-    bad,
-    note_unknown,
-    optional_bool,
-    optional_int,
-    optional_list,
-    optional_number,
-    optional_object,
-    optional_text,
-    pick,
-    text,
-    texts,
 )
 
 Json = dict[str, Any]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.translate import policy, prose, schema
+from ccproxy.translate import as_text, policy, schema
 from ccproxy.translate.anthropic.conversation import Conversation
+from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import ANTHROPIC_NAME_LIMIT, Names
 from ccproxy.translate.neutral import Request, Tool, ToolCall
 from ccproxy.translate.policy import Target
 from ccproxy.translate.profiles import AnthropicProfile, clamp_effort, effort_of_budget
-from ccproxy.translate.reading import bad
 
 Json = dict[str, Any]
 
@@ -104,7 +104,7 @@ def _tool(tool: Tool, names: Names, losses: Losses) -> Json | None:
         case "function":
             return _function(tool, names.declare(tool))
         case "custom":
-            return _block(names.declare(tool), prose.with_grammar(tool), prose.INPUT_ONLY)
+            return _block(names.declare(tool), as_text.with_grammar(tool), as_text.INPUT_ONLY)
         case "web_search":
             return _web_search(tool, losses)
         case "tool_search":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.translate import policy, prose
+from ccproxy.translate import as_text, policy
+from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.losses import Losses
@@ -22,7 +23,6 @@ from ccproxy.translate.neutral import (
     Verbatim,
 )
 from ccproxy.translate.policy import Target
-from ccproxy.translate.reading import bad
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ class Conversation:
                 shown.append({"type": "text", "text": f"The rest of the result of {result.id}:"})
                 shown.extend(others)
             text = "\n".join(texts)
-        text = prose.error_text(text) if result.is_error else text
+        text = as_text.error_text(text) if result.is_error else text
         self.messages.append({"role": "tool", "tool_call_id": fit(result.id, CALL_ID_LIMIT), "content": text})
 
     def _content(self, parts: list[Any]) -> list[Json]:
@@ -124,11 +124,11 @@ class Conversation:
             raise bad(document.path, "Chat takes no addresses of files: send the data", "unsupported_content")
         if document.text is None and document.content is None:
             if document.context:
-                content.append({"type": "text", "text": prose.document_head(document)})
+                content.append({"type": "text", "text": as_text.document_head(document)})
             data = f"data:{document.media_type};base64,{document.data}"
             content.append({"type": "file", "file": {"filename": document.title or "document.pdf", "file_data": data}})
             return
-        content.append({"type": "text", "text": prose.document_text(document)})
+        content.append({"type": "text", "text": as_text.document_text(document)})
         content.extend(self._content([part for part in document.content or () if isinstance(part, Image)]))
 
     # --- the assistant's turn ---
@@ -196,5 +196,5 @@ class Conversation:
 
     def _foreign(self, part: Opaque) -> str:
         if policy.settle(policy.CONTENT[part.fmt][part.type], Target.CHAT, part.path, self._losses):
-            return prose.opaque_text(part)
+            return as_text.opaque_text(part)
         return ""

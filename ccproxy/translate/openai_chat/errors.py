@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import ExchangeError, UpstreamError
-from ccproxy.translate import failure
+from ccproxy.translate import error_tables
 from ccproxy.translate.jsontext import dump_bytes
 from ccproxy.translate.sse import frame
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 def read_error(body: Json, status: int) -> UpstreamError:
     """An error answer or chunk. `status` is 0 for a chunk: its code tells the status."""
-    return failure.read_openai(body, status)
+    return error_tables.read_openai(body, status)
 
 
 def status(error: ExchangeError) -> int:
@@ -24,9 +24,9 @@ def status(error: ExchangeError) -> int:
 
 def error_object(error: ExchangeError, *, streamed: bool = False) -> Json:
     """`error` of an answer or a chunk."""
-    name = failure.OPENAI_NAMES.get(error.kind, failure.OPENAI_NAMES["api_error"])
-    message = failure.stream_message(error) if streamed else error.message
-    return {"message": message, "type": name.type, "param": error.param, "code": failure.openai_code(error)}
+    name = error_tables.OPENAI_NAMES.get(error.kind, error_tables.OPENAI_NAMES["api_error"])
+    message = error_tables.stream_message(error) if streamed else error.message
+    return {"message": message, "type": name.type, "param": error.param, "code": error_tables.openai_code(error)}
 
 
 def body(error: ExchangeError, _request_id: str | None) -> bytes:

@@ -6,6 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ccproxy.translate import attachments
+from ccproxy.translate.checks import (
+    a_list,
+    an_object,
+    bad,
+    note_unknown,
+    optional_bool,
+    optional_int,
+    optional_list,
+    optional_number,
+    optional_object,
+    optional_text,
+    pick,
+    text,
+)
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import (
@@ -24,20 +38,6 @@ from ccproxy.translate.neutral import (
     Turn,
 )
 from ccproxy.translate.openai_chat.reasoning import parse_reasoning
-from ccproxy.translate.reading import (
-    a_list,
-    an_object,
-    bad,
-    note_unknown,
-    optional_bool,
-    optional_int,
-    optional_list,
-    optional_number,
-    optional_object,
-    optional_text,
-    pick,
-    text,
-)
 
 Json = dict[str, Any]
 

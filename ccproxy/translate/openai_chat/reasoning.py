@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ccproxy.translate.checks import an_object, optional_list, optional_text
 from ccproxy.translate.formats import Format
 from ccproxy.translate.neutral import Reasoning, RequestPart
-from ccproxy.translate.reading import an_object, optional_list, optional_text
 
 Json = dict[str, Any]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.translate import policy, prose, schema
+from ccproxy.translate import as_text, policy, schema
+from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
@@ -12,7 +13,6 @@ from ccproxy.translate.neutral import Request, Tool
 from ccproxy.translate.openai_chat.conversation import Conversation
 from ccproxy.translate.policy import Target
 from ccproxy.translate.profiles import ChatProfile, effort_of_budget
-from ccproxy.translate.reading import bad
 
 Json = dict[str, Any]
 
@@ -62,7 +62,7 @@ def _tools(request: Request, names: Names, profile: ChatProfile, body: Json, los
             case "custom" if profile.custom_tools:
                 found.append(_custom(tool, names.declare(tool)))
             case "custom":
-                found.append(_plain(names.declare(tool), prose.with_grammar(tool), prose.INPUT_ONLY))
+                found.append(_plain(names.declare(tool), as_text.with_grammar(tool), as_text.INPUT_ONLY))
             case "web_search":
                 body["web_search_options"] = _web_search(tool, losses)
             case "hosted" | "tool_search":
@@ -81,7 +81,7 @@ def _plain(name: str, description: str, parameters: Json) -> Json:
 
 
 def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
-    block = _plain(name, prose.described(tool), tool.schema or schema.EMPTY_OBJECT)
+    block = _plain(name, as_text.described(tool), tool.schema or schema.EMPTY_OBJECT)
     if tool.strict:
         if request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(tool.schema):
             losses.add(

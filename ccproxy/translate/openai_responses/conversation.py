@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.translate import policy, prose
+from ccproxy.translate import as_text, policy
+from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.losses import Losses
@@ -22,7 +23,6 @@ from ccproxy.translate.neutral import (
     Verbatim,
 )
 from ccproxy.translate.policy import Target
-from ccproxy.translate.reading import bad
 
 Json = dict[str, Any]
 
@@ -82,11 +82,11 @@ class Conversation:
         content = result.content
         output: str | list[Json]
         if isinstance(content, str):
-            output = prose.error_text(content) if result.is_error else content
+            output = as_text.error_text(content) if result.is_error else content
         else:
             parts = self._content(content)
             if result.is_error:
-                prose.mark_error(parts, "input_text")
+                as_text.mark_error(parts, "input_text")
             output = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "input_text" else parts or ""
         kind = "custom_tool_call_output" if result.id in self._custom else "function_call_output"
         self.items.append({"type": kind, "call_id": fit(result.id, CALL_ID_LIMIT), "output": output})
@@ -125,14 +125,14 @@ class Conversation:
         self._note_cache(document)
         plain = document.text is not None or document.content is not None
         if not plain and (document.context or (document.url and document.title)):
-            content.append({"type": "input_text", "text": prose.document_head(document)})
+            content.append({"type": "input_text", "text": as_text.document_head(document)})
         if document.url:
             content.append({"type": "input_file", "file_url": document.url})
         elif not plain:
             data = f"data:{document.media_type};base64,{document.data}"
             content.append({"type": "input_file", "filename": document.title or "document.pdf", "file_data": data})
         else:
-            content.append({"type": "input_text", "text": prose.document_text(document)})
+            content.append({"type": "input_text", "text": as_text.document_text(document)})
             content.extend(self._content([part for part in document.content or () if isinstance(part, Image)]))
 
     # --- the assistant's turn ---
@@ -221,5 +221,5 @@ class Conversation:
 
     def _foreign(self, part: Opaque) -> str:
         if policy.settle(policy.CONTENT[part.fmt][part.type], self._target, part.path, self._losses):
-            return prose.opaque_text(part)
+            return as_text.opaque_text(part)
         return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import ExchangeError, UpstreamError
-from ccproxy.translate import failure
+from ccproxy.translate import error_tables
 from ccproxy.translate.jsontext import dump_bytes
 from ccproxy.translate.sse import frame
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 def read_error(body: Json, status: int) -> UpstreamError:
     """An error answer, `{"detail": …}` of the Codex backend included, or an `error` event (then `status` is 0)."""
-    return failure.read_openai(body, status)
+    return error_tables.read_openai(body, status)
 
 
 def status(error: ExchangeError) -> int:
@@ -27,14 +27,14 @@ def status(error: ExchangeError) -> int:
 
 def body(error: ExchangeError, _request_id: str | None) -> bytes:
     """An error answer."""
-    name = failure.OPENAI_NAMES.get(error.kind, failure.OPENAI_NAMES["api_error"])
-    inner = {"message": error.message, "type": name.type, "param": error.param, "code": failure.openai_code(error)}
+    name = error_tables.OPENAI_NAMES.get(error.kind, error_tables.OPENAI_NAMES["api_error"])
+    inner = {"message": error.message, "type": name.type, "param": error.param, "code": error_tables.openai_code(error)}
     return dump_bytes({"error": inner})
 
 
 def response_error(error: ExchangeError) -> Json:
     """`error` of a failed response object."""
-    return {"code": failure.openai_code(error) or "server_error", "message": failure.stream_message(error)}
+    return {"code": error_tables.openai_code(error) or "server_error", "message": error_tables.stream_message(error)}
 
 
 def event(error: ExchangeError, request_id: str | None) -> bytes:

@@ -6,6 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from ccproxy.translate import attachments, capsule, jsontext, policy
+from ccproxy.translate.checks import (
+    a_list,
+    an_object,
+    bad,
+    note_unknown,
+    optional_list,
+    optional_object,
+    optional_text,
+    pick,
+    text,
+)
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import (
@@ -25,17 +36,6 @@ from ccproxy.translate.neutral import (
 )
 from ccproxy.translate.openai_responses.client_tools import CLIENT_TOOLS, VARIETY_OF_ITEM
 from ccproxy.translate.openai_responses.tools import parse_tools
-from ccproxy.translate.reading import (
-    a_list,
-    an_object,
-    bad,
-    note_unknown,
-    optional_list,
-    optional_object,
-    optional_text,
-    pick,
-    text,
-)
 
 Json = dict[str, Any]
 

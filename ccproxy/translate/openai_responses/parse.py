@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.translate.formats import Format
-from ccproxy.translate.losses import Losses
-from ccproxy.translate.neutral import OutputFormat, Request, Text, Turn
-from ccproxy.translate.openai_responses.items import parse_input
-from ccproxy.translate.openai_responses.tools import parse_choice, parse_tools
-from ccproxy.translate.reading import (
+from ccproxy.translate.checks import (
     an_object,
     bad,
     note_unknown,
@@ -21,6 +16,11 @@ from ccproxy.translate.reading import (
     text,
     texts,
 )
+from ccproxy.translate.formats import Format
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.neutral import OutputFormat, Request, Text, Turn
+from ccproxy.translate.openai_responses.items import parse_input
+from ccproxy.translate.openai_responses.tools import parse_choice, parse_tools
 
 Json = dict[str, Any]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ccproxy.translate import policy, prose, schema
+from ccproxy.translate import as_text, policy, schema
+from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse
 from ccproxy.translate.losses import Losses
@@ -16,7 +17,6 @@ from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
 from ccproxy.translate.neutral import Request, Text, Tool, Turn
 from ccproxy.translate.openai_responses.conversation import Conversation
 from ccproxy.translate.profiles import ResponsesProfile, clamp_effort, effort_of_budget
-from ccproxy.translate.reading import bad
 
 Json = dict[str, Any]
 
@@ -181,7 +181,7 @@ def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
         losses.add(f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed")
         strict = False
     block: Json = {"type": "function", "name": name}
-    description = prose.described(tool)
+    description = as_text.described(tool)
     if description:
         block["description"] = description
     block["parameters"] = parameters

@@ -6,11 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ccproxy.translate import policy
-from ccproxy.translate.formats import Format
-from ccproxy.translate.losses import Losses
-from ccproxy.translate.neutral import Tool, ToolChoice, Variety
-from ccproxy.translate.openai_responses.client_tools import CLIENT_TOOLS
-from ccproxy.translate.reading import (
+from ccproxy.translate.checks import (
     a_list,
     an_object,
     bad,
@@ -22,6 +18,10 @@ from ccproxy.translate.reading import (
     pick,
     text,
 )
+from ccproxy.translate.formats import Format
+from ccproxy.translate.losses import Losses
+from ccproxy.translate.neutral import Tool, ToolChoice, Variety
+from ccproxy.translate.openai_responses.client_tools import CLIENT_TOOLS
 
 Json = dict[str, Any]
 

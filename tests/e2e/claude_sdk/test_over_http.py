@@ -20,10 +20,10 @@ import pytest
 from ccproxy.cli.checks.listening import claude_processes as in_doctor
 from ccproxy.cli.running import Address, look
 from ccproxy.providers.claude_sdk import stream as claude_stream
-from ccproxy.server import Extras
+from ccproxy.server.proxy_server import Extras
 from ccproxy.settings import load
 from ccproxy.settings.folders import data_dir
-from ccproxy.settings.runtime import minted
+from ccproxy.settings.runtime import cli_token
 from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.formats import Format
 from tests.e2e.claude_sdk.conftest import (
@@ -405,7 +405,7 @@ async def test_permissions_asked_and_given(
         ) as proxy,
         client_of(proxy) as client,
     ):
-        token = {"x-ccproxy-token": minted(proxy.port)}
+        token = {"x-ccproxy-token": cli_token(proxy.port)}
         answering = asyncio.create_task(client.post("/claude/mine/v1/messages", content=message(MODEL)))
         async with client.stream("GET", "/permissions/stream", headers=token) as answer:
             assert answer.headers["content-type"] == "text/event-stream"

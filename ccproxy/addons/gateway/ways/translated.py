@@ -15,9 +15,9 @@ from mitmproxy import http
 from ccproxy.addons.exchange import Exchange
 from ccproxy.addons.transport.flow_edits import put_fields, twin
 from ccproxy.errors import BadRequest
-from ccproxy.providers import toplevel
+from ccproxy.providers import json_edit
+from ccproxy.providers.header_fields import Field, mapped_model
 from ccproxy.providers.model_lists import ModelLists
-from ccproxy.providers.plan import Field, mapped_model
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Provider
 from ccproxy.translate.exchange import Translated, translate_request
@@ -114,7 +114,7 @@ def parsed_body(flow: http.HTTPFlow) -> dict[str, Any]:
         content = flow.request.content or b""
     except ValueError:
         raise BadRequest("the body is not what its content-encoding says") from None
-    body = toplevel.loads(content)
+    body = json_edit.loads(content)
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
     return body

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ccproxy.errors import BadRequest
-from ccproxy.providers.toplevel import REMOVE, edited, loads, members
+from ccproxy.providers.json_edit import REMOVE, edited, loads, members
 
 _SPACE = st.text(" \t\r\n", max_size=3)
 _VALUES = st.recursive(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.providers.claude_sdk import remains
-from ccproxy.providers.claude_sdk.remains import descendants, kill_survivors, note_down, sweep, sweep_noted
+from ccproxy.providers.claude_sdk import cleanup
+from ccproxy.providers.claude_sdk.cleanup import descendants, kill_survivors, note_down, sweep, sweep_noted
 
 FAMILY = """
 import subprocess, sys, time
@@ -24,7 +24,7 @@ time.sleep(60)
 def family(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
     """A process and its child, which has a session of its own; seen through /proc and through ps."""
     if request.param == "ps":
-        monkeypatch.setattr(remains, "PROC", Path("/nowhere"))
+        monkeypatch.setattr(cleanup, "PROC", Path("/nowhere"))
     parent = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())

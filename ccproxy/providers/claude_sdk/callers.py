@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ccproxy.providers.claude_sdk.remains import PROC, Process, all_processes
+from ccproxy.providers.claude_sdk.cleanup import PROC, Process, all_processes
 
 Address = tuple[str, int]
 """Host and port."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.providers.claude_sdk import askers
-from ccproxy.providers.claude_sdk.askers import asked_by_tool, mark
+from ccproxy.providers.claude_sdk import callers
+from ccproxy.providers.claude_sdk.callers import asked_by_tool, mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is known")
 
@@ -82,5 +82,5 @@ def test_a_connection_that_cannot_be_found() -> None:
 
 
 def test_where_nothing_is_known_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(askers, "_TABLES", (Path("/nowhere/tcp"),))
+    monkeypatch.setattr(callers, "_TABLES", (Path("/nowhere/tcp"),))
     assert not asked_by_tool(("127.0.0.1", 1), ("127.0.0.1", 2))

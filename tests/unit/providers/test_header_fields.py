@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ccproxy.providers.codex import UNSUPPORTED, native_changes
-from ccproxy.providers.plan import mapped_model, public_fields, request_fields, response_fields
+from ccproxy.providers.header_fields import mapped_model, public_fields, request_fields, response_fields
+from ccproxy.providers.json_edit import REMOVE
 from ccproxy.providers.registry import providers
-from ccproxy.providers.toplevel import REMOVE
 from ccproxy.settings import Settings
 
 MODELS = {

@@ -1,0 +1,117 @@
+"""mitmproxy's Master and its options, as the gateway needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import certifi
+from mitmproxy import master, options
+from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.proxy import server as proxy_server
+
+from ccproxy.addons.transport.hook_table import FixedChain
+from ccproxy.addons.transport.upstream_tls import UpstreamTls
+from ccproxy.errors import StartError
+from ccproxy.network import extra_ca_file
+from ccproxy.settings import Settings
+from ccproxy.settings.folders import data_dir, private, secured
+
+if TYPE_CHECKING:
+    pass
+
+
+logger = logging.getLogger(__name__)
+
+
+class TrimmedMaster(master.Master):
+    """A Master whose chain does not change while it runs."""
+
+    def __init__(self, opts: options.Options) -> None:
+        super().__init__(opts)
+        self.addons = FixedChain(self)
+        self._legacy_log_events.uninstall()  # no addon of this chain has the old `add_log` hook
+
+
+def install(made: master.Master, ours: list[Any]) -> None:
+    """Put our addons before mitmproxy's own; see `ccproxy.addons.chain`."""
+    made.addons.add(*ours)
+    made.addons.chain[:] = [*ours, *(addon for addon in made.addons.chain if addon not in ours)]
+
+
+def gateway_options(settings: Settings) -> dict[str, Any]:
+    """Mitmproxy's options that the gateway depends on."""
+    wanted: dict[str, Any] = {
+        "connection_strategy": "lazy",  # the upstream is known only once the request is
+        "keep_host_header": True,  # else mitmproxy overwrites Host before it can be checked
+        "confdir": str(secured(data_dir()) / "mitmproxy"),
+        "tcp_timeout": settings.server.idle_timeout,
+    }
+    if bundle := ca_bundle():
+        wanted["ssl_verify_upstream_trusted_ca"] = str(bundle)
+    known = options.Options()
+    return {name: value for name, value in wanted.items() if name != "tcp_timeout" or name in known}
+
+
+def optional_options() -> dict[str, Any]:
+    """Options of mitmproxy's addons that only some hosts have."""
+    return {"keep_alt_svc_header": True}  # an answer's bytes are the upstream's, whatever runs beside
+
+
+def ca_bundle() -> Path | None:
+    """A company's CAs together with the usual ones, or None if the environment names none.
+
+    mitmproxy trusts certifi alone, and a file given to it replaces that.
+
+    Raises:
+        StartError: a file that the environment names cannot be read.
+
+    """
+    extra = extra_ca_file()
+    if not extra:
+        return None
+    try:
+        certificates = Path(certifi.where()).read_bytes() + b"\n" + Path(extra).read_bytes()
+        bundle = private(data_dir()) / "ca-bundle.pem"
+        if not bundle.exists() or bundle.read_bytes() != certificates:
+            bundle.write_bytes(certificates)
+    except OSError as error:
+        raise StartError(f"the CAs of SSL_CERT_FILE or REQUESTS_CA_BUNDLE cannot be used: {error}") from error
+    return bundle
+
+
+def plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # noqa: FBT001
+    """Mitmproxy with what a reverse proxy needs, or with all its addons where their options or scripts are asked for."""
+    if all_addons:
+        from mitmproxy.addons import default_addons
+
+        made = master.Master(opts)
+        made.addons.add(
+            *(addon for addon in default_addons() if addon.__class__.__name__ not in {"TlsConfig", "Onboarding"})
+        )
+        made.addons.add(UpstreamTls())
+    else:
+        made = TrimmedMaster(opts)
+        made.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer(), UpstreamTls())
+    return made
+
+
+def set_idle_timeout(seconds: int) -> int | None:
+    """Mitmproxy 11.0 has its client time-out as a constant, 12 as the option `tcp_timeout`. What it was before, None on 12."""
+    before: int | None = getattr(proxy_server, "TCP_TIMEOUT", None)
+    if before is not None:
+        proxy_server.TCP_TIMEOUT = seconds  # type: ignore[attr-defined]
+    return before
+
+
+@contextlib.contextmanager
+def idle_timeout(seconds: int) -> Iterator[None]:
+    before = set_idle_timeout(seconds)
+    try:
+        yield
+    finally:
+        if before is not None:
+            set_idle_timeout(before)

@@ -1,0 +1,168 @@
+"""A running proxy: listen, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import exceptions, master, options
+
+from ccproxy.addons.watchers.log_redaction import redacted_logs
+from ccproxy.errors import StartError
+from ccproxy.settings import Settings, runtime
+
+if TYPE_CHECKING:
+    pass
+
+
+from ccproxy.server.listening import addresses, bind_failure, modes
+from ccproxy.server.masters import gateway_options, idle_timeout, install, optional_options, plain_master
+from ccproxy.server.start_check import StartCheck
+from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the command line knows besides the settings."""
+
+    options: Sequence[str] = ()
+    """`name=value`, as mitmproxy's `--set`."""
+    scripts: Sequence[str] = ()
+    record: Path | None = None
+    config: Path | None = None
+    """The file that the settings are from, if it is another than the user's own."""
+    web_open: bool = False
+
+    @property
+    def need_all_addons(self) -> bool:
+        return bool(self.options or self.scripts)
+
+
+@dataclass(slots=True)
+class ProxyServer:
+    """A proxy in this process."""
+
+    settings: Settings
+    extras: Extras = field(default_factory=Extras)
+    hosts: tuple[str, ...] = ()
+    port: int = 0
+    """The port that it listens on, once it does."""
+    web_url: str = ""
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    _master: master.Master | None = None
+    _cli_token: str = field(default="", repr=False)
+
+    async def run(self) -> None:
+        """Listen until `stop` or `drain` is called.
+
+        Raises:
+            StartError: the port is taken, the address cannot be bound, or an addon failed at the start.
+
+        """
+        self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
+        self._cli_token = runtime.mint(self.port)
+        with (
+            idle_timeout(self.settings.server.idle_timeout),
+            redacted_logs(redaction_for(self.settings, self._cli_token)),
+        ):
+            self._master = self._make_master()
+            check = StartCheck(self.started)
+            self._master.addons.add(check)
+            try:
+                await self._master.run()
+            except OSError as error:  # mitmweb's own listener
+                raise StartError(bind_failure(error)) from error
+            finally:
+                check.close()
+                runtime.forget(self.port, self._cli_token)
+                # mitmproxy leaves listeners and connections to the end of the process.
+                await self._proxyserver.servers.update(())
+                await self._hang_up()
+
+    def stop(self) -> None:
+        """Stop at once."""
+        if self._master:
+            self._master.shutdown()
+
+    async def drain(self) -> None:
+        """Accept nothing new, give running answers their grace, then stop."""
+        if self._master is None:
+            return
+        self._master.options.update(server=False)  # no new connections
+        gateway = self._master.addons.get("gateway")
+        deadline = asyncio.get_running_loop().time() + self.settings.server.shutdown_grace
+        while (gateway.live or self._unsent()) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        await self._hang_up()
+        self._master.shutdown()
+
+    @property
+    def _proxyserver(self) -> Any:
+        assert self._master
+        return self._master.addons.get("proxyserver")
+
+    def _unsent(self) -> bool:
+        """Whether a client has yet to take what was written to it."""
+        return any(
+            io.writer and not io.writer.is_closing() and io.writer.transport.get_write_buffer_size()
+            for handler in self._proxyserver.connections.values()
+            for io in handler.transports.values()
+        )
+
+    async def _hang_up(self) -> None:
+        """Close every connection, so that each exchange ends for those who watch it."""
+        connections = self._proxyserver.connections
+        for handler in connections.values():
+            if (io := handler.transports.get(handler.client)) and io.handler:
+                io.handler.cancel()
+        deadline = asyncio.get_running_loop().time() + 1
+        while connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+
+    def _make_master(self) -> master.Master:
+        opts = options.Options()
+        shown: list[Any] = []
+        try:
+            if self.settings.server.web:
+                made, view = self._web_master(opts)
+                shown.append(view)
+            else:
+                made = plain_master(opts, self.extras.need_all_addons)
+            if self.settings.server.web or self.extras.need_all_addons:
+                from ccproxy.addons.watchers.mitmproxy_sinks import StockSinks
+
+                sinks = StockSinks()
+                made.addons.add(sinks)
+                shown.insert(0, sinks)
+            if self.extras.record:
+                from ccproxy.addons.watchers.record import Recorder
+
+                recorder = Recorder(self.extras.record)
+                made.addons.add(recorder)
+                shown.append(recorder)
+            legs = both_sides_for(self.settings, self._cli_token, shown)
+            install(made, addons_for(self.settings, self._cli_token, legs, self.extras.config))
+            opts.update(**gateway_options(self.settings))
+            opts.update_known(**optional_options())
+            opts.update(mode=modes(self.hosts, self.port))
+            if self.extras.scripts:
+                opts.update(scripts=[str(Path(script).expanduser()) for script in self.extras.scripts])
+            opts.set(*self.extras.options)
+        except exceptions.OptionsError as error:
+            raise StartError(f"mitmproxy does not take its options: {error}") from error
+        return made
+
+    def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
+        from ccproxy.addons.watchers.web import web_master
+
+        server = self.settings.server
+        made, view, self.web_url = web_master(
+            opts, port=server.web_port, max_flows=server.web_max_flows, open_browser=self.extras.web_open
+        )
+        return made, view

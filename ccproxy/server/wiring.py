@@ -1,0 +1,184 @@
+"""Composition root: builds every object from the settings and passes it to the addons."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccproxy import __version__
+from ccproxy.addons.chain import Parts, addons
+from ccproxy.addons.gateway.endpoints import Report
+from ccproxy.auth import setup
+from ccproxy.auth.broker import Broker
+from ccproxy.auth.clients import Network
+from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.ledger.metrics import Metrics
+from ccproxy.ledger.pricing import PriceBook
+from ccproxy.permissions.audit import Audit
+from ccproxy.permissions.broker import Decided, PermissionBroker
+from ccproxy.permissions.rules import Rule, save_rule
+from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider, asked_by_tool
+from ccproxy.providers.local import LocalProvider
+from ccproxy.providers.mock import Mock
+from ccproxy.providers.model_lists import ModelLists
+from ccproxy.providers.registry import providers
+from ccproxy.providers.routing import Router
+from ccproxy.redaction import Redaction
+from ccproxy.settings import Settings
+from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
+from ccproxy.settings.secrets import secrets_of
+from ccproxy.settings.trust import is_trusted, trust
+from ccproxy.translate.replay import ReplayCache
+
+if TYPE_CHECKING:
+    from ccproxy.addons.transport.watched_stream import Watcher
+    from ccproxy.addons.watchers.both_sides import Shown
+
+
+logger = logging.getLogger(__name__)
+
+
+def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -> Parts:
+    """Everything that the addons are given. `cli_token` is the token for the command line, `config` the file that the
+    settings are from, if it is another than the user's own.
+    """
+    router = Router(providers(settings))
+    local: dict[str, LocalProvider] = {}
+    if settings.providers.mock.enabled:
+        local["mock"] = Mock()
+    permissions = None
+    if settings.providers.claude_sdk.enabled:
+        permissions = _permissions(settings, config)
+        local["claude_sdk"] = _claude_sdk(settings, permissions, config)
+    store = setup.store(settings.auth.dir)
+    network = Network(own_ports=frozenset({settings.server.port}))
+    own_token = settings.server.auth_token
+    ledger = _ledger(settings)
+    metrics = Metrics(ledger_status=ledger.status if ledger else None, version=__version__)
+    broker = Broker(
+        store,
+        setup.providers(settings.providers),
+        network=network,
+        own_token=own_token,
+        refreshed=metrics.refreshed,
+    )
+    broker.check()
+    size = settings.translate.replay_cache_mb * 2**20
+    return Parts(
+        settings=settings,
+        router=router,
+        locals=local,
+        credentials=broker,
+        lists=ModelLists(),
+        replay=ReplayCache(size) if size else None,
+        ledger=ledger,
+        prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
+        metrics=metrics,
+        report=_report(settings, ledger) if ledger else None,
+        permissions=permissions,
+        tokens=tuple(filter(None, (settings.server.auth_token.get_secret_value(), cli_token))),
+        asked_by_tool=asked_by_tool,
+        redaction=redaction_for(settings, cli_token),
+        has_login=lambda name: store.stamp(name) is not None,
+    )
+
+
+def _claude_sdk(settings: Settings, permissions: PermissionBroker, config_file: Path | None) -> ClaudeSdkProvider:
+    own = settings.providers.claude_sdk
+    config = ClaudeSdkConfig(
+        mode=own.mode,
+        cli_path=own.cli_path,
+        cwd=own.cwd,
+        setting_sources=own.setting_sources,
+        tools=own.tools,
+        mcp_servers=own.mcp_servers,
+        permission_mode=own.permission_mode,
+        show_tools=own.show_tools,
+        env=own.env,
+        api_key=own.api_key.get_secret_value(),
+        base_url=own.base_url,
+        max_processes=own.max_processes,
+        queue=own.queue,
+        prewarm=own.prewarm,
+        session_ttl=own.session_ttl,
+        session_busy=own.session_busy,
+        closed=_closed(settings, config_file),
+    )
+    return ClaudeSdkProvider(config, broker=permissions)
+
+
+def _closed(settings: Settings, config: Path | None) -> tuple[Path, ...]:
+    """Where logins, tokens, and what decides about tools are kept."""
+    logins = setup.store(settings.auth.dir).folder
+    own = (runtime_dir(), logins, config_dir() / "config.toml", config_dir() / "trusted.json")
+    return (*own, config.resolve()) if config else own
+
+
+def _permissions(settings: Settings, config: Path | None) -> PermissionBroker:
+    own = settings.permissions
+    rules = [Rule(rule.tool, rule.decision) for rule in own.rules]
+    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=partial(_remembered, config))
+
+
+def _audited(decided: Decided) -> None:
+    """A line in the log, and a row in the audit."""
+    verdict = "allowed" if decided.allowed else "denied"
+    logger.info("tool %s %s by %s (%s)", decided.tool, verdict, decided.by, decided.id)
+    Audit(data_dir() / "permissions.jsonl").put(decided.as_json())
+
+
+def _remembered(config: Path | None, rule: Rule) -> None:
+    """A rule that a person made for good goes into the configuration file that the next start will read."""
+    path = config or config_dir() / "config.toml"
+    trusted = path.exists() and is_trusted(path, path.read_bytes())
+    save_rule(path, rule)
+    if trusted:  # as it was before this very change
+        trust(path)
+
+
+def _report(settings: Settings, ledger: Ledger) -> Report:
+    def report(by: str, since: str) -> dict[str, Any]:
+        from ccproxy.ledger.report import By, parse_since, read_report
+
+        ledger.flush()
+        location = ledger_location(settings.ledger.url, data_dir())
+        return read_report(location, By(by), parse_since(since, datetime.now().astimezone())).as_json()
+
+    return report
+
+
+def _ledger(settings: Settings) -> Ledger | None:
+    if not settings.ledger.enabled:
+        return None
+    if settings.ledger.url and not settings.ledger.url.startswith(
+        "sqlite:///"
+    ):  # SQLite is in Python; checking others imports SQLAlchemy
+        check_url(settings.ledger.url)
+    return Ledger(ledger_location(settings.ledger.url, data_dir()), retention_days=settings.ledger.retention_days)
+
+
+def addons_for(
+    settings: Settings, cli_token: str = "", watchers: Sequence[Watcher] = (), config: Path | None = None
+) -> list[Any]:
+    """ccproxy's addons, as configured; see `parts`."""
+    return addons(parts(settings, cli_token, config), watchers)
+
+
+def both_sides_for(settings: Settings, cli_token: str, shown: Sequence[Shown]) -> list[Watcher]:
+    """What makes exchanges fit to be looked at, if anybody looks."""
+    if not shown:
+        return []
+    from ccproxy.addons.watchers import contentview
+    from ccproxy.addons.watchers.both_sides import Legs
+
+    contentview.register()
+    return [Legs(redaction_for(settings, cli_token), shown)]
+
+
+def redaction_for(settings: Settings, cli_token: str = "") -> Redaction:
+    """What takes secrets out of all that people may see, the configured ones by their value."""
+    return Redaction([*secrets_of(settings), cli_token])
