@@ -18,7 +18,7 @@ from mitmproxy import flow as mflow, http
 
 from ccproxy.addons.exchange import Exchange, begin, shown
 from ccproxy.addons.transport.watched_stream import Head, copied
-from ccproxy.ledger.content_encoding import UnknownEncoding, incremental_decoder
+from ccproxy.content_encoding import UnknownEncoding, incremental_decoder
 from ccproxy.ledger.raw_log import Message
 from ccproxy.ledger.records import Record
 from ccproxy.redaction import Redaction
