@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
-from mitmproxy.proxy.commands import StartHook
-from mitmproxy.proxy.server import ConnectionHandler
 
 from ccproxy.addons.gateway.addon import Gateway
 from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
 from ccproxy.addons.gateway.guard import Guard
 from ccproxy.addons.gateway.ways.shared import Credentials, Shared
 from ccproxy.addons.transport.hook_table import FixedChain
-from ccproxy.addons.transport.stream import Limits, MakeStream
+from ccproxy.addons.transport.layer import MakeStream
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler, StartHook
+from ccproxy.addons.transport.stream import Limits
 from ccproxy.addons.transport.upstream_connections import Upstreams
 from ccproxy.addons.watchers.access_log import AccessLog
 from ccproxy.addons.watchers.accounting import Accounting
@@ -86,7 +86,9 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             tokens=parts.tokens,
             asked_by_tool=parts.asked_by_tool,
         ),
-        limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
+        limits=Limits(
+            settings.server.max_body_mb * 2**20, settings.server.connect_timeout, settings.server.idle_timeout
+        ),
         shared=Shared(
             credentials=parts.credentials,
             lists=parts.lists,

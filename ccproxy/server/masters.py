@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
-from mitmproxy import master, options
-from mitmproxy.addons import core, next_layer, proxyserver
-from mitmproxy.proxy import server as proxy_server
+from mitmproxy import options
 
 from ccproxy.addons.transport.hook_table import FixedChain
+from ccproxy.addons.transport.mitmproxy_internals import Master, core, next_layer, proxy_server, proxyserver
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
 from ccproxy.network import extra_ca_file
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TrimmedMaster(master.Master):
+class TrimmedMaster(Master):
     """A Master whose chain does not change while it runs."""
 
     def __init__(self, opts: options.Options) -> None:
@@ -36,7 +35,7 @@ class TrimmedMaster(master.Master):
         self._legacy_log_events.uninstall()  # no addon of this chain has the old `add_log` hook
 
 
-def install(made: master.Master, ours: list[Any]) -> None:
+def install(made: Master, ours: list[Any]) -> None:
     """Put our addons before mitmproxy's own; see `ccproxy.addons.chain`."""
     made.addons.add(*ours)
     made.addons.chain[:] = [*ours, *(addon for addon in made.addons.chain if addon not in ours)]
@@ -83,12 +82,12 @@ def ca_bundle() -> Path | None:
     return bundle
 
 
-def plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # noqa: FBT001
+def plain_master(opts: options.Options, all_addons: bool) -> Master:  # noqa: FBT001
     """Mitmproxy with what a reverse proxy needs, or with all its addons where their options or scripts are asked for."""
     if all_addons:
         from mitmproxy.addons import default_addons
 
-        made = master.Master(opts)
+        made = Master(opts)
         made.addons.add(
             *(addon for addon in default_addons() if addon.__class__.__name__ not in {"TlsConfig", "Onboarding"})
         )

@@ -266,7 +266,7 @@ async def test_a_fresh_connection_that_closes_is_not_tried_again(
     upstream.script = says(b"")
     answer = await proxy.post("/api/v1/messages", message())
     assert (answer.status, len(upstream.requests)) == (502, 1)
-    assert "before it answered" in answer.message
+    assert "before it responded" in answer.message
     assert "attempts" not in caplog.messages[-1]
 
 

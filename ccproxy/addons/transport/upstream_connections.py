@@ -10,10 +10,10 @@ from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import Client
-from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ccproxy.addons.exchange import begin
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler
 from ccproxy.network import CompanyProxy, company_proxy
 from ccproxy.providers.spec import Upstream
 

@@ -95,7 +95,7 @@ class Accounting:
             return
         head, reading = upstream_response.headers, self._reading(flow)
         reading.tap = UsageTap(route.provider.format, head.get("content-type", ""), head.get("content-encoding", ""))
-        if flow.response and flow.response.stream:
+        if (flow.response and flow.response.stream) or exchange.way.fold is not None:
             exchange.add_tap(reading.feed)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[object] | None:
