@@ -24,10 +24,11 @@ from ccproxy.providers.local import LocalRequest
 from ccproxy.providers.routing import Router
 from tests.conftest import Serve
 from tests.fakes.client import Client, message, request
+from tests.fakes.pace import within
 from tests.fakes.provider import START, Scripted
 from tests.fakes.proxy import Proxy
 from tests.fakes.routes import CHAT_BODY, IDS, NATIVE, RESPONSES_BODY, Native
-from tests.fakes.upstream import Received, Upstream, Wire, chunk, turns
+from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, chunk, turns
 
 native = pytest.mark.parametrize("route", NATIVE, ids=IDS)
 PROMPTLY = 0.2
@@ -46,7 +47,7 @@ leaves = pytest.mark.parametrize("leave", [close, reset])
 
 
 async def promptly(event: asyncio.Event) -> None:
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         await event.wait()
 
 
@@ -149,7 +150,7 @@ async def test_while_the_upstream_is_being_reached(serve: Serve, upstream: Upstr
         await client.send(request(body=message()))
         await upstream.until(lambda found: found.connections == 1)
         await leave(client)
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         while proxy.addon("proxyserver").connections:
             await turns()
 
@@ -214,7 +215,7 @@ async def test_the_mock_that_hangs(proxy: Proxy) -> None:
     async with proxy.connect() as client:
         await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
         await client.until(b"message_start")
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         while asyncio.all_tasks() - before:
             await turns()
 
@@ -380,7 +381,7 @@ async def test_a_reader_that_stalls_and_leaves(proxy: Proxy, leave: Any) -> None
             await turns(500)
         await leave(client)
         await promptly(provider.closed)
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         while asyncio.all_tasks() - before:
             await turns()
 
@@ -596,7 +597,7 @@ def alive(kind: type) -> int:
 async def test_hundreds_of_exchanges_leave_nothing_behind(proxy: Proxy, upstream: Upstream) -> None:
     before = asyncio.all_tasks()
     await exchanges(proxy, upstream, 300)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while {task for task in asyncio.all_tasks() - before if "Upstream" not in repr(task)}:
             await turns()
     await upstream.deserted()

@@ -18,7 +18,7 @@ from ccproxy.errors import LoginError
 from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.people import Browser, Person, Watch, get
 
-QUICK = Network(connect_timeout=2, read_timeout=2)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 
 
 def has_ipv6() -> bool:
