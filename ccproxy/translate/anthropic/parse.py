@@ -320,6 +320,7 @@ def _custom_tool(tool: Json, path: str, losses: Losses) -> Tool:
         defer=optional_bool(tool.get("defer_loading"), f"{path}.defer_loading") or False,
         examples=optional_list(tool.get("input_examples"), f"{path}.input_examples") or None,
         cache=_cache(tool, path),
+        schema_name="input_schema",
     )
 
 
