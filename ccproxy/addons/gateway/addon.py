@@ -422,7 +422,7 @@ def _text(body: bytes) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is no JSON: byte {error.start} is no UTF-8") from None
+        raise BadRequest(f"The request body is not valid JSON: byte {error.start} is not UTF-8") from None
 
 
 def _peek_model(body: bytes) -> str:

@@ -15,6 +15,7 @@ from ccproxy.translate.checks import (
     optional_object,
     optional_text,
     pick,
+    quoted,
     text,
 )
 from ccproxy.translate.formats import Format
@@ -71,7 +72,7 @@ def parse_input(request: Request, losses: Losses) -> None:
         elif isinstance(kind, str) and kind in policy.CONTENT[Format.OPENAI_RESPONSES]:
             request.turns.append(Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, kind, item)], path))
         else:
-            raise bad(f"{path}.type", f"unknown input item {kind!r}")
+            raise bad(f"{path}.type", f"unknown input item {quoted(kind)}")
 
 
 # --- messages --------------------------------------------------------------------------------------------------------

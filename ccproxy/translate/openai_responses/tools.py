@@ -16,6 +16,7 @@ from ccproxy.translate.checks import (
     optional_object,
     optional_text,
     pick,
+    quoted,
     text,
 )
 from ccproxy.translate.formats import Format
@@ -68,7 +69,7 @@ def _tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
     if kind.startswith("web_search"):
         return _web_search(tool, path, losses)
     if policy.tool_row(Format.OPENAI_RESPONSES, kind) is None:
-        raise bad(f"{path}.type", f"unknown tool type {kind!r}")
+        raise bad(f"{path}.type", f"unknown tool type {quoted(kind)}")
     return Tool("hosted", optional_text(tool.get("name"), f"{path}.name"), path, type=kind)
 
 
@@ -162,7 +163,7 @@ def _chosen(tool: Json, path: str) -> str:
         return CLIENT_TOOLS[kind].name
     if kind.startswith("web_search"):
         return "web_search"
-    raise bad(f"{path}.type", f"the tool {kind!r} runs at OpenAI only", "unsupported_parameter")
+    raise bad(f"{path}.type", f"the tool {quoted(kind)} runs at OpenAI only", "unsupported_parameter")
 
 
 _PLAIN: dict[str, Callable[[], ToolChoice]] = {

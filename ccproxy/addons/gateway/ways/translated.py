@@ -116,7 +116,7 @@ def parsed_body(flow: http.HTTPFlow) -> dict[str, Any]:
         raise BadRequest("the body is not what its content-encoding says") from None
     body = json_edit.loads(content)
     if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise BadRequest("The request body must be a JSON object")
     return body
 
 
