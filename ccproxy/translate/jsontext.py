@@ -23,7 +23,6 @@ MAX_READ_DEPTH = 200
 """Levels that are read where the value becomes part of a larger one, which must be writable too."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-_encode_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 _sorted = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True, check_circular=False).encode
 
 
@@ -130,8 +129,11 @@ def is_deep(value: Any, limit: int = MAX_READ_DEPTH) -> bool:
         orjson.dumps(wrapped)  # it counts levels twenty times as fast as the loops below
         return False
     except TypeError:
-        pass
-    # Level by level, because a recursion would meet the interpreter's limit first.
+        return _exceeds(value, limit)
+
+
+def _exceeds(value: Any, limit: int) -> bool:
+    """The same for values that orjson does not write. Goes level by level, because a recursion would meet the interpreter's limit first."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(limit):
         inner: list[Any] = []
@@ -158,17 +160,13 @@ def dump_bytes(value: Any) -> bytes:
     """Compact JSON in UTF-8. Raises `TooDeep`."""
     try:
         return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-    except TypeError:
-        pass
-    try:
-        return _written(value).encode()
-    except UnicodeEncodeError:
-        return _encode_ascii(value).encode()
+    except TypeError:  # as below
+        return utf8(_written(value))
 
 
 def _written(value: Any) -> str:
     """What orjson does not write: integers beyond 64 bits, lone surrogates, dicts of other classes, very deep nesting."""
-    if is_deep(value, MAX_DEPTH):
+    if _exceeds(value, MAX_DEPTH):
         raise TooDeep("it is nested too deeply")
     return _encode(value)
 
@@ -179,10 +177,8 @@ def canonical(value: Any) -> bytes:
 
 
 def utf8(text: str) -> bytes:
-    """UTF-8 of text that is JSON already (a lone surrogate becomes its escape)."""
+    """UTF-8 of text that is JSON already. A lone surrogate, all that UTF-8 cannot hold, becomes its escape, which JSON writes in the same way."""
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return text.encode(
-            "utf-8", "backslashreplace"
-        )  # only surrogates cannot be encoded, and JSON escapes them the same way
+        return text.encode("utf-8", "backslashreplace")

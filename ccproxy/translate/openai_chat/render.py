@@ -8,7 +8,7 @@ from ccproxy.translate import as_text, policy, schema
 from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
+from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names, schema_name
 from ccproxy.translate.neutral import Request, Tool
 from ccproxy.translate.openai_chat.conversation import Conversation
 from ccproxy.translate.policy import Target
@@ -170,7 +170,7 @@ def _output(request: Request, body: Json, budget: schema.Budget) -> None:
     strict = wanted.strict
     if strict is None and request.fmt is Format.ANTHROPIC:
         strict = schema.is_openai_strict(wanted.schema, f"{wanted.path}.schema", budget)
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in wanted.name)[:64] or "response"
+    name = schema_name(wanted.name)
     found: Json = {"name": name, "schema": wanted.schema}
     if wanted.description:
         found["description"] = wanted.description

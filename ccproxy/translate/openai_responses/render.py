@@ -13,7 +13,7 @@ from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
+from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names, schema_name
 from ccproxy.translate.neutral import Request, Text, Tool, Turn
 from ccproxy.translate.openai_responses.conversation import Conversation
 from ccproxy.translate.profiles import ResponsesProfile, clamp_effort, effort_of_budget
@@ -44,6 +44,9 @@ CODEX_FIELDS = frozenset(
 """All that may leave for the Codex backend; it refuses other parameters by name."""
 _KEY_LIMIT = 64
 _MIN_OUTPUT = 16
+_MAX_STOPS = 100
+_MAX_STOP_LENGTH = 1000
+"""Bounds for what ccproxy itself looks for in every piece of the answer. OpenAI's other API takes four stop sequences."""
 
 
 def render(
@@ -281,7 +284,7 @@ def _text(request: Request, body: Json, budget: schema.Budget) -> None:
             strict = request.fmt is Format.ANTHROPIC and schema.is_openai_strict(
                 wanted.schema, f"{wanted.path}.schema", budget
             )
-        name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in wanted.name)[:64] or "response"
+        name = schema_name(wanted.name)
         found["format"] = {"type": "json_schema", "name": name, "schema": wanted.schema, "strict": strict}
         if wanted.description:
             found["format"]["description"] = wanted.description
@@ -303,6 +306,11 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
                 body[field] = value
         if request.user:
             body["safety_identifier"] = request.user if len(request.user) <= _KEY_LIMIT else _digest(request.user)
+    if len(request.stops) > _MAX_STOPS or any(len(stop) > _MAX_STOP_LENGTH for stop in request.stops):
+        raise bad(
+            request.stops_path,
+            f"at most {_MAX_STOPS} stop sequences of at most {_MAX_STOP_LENGTH} characters are possible with this upstream",
+        )
     match request.service_tier:
         case "" | "auto":
             pass

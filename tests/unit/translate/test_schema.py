@@ -162,7 +162,7 @@ def test_a_schema_that_is_nested_too_deep_is_refused_by_its_path() -> None:
     for client in (C, R):
         strict, loose, output = bodies(client, nested(150, WRAPPERS["properties"]))
         for body in (strict, output):
-            with pytest.raises(BadRequest, match="100 levels|at most 200 levels") as refusal:
+            with pytest.raises(BadRequest, match=r"100 levels|at most 200 levels") as refusal:
                 translate_request(client, A, body)
             assert ".properties.a.properties.a" in (refusal.value.param or "")
         with pytest.raises(BadRequest, match="at most 200 levels") as refusal:
