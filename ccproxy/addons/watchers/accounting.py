@@ -22,10 +22,11 @@ from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
-from ccproxy.ledger.tap import Answer, UsageTap
+from ccproxy.ledger.tap import UsageTap
 from ccproxy.providers.local import Told
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.formats import Format
+from ccproxy.translate.reading import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class Accounting:
         if exchange.counted_open:
             exchange.counted_open = False
             self.metrics.stream_closed(route.provider.name)
-        seen = exchange.tap.finish() if exchange.tap else Answer()
+        seen = exchange.tap.finish() if exchange.tap else Reading()
         if exchange.upstream_answer is not None:
             limits = [
                 field for field in exchange.upstream_answer.headers.fields if field[0].lower().startswith(_LIMITS)
@@ -202,7 +203,7 @@ class Accounting:
         )
         return record
 
-    def _price(self, exchange: Exchange, seen: Answer, at: datetime) -> Decimal | None:
+    def _price(self, exchange: Exchange, seen: Reading, at: datetime) -> Decimal | None:
         route = exchange.route
         assert route
         if seen.usage is None or self._loading is None or not self._loading.done():
