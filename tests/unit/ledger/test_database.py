@@ -25,8 +25,9 @@ from sqlalchemy.dialects import postgresql
 from ccproxy.errors import ConfigError
 from ccproxy.ledger import database, schema
 from ccproxy.ledger.database import Ledger, State, check_url, ledger_location, open_engine
-from ccproxy.ledger.records import Outcome, Record, Tokens, Usage
+from ccproxy.ledger.records import Outcome, Record
 from ccproxy.translate.formats import Format
+from ccproxy.translate.usage import Tokens, Usage
 
 Make = Callable[..., Record]
 
@@ -446,7 +447,8 @@ WRITER = """
     from datetime import UTC, datetime
     from pathlib import Path
     from ccproxy.ledger.database import Ledger
-    from ccproxy.ledger.records import Outcome, Record, Tokens, Usage
+    from ccproxy.ledger.records import Outcome, Record
+    from ccproxy.translate.usage import Tokens, Usage
 
     ledger = Ledger(Path(sys.argv[1]))
     ledger.start()
@@ -528,7 +530,7 @@ def test_a_missing_driver_switches_the_ledger_off_without_the_password(
 
 
 def test_the_slow_libraries_come_late() -> None:
-    names = ["records", "clients", "usage", "tap", "quota", "pricing", "database", "report", "metrics", "raw_log"]
+    names = ["records", "clients", "tap", "quota", "pricing", "database", "report", "metrics", "raw_log"]
     code = "import sys\n" + "".join(f"import ccproxy.ledger.{name}\n" for name in names)
     slow = ("sqlalchemy", "genai_prices", "prometheus_client", "brotli", "zstandard", "httpx")
     code += f"print([name for name in {slow} if name in sys.modules])"
