@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
+from ccproxy.network import LOOPBACK
 from ccproxy.providers.header_fields import CLIENT_CREDENTIALS, Field, key_of
-from ccproxy.settings.model import LOOPBACK
 
 _TOKEN_CARRIERS = CLIENT_CREDENTIALS | {b"x-ccproxy-token"}
 _LOCAL_HOSTS = LOOPBACK - {"::1"}  # in a Host header an IPv6 address stands in brackets
