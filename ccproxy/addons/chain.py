@@ -7,7 +7,7 @@ so that all others see the exchange it has made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from ccproxy.addons.watchers.accounting import Accounting
 from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.network import Network
 from ccproxy.providers.credentials import credential
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
@@ -63,6 +64,7 @@ class Parts:
     asked_by_tool: Callable[[tuple[str, int], tuple[str, int]], bool]
     redaction: Redaction
     has_login: Callable[[str], bool]
+    network: Network = field(default_factory=Network)
 
 
 def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
@@ -108,7 +110,7 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             prices=parts.prices,
             metrics=parts.metrics,
         ),
-        Upstreams(connection_handler),
+        Upstreams(connection_handler, parts.network),
         AccessLog(parts.redaction),
         *watchers,
     ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,10 @@ from ccproxy.addons.transport.hook_table import FixedChain
 from ccproxy.addons.transport.mitmproxy_internals import Master, core, next_layer, proxy_server, proxyserver
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
-from ccproxy.network import extra_ca_file
+from ccproxy.network import extra_certificates
 from ccproxy.settings import Settings
-from ccproxy.settings.folders import data_dir, private, secured
+from ccproxy.settings.files import replace_file
+from ccproxy.settings.folders import data_dir, secured
 
 if TYPE_CHECKING:
     pass
@@ -61,25 +65,41 @@ def optional_options() -> dict[str, Any]:
 
 
 def ca_bundle() -> Path | None:
-    """A company's CAs together with the usual ones, or None if the environment names none.
+    """A file of the CAs that the environment names together with the usual ones, or None if it names none.
 
     mitmproxy trusts certifi alone, and a file given to it replaces that.
 
     Raises:
-        StartError: a file that the environment names cannot be read.
+        StartError: a file that the environment names cannot be used.
 
     """
-    extra = extra_ca_file()
+    extra = extra_certificates()
     if not extra:
         return None
+    certificates = Path(certifi.where()).read_bytes() + b"\n" + extra.pem()
+    bundle = data_dir() / "ca-bundle.pem"
     try:
-        certificates = Path(certifi.where()).read_bytes() + b"\n" + Path(extra).read_bytes()
-        bundle = private(data_dir()) / "ca-bundle.pem"
         if not bundle.exists() or bundle.read_bytes() != certificates:
-            bundle.write_bytes(certificates)
-    except OSError as error:
-        raise StartError(f"the CAs of SSL_CERT_FILE or REQUESTS_CA_BUNDLE cannot be used: {error}") from error
+            replace_file(bundle, certificates)
+    except OSError as error:  # a read-only home, a full disk
+        logger.debug("%s cannot be written: %s", bundle, error)
+        return _temporary_bundle(certificates, extra.variable)
     return bundle
+
+
+def _temporary_bundle(certificates: bytes, variable: str) -> Path:
+    """A file that lives as long as this process. mitmproxy reads it at every new connection."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="ccproxy-ca-", suffix=".pem")
+        atexit.register(Path(name).unlink, missing_ok=True)
+        with os.fdopen(handle, "wb") as file:
+            file.write(certificates)
+    except OSError as error:
+        raise StartError(
+            f"The certificates of {variable} cannot be passed to mitmproxy: neither {data_dir()} nor "
+            f"{tempfile.gettempdir()} is writable ({error.strerror})"
+        ) from None
+    return Path(name)
 
 
 def plain_master(opts: options.Options, all_addons: bool) -> Master:  # noqa: FBT001

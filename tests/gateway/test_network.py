@@ -44,7 +44,7 @@ def at(url: str) -> dict[str, dict[str, str]]:
 # ---- TLS
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 async def test_a_ca_of_the_environment_is_trusted(
     serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:

@@ -13,9 +13,9 @@ from mitmproxy import http
 
 from ccproxy.addons.exchange import Client, Exchange
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
+from ccproxy.network import LOOPBACK
 from ccproxy.providers.header_fields import CLIENT_CREDENTIALS, Field, key_of, public_fields
 from ccproxy.providers.routing import suggested_format
-from ccproxy.settings.model import LOOPBACK
 
 _TOKEN_CARRIERS = CLIENT_CREDENTIALS | {b"x-ccproxy-token"}
 _LOCAL_HOSTS = LOOPBACK - {"::1"}  # in a Host header an IPv6 address has brackets
