@@ -14,6 +14,7 @@ from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
+from ccproxy.errors import ConfigError
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
@@ -120,15 +121,33 @@ def _closed(settings: Settings, config: Path | None) -> tuple[Path, ...]:
 
 def _permissions(settings: Settings, config: Path | None) -> PermissionBroker:
     own = settings.permissions
-    rules = [Rule(rule.tool, rule.decision) for rule in own.rules]
-    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=partial(_remembered, config))
+    audited = partial(_audited, Audit(data_dir() / "permissions.jsonl"))
+    return PermissionBroker(
+        own.mode, _rules(settings), timeout=own.timeout, audit=audited, remember=partial(_remembered, config)
+    )
 
 
-def _audited(decided: Decided) -> None:
+def _rules(settings: Settings) -> list[Rule]:
+    """The rules of `[permissions]`, compiled.
+
+    Raises:
+        ConfigError: one of them is malformed. A rule that is silently ignored would leave open what it denies.
+
+    """
+    rules = []
+    for number, rule in enumerate(settings.permissions.rules):
+        try:
+            rules.append(Rule(rule.tool, rule.decision))
+        except ValueError as error:
+            raise ConfigError(f"permissions.rules[{number}]: {error}") from None
+    return rules
+
+
+def _audited(audit: Audit, decided: Decided) -> None:
     """A line in the log, and a row in the audit."""
     verdict = "allowed" if decided.allowed else "denied"
-    logger.info("tool %s %s by %s (%s)", decided.tool, verdict, decided.by, decided.id)
-    Audit(data_dir() / "permissions.jsonl").put(decided.as_json())
+    logger.info("Tool %r %s by %s (%s)", decided.tool[:200], verdict, decided.by, decided.id)
+    audit.put(decided.as_json())
 
 
 def _remembered(config: Path | None, rule: Rule) -> None:
