@@ -35,7 +35,7 @@ from ccproxy.auth.wire import Credential
 from ccproxy.errors import BadRequest, UpgradeRequired
 from ccproxy.providers import identity, json_edit
 from ccproxy.providers.codex import native_changes
-from ccproxy.providers.header_fields import Field, mapped_model, public_fields, request_fields
+from ccproxy.providers.header_fields import Field, mapped_model, public_fields, public_target, request_fields
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import both_shapes
 from ccproxy.providers.routing import Route, Router, suggested_format
@@ -113,6 +113,9 @@ class Gateway:
         request = flow.request
         fields, private = public_fields(request.headers.fields, self.router.credential_headers)
         request.headers.fields = fields
+        if "?" in request.path and (target := public_target(request.path)) != request.path:
+            logger.debug("a query parameter that carries a key was removed")
+            request.path = target
         told = exchange.told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
         path, _, _ = request.path.partition("?")
         exchange.client_path = path

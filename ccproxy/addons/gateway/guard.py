@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
-from ccproxy.providers.header_fields import CLIENT_CREDENTIALS, Field, key_of
+from ccproxy.providers.client_credentials import TOKEN_HEADER, TOKEN_HEADERS, key_of
+from ccproxy.providers.header_fields import Field
 from ccproxy.settings.model import LOOPBACK
 
-_TOKEN_CARRIERS = CLIENT_CREDENTIALS | {b"x-ccproxy-token"}
 _LOCAL_HOSTS = LOOPBACK - {"::1"}  # in a Host header an IPv6 address stands in brackets
 
 
@@ -69,11 +69,11 @@ class Guard:
         others, found = [], not self.token
         for item in private:
             name = item[0].lower()
-            given = key_of(item).encode("latin-1")
-            accepted = (self.token, *also) if name in _TOKEN_CARRIERS else ()
+            given = key_of(item[1]).encode("latin-1")
+            accepted = (self.token, *also) if name in TOKEN_HEADERS else ()
             if any(token and hmac.compare_digest(given, token.encode()) for token in accepted):
                 found = True
-            elif name != b"x-ccproxy-token":
+            elif name != TOKEN_HEADER:
                 others.append(item)
         if not found:
             raise Unauthenticated(

@@ -295,7 +295,10 @@ class GatewayStream(HttpStream):
         assert response
         exchange = self.exchange
         exchange.sent(0)
-        fields = (*response_fields(response.headers.fields, self.flow.id), *exchange.answer_fields)
+        fields = (
+            *response_fields(response.headers.fields, self.flow.id, from_upstream=exchange.answered),
+            *exchange.answer_fields,
+        )
         wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"

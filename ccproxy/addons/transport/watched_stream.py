@@ -27,6 +27,7 @@ from mitmproxy.proxy.layers.http import (
 
 from ccproxy.addons.transport.stream import GatewayLayer, GatewayStream
 from ccproxy.ledger.raw_log import Message
+from ccproxy.providers.header_fields import public_target
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class WatchedStream(GatewayStream):
             self.watches = []
 
     def begin(self, asked: http.Request) -> None:
+        asked.path = public_target(asked.path)
         for watcher in self.watchers:
             try:
                 self.watches.append(watcher.watch(self.flow))

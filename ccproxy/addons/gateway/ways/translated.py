@@ -52,11 +52,13 @@ class Translation:
         """Wait until the upstream has said what its models accept, but not for long."""
         await self.lists.arrived(provider, credential)
 
-    def profile(self, provider: Provider, model: str, version: str) -> Profile:
+    def profile(
+        self, provider: Provider, model: str, version: str, credential: Callable[[], tuple[Field, ...]]
+    ) -> Profile:
         """What this model of this upstream accepts."""
         if provider.format is Format.OPENAI_CHAT:
             return ChatProfile()
-        card = self.lists.card(provider, model) if _lists_models(provider) else None
+        card = self.lists.card(provider, model, credential) if _lists_models(provider) else None
         if provider.format is Format.ANTHROPIC:
             return AnthropicProfile.of_model(
                 model,
@@ -84,7 +86,7 @@ class Translation:
             exchange.model = model
             body["model"] = mapped_model(provider.models, model)
         version = flow.request.headers.get("anthropic-version", "") if route.format is Format.ANTHROPIC else ""
-        profile = self.profile(provider, str(body.get("model", "")), version or "2023-06-01")
+        profile = self.profile(provider, str(body.get("model", "")), version or "2023-06-01", exchange.secret_fields)
         return translate_request(
             route.format,
             provider.format,
