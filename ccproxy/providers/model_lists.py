@@ -262,7 +262,7 @@ def _digest(credential: Credential) -> bytes:
     """A credential as a key of the cache, from which it cannot be read."""
     digest = hashlib.blake2b(key=_SALT, digest_size=16)
     for name, value in credential:
-        digest.update(b"%b\0%b\0" % (name, value))
+        digest.update(b"%d,%d,%b%b" % (len(name), len(value), name, value))
     return digest.digest()
 
 
