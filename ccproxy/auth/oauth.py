@@ -36,6 +36,7 @@ from ccproxy import __version__
 from ccproxy.auth.answers import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenAnswer, mapping
 from ccproxy.auth.clients import Network, OAuthClient, is_loopback
 from ccproxy.auth.credentials import Login
+from ccproxy.providers.header_fields import number_in
 
 for _noisy in ("requests_oauthlib", "oauthlib"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # at DEBUG they print tokens
@@ -142,11 +143,8 @@ def device_code(client: OAuthClient, network: Network) -> DeviceCode:
     device_auth_id, user_code = answer.get("device_auth_id"), answer.get("user_code") or answer.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
         raise OAuthUnreachable(f"{_host(client.device.code)} sent no device code")
-    try:
-        interval = float(str(answer.get("interval")))
-    except ValueError:
-        interval = 5.0
-    return DeviceCode(SecretStr(device_auth_id), user_code, min(max(interval, 1.0), 60.0))
+    interval = number_in(str(answer.get("interval")))
+    return DeviceCode(SecretStr(device_auth_id), user_code, min(max(5.0 if interval is None else interval, 1.0), 60.0))
 
 
 def device_grant(client: OAuthClient, device: DeviceCode, network: Network) -> DeviceGrant | None:
@@ -395,13 +393,13 @@ def _printable(text: object, limit: int) -> str:
 
 def _retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit():
-        return float(value)
+    if (seconds := number_in(value)) is not None:
+        return seconds
     try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+        moment = parsedate_to_datetime(value).astimezone(UTC)
+    except (ValueError, OverflowError):  # not a date, or one that no time zone can move
         return None
-    return max((moment.astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _host(url: str | None) -> str:

@@ -41,6 +41,7 @@ _STAYING_PREFIXES: Final = (b"sec-fetch-", b"sec-ch-", b"x-forwarded-", b"x-ccpr
 
 MAX_VALUE: Final = 4096
 """Bytes of the longest header value that ccproxy makes."""
+_NUMBER = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,20})?(?:[eE]-[0-9]{1,2})?", re.ASCII)
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 _OWN_PREFIX: Final = b"x-ccproxy-"
@@ -214,6 +215,20 @@ def safe_value(text: str, limit: int = MAX_VALUE) -> bytes:
     if not (text.isascii() and text.isprintable()):
         text = _NOT_PRINTABLE.sub(_escaped, text[:limit])
     return text.encode("ascii")[:limit].strip()
+
+
+def number_in(value: str) -> float | None:
+    """Return the number that a header value consists of; None if it is anything else.
+
+    That is ASCII digits, at most 13 before a decimal point. `int`, `float` and `str.isdigit` accept more: `²`, `1_0`, digits of other
+    scripts, `inf`, blanks and numbers of any size.
+    """
+    return float(value) if _NUMBER.fullmatch(value) else None
+
+
+def is_port(text: str) -> bool:
+    """Return whether this is a port number as a Host header has it: up to five ASCII digits."""
+    return len(text) <= 5 and text.isascii() and text.isdigit()
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -35,7 +35,7 @@ from ccproxy.auth.wire import Credential
 from ccproxy.errors import BadRequest, UpgradeRequired
 from ccproxy.providers import identity, json_edit
 from ccproxy.providers.codex import native_changes
-from ccproxy.providers.header_fields import Field, mapped_model, public_fields, public_target, request_fields
+from ccproxy.providers.header_fields import Field, mapped_model, number_in, public_fields, public_target, request_fields
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import both_shapes
 from ccproxy.providers.routing import Route, Router, suggested_format
@@ -250,10 +250,8 @@ class Gateway:
             exchange.retry_on -= {400}
             exchange.retry = self._leave_out(flow, exchange, exchange.route)
         elif status in exchange.route.provider.retries:
-            wait = flow.response.headers.get("retry-after", "")
-            await asyncio.sleep(
-                min(float(wait), 10.0) if wait.replace(".", "", 1).isdigit() else 0.5 * exchange.attempts
-            )
+            wait = number_in(flow.response.headers.get("retry-after", ""))
+            await asyncio.sleep(min(wait, 10.0) if wait is not None else 0.5 * exchange.attempts)
             exchange.retry = exchange.attempts < ATTEMPTS
 
     @fail_closed

@@ -13,7 +13,7 @@ from mitmproxy import http
 
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
 from ccproxy.providers.client_credentials import TOKEN_HEADER, TOKEN_HEADERS, key_of
-from ccproxy.providers.header_fields import Field
+from ccproxy.providers.header_fields import Field, is_port
 from ccproxy.settings.model import LOOPBACK
 
 _LOCAL_HOSTS = LOOPBACK - {"::1"}  # in a Host header an IPv6 address stands in brackets
@@ -84,4 +84,4 @@ class Guard:
 
 def _without_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() else host
+    return name if colon and is_port(port) else host

@@ -185,6 +185,9 @@ def test_a_refusal_keeps_status_and_code(server: FakeOAuth, reply: Reply, code: 
     [
         (Reply(429, {"error": "slow_down"}, {"Retry-After": "17"}), 17.0),
         (Reply(429, {}, {"Retry-After": "soon"}), None),
+        (Reply(429, {}, {"Retry-After": "9" * 400}), None),
+        (Reply(429, {}, {"Retry-After": "\xb2"}), None),
+        (Reply(429, {}, {"Retry-After": "Mon, 01 Jan 0001 00:00:00 +2359"}), None),
         (Reply(503, b"", {"Retry-After": format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)}), 0.0),
         (Reply(500, {"error": "invalid_grant"}), None),
     ],

@@ -11,7 +11,9 @@ from hypothesis import given, strategies as st
 from ccproxy.providers.codex import UNSUPPORTED, native_changes
 from ccproxy.providers.header_fields import (
     MAX_VALUE,
+    is_port,
     mapped_model,
+    number_in,
     public_fields,
     public_target,
     request_fields,
@@ -326,3 +328,44 @@ def test_no_text_makes_a_value_that_ends_its_line(text: str, limit: int) -> None
 def test_a_value_is_bounded_whatever_it_is_made_of() -> None:
     for character in ("a", "\r", "\U0001f600", "\ud800", " "):
         assert len(safe_value(character * 5_000_000)) <= MAX_VALUE
+
+
+# ---- numbers in header values
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("1", 1), ("007", 7), ("1.5", 1.5), ("0.25", 0.25), ("5e-05", 0.00005), ("9" * 13, 9999999999999)],
+)
+def test_a_number_in_a_header(text: str, number: float) -> None:
+    assert number_in(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", " 1", "1 ", "1\n", "\u00b2", "1_0", "\u0664", "\uff11", "-1", "+1", "inf", "nan", "1e9",
+        "1e400", "0x10", "1.", ".5", "1.2.3", "9" * 14, "9" * 5000,
+        "Sun, 06 Nov 1994 08:49:37 GMT", "1,2", "\u2460", "1\x00",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_number(text: str) -> None:
+    assert number_in(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("80", True),
+        ("65535", True),
+        ("0", True),
+        ("", False),
+        ("\u00b2", False),
+        ("\u0664", False),
+        ("123456", False),
+        ("8a", False),
+        ("-1", False),
+    ],
+)
+def test_a_port(text: str, valid: bool) -> None:
+    assert is_port(text) is valid
