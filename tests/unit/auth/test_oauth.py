@@ -187,7 +187,7 @@ def test_a_refusal_keeps_status_and_code(server: FakeOAuth, reply: Reply, code: 
         (Reply(429, {}, {"Retry-After": "soon"}), None),
         (Reply(429, {}, {"Retry-After": "9" * 400}), None),
         (Reply(429, {}, {"Retry-After": "\xb2"}), None),
-        (Reply(429, {}, {"Retry-After": "Mon, 01 Jan 0001 00:00:00 +2359"}), None),
+        (Reply(429, {}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}), None),
         (Reply(503, b"", {"Retry-After": format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)}), 0.0),
         (Reply(500, {"error": "invalid_grant"}), None),
     ],
