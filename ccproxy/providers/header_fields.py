@@ -54,12 +54,17 @@ class Kind(IntEnum):
     PASSES = 0
     STAYS = 1
     """It is meant for ccproxy or for this hop, or describes the client's network or page."""
-    SECRET = 2
-    """A credential of any vendor: no flow keeps it."""
-    ACCOUNT = 3
+    KEY = 2
+    """A credential of any vendor: it is taken off the flow, so one that a flow has comes from a script."""
+    LOCAL_KEY = 3
+    """A credential for a forward proxy: taken off the flow, and never sent."""
+    ACCOUNT = 4
     """See `ACCOUNT_HEADERS`."""
 
 
+_PASSES, _STAYS, _KEY, _LOCAL_KEY, _ACCOUNT = (
+    Kind  # looking them up on the class, for each field, takes longer than the rest
+)
 _MEMO: Final[dict[bytes, tuple[bytes, Kind]]] = {}
 _MEMO_ENTRIES: Final = 1024
 _MEMO_NAME: Final = 64
@@ -73,10 +78,12 @@ def kind_of(name: bytes) -> tuple[bytes, Kind]:
     lower = name.lower()
     if lower in ACCOUNT_HEADERS:
         kind = Kind.ACCOUNT
-    elif is_secret_header(lower):
-        kind = Kind.SECRET
+    elif lower == b"proxy-authorization":
+        kind = Kind.LOCAL_KEY
     elif lower == b"host" or lower in HOP_BY_HOP or lower in CLIENT_SIDE or lower.startswith(_STAYING_PREFIXES):
         kind = Kind.STAYS
+    elif is_secret_header(lower):
+        kind = Kind.KEY
     else:
         kind = Kind.PASSES
     if len(name) <= _MEMO_NAME and len(_MEMO) < _MEMO_ENTRIES:
@@ -98,15 +105,15 @@ def public_fields(
         name, kind = kind_of(field[0])
         if name in credential_headers or name in TOKEN_HEADERS:
             private.append(field)
-        elif kind is not Kind.SECRET:
+        elif kind is not _KEY and kind is not _LOCAL_KEY:
             public.append(field)
     return tuple(public), tuple(private)
 
 
 def request_fields(fields: Iterable[Field], upstream: Upstream, provider: Provider) -> tuple[Field, ...]:
-    """Return the header fields for the wire, without a credential: the client's that are meant for the upstream, and its own Host.
+    """Return the header fields for the wire: those of a flow that are meant for the upstream, and its own Host.
 
-    Order and spelling of what the client sent are kept.
+    Order and spelling of what the client sent are kept. `fields` have been through `public_fields`, so a credential among them is a script's.
     """
     fields = tuple(fields)
     named = _named_by_connection(fields)
@@ -114,7 +121,7 @@ def request_fields(fields: Iterable[Field], upstream: Upstream, provider: Provid
     seen = set()
     for field in fields:
         name, kind = kind_of(field[0])
-        if name in named or (kind and not (kind is Kind.ACCOUNT and provider.has_accounts)):
+        if kind is _STAYS or kind is _LOCAL_KEY or (kind is _ACCOUNT and not provider.has_accounts) or name in named:
             continue
         seen.add(name)
         out.append(field)
@@ -122,24 +129,9 @@ def request_fields(fields: Iterable[Field], upstream: Upstream, provider: Provid
     return tuple(out)
 
 
-def followed(wire: Iterable[Field], before: Iterable[Field], now: Iterable[Field]) -> tuple[Field, ...]:
-    """`wire`, which was made when the flow's fields were `before`, with the changes that a script has made to them since."""
-
-    def by_name(fields: Iterable[Field]) -> dict[bytes, list[bytes]]:
-        values: dict[bytes, list[bytes]] = {}
-        for name, value in fields:
-            values.setdefault(name.lower(), []).append(value)
-        return values
-
-    old, new = by_name(before), by_name(now)
-    changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)} - HOP_BY_HOP - {b"host"}
-    kept = tuple(field for field in wire if field[0].lower() not in changed)
-    return (*kept, *(field for field in now if field[0].lower() in changed))
-
-
 def strangers_fields(now: Iterable[Field], host: str) -> tuple[Field, ...]:
     """Return the header fields for a host that is not the provider's: nothing is added to what the flow shows."""
-    passed = (field for field in now if kind_of(field[0])[1] is Kind.PASSES)
+    passed = (field for field in now if kind_of(field[0])[1] is _PASSES)
     return ((b"Host", host.encode()), *passed)
 
 

@@ -203,7 +203,8 @@ def test_a_long_name_is_no_way_around() -> None:
 )  # fmt: skip
 def test_what_is_not_for_an_upstream(name: bytes) -> None:
     assert CLAUDE.upstream
-    assert name not in dict(request_fields(((name, b"v"),), CLAUDE.upstream, CLAUDE))
+    public, _ = public_fields(((name, b"v"),))
+    assert name not in dict(request_fields(public, CLAUDE.upstream, CLAUDE))
     assert name not in dict(strangers_fields(((name, b"v"),), "other.test"))
 
 
@@ -219,6 +220,15 @@ def test_what_is_for_the_upstream_passes(name: bytes) -> None:
     assert CLAUDE.upstream
     public, _ = public_fields(((name, b"v"),))
     assert (name, b"v") in request_fields(public, CLAUDE.upstream, CLAUDE)
+
+
+def test_a_key_that_a_script_adds_goes_to_the_providers_host_only() -> None:
+    """What a client sent was taken off the flow: what is there is the user's own doing."""
+    assert CLAUDE.upstream
+    fields = ((b"authorization", b"Bearer scripted"), (b"proxy-authorization", b"x"), (b"x-ccproxy-token", b"x"))
+    assert fields[0] in request_fields(fields, CLAUDE.upstream, CLAUDE)
+    assert not {b"proxy-authorization", b"x-ccproxy-token"} & set(dict(request_fields(fields, CLAUDE.upstream, CLAUDE)))
+    assert strangers_fields(fields, "other.test") == ((b"Host", b"other.test"),)
 
 
 def test_an_account_goes_to_a_provider_of_accounts_only() -> None:
