@@ -141,10 +141,13 @@ def response_fields(fields: Iterable[Field], flow_id: str, *, from_upstream: boo
     `x-ccproxy-*` is for ccproxy to say: with `from_upstream` such fields are removed.
     """
     fields = tuple(fields)
-    dropped = HOP_BY_HOP | _named_by_connection(fields)
-    out = [field for field in fields if field[0].lower() not in dropped]
-    if from_upstream and any(name[: len(_OWN_PREFIX)].lower() == _OWN_PREFIX for name, _ in out):
-        out = [field for field in out if not field[0].lower().startswith(_OWN_PREFIX)]
+    names = [name.lower() for name, _ in fields]
+    dropped = HOP_BY_HOP | _named_by_connection(fields) if b"connection" in names else HOP_BY_HOP
+    out = [
+        field
+        for field, name in zip(fields, names, strict=True)
+        if name not in dropped and not (from_upstream and name.startswith(_OWN_PREFIX))
+    ]
     out.append((b"x-ccproxy-flow", safe_value(flow_id)))
     return tuple(out)
 
