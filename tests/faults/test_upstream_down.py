@@ -327,6 +327,18 @@ async def test_statuses_that_are_tried_again(serve: Serve, upstream: Upstream, r
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("wait", ["\xc2\xb2", "\xb2", "1_0", "\xd9\xa4", "inf", "-1", "9" * 400, "0.", "soon", ""])
+async def test_a_pause_that_is_not_a_number_is_no_obstacle(serve: Serve, upstream: Upstream, wait: str) -> None:
+    proxy: Proxy = await serve(providers={"claude_api": {"retries": [503]}})
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.answer(503 if len(upstream.requests) == 1 else 200, b"{}", ("Retry-After", wait))
+
+    upstream.script = script
+    assert (await proxy.post("/api/v1/messages", message())).status == 200
+    assert len(upstream.requests) == 2
+
+
 async def test_a_status_to_try_again_whose_body_breaks_off(serve: Serve, upstream: Upstream) -> None:
     proxy: Proxy = await serve(providers={"claude_api": {"retries": [503]}})
     upstream.script = says(b"HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\n{")

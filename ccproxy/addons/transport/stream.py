@@ -378,7 +378,10 @@ class GatewayStream(HttpStream):
         assert response
         exchange = self.exchange
         exchange.progress.sent(0)
-        fields = (*response_fields(response.headers.fields, self.flow.id), *exchange.response_fields)
+        fields = (
+            *response_fields(response.headers.fields, self.flow.id, from_upstream=exchange.progress.from_upstream),
+            *exchange.response_fields,
+        )
         wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"

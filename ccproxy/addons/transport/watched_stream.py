@@ -29,6 +29,7 @@ from ccproxy.addons.transport.mitmproxy_internals import (
 )
 from ccproxy.addons.transport.stream import GatewayStream
 from ccproxy.ledger.raw_log import Message
+from ccproxy.providers.header_fields import public_target
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class WatchedStream(GatewayStream):
             self.watches = []
 
     def begin(self, asked: http.Request) -> None:
+        asked.path = public_target(asked.path)
         for watcher in self.watchers:
             try:
                 self.watches.append(watcher.watch(self.flow))

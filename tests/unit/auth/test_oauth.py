@@ -187,6 +187,9 @@ def test_a_refusal_keeps_status_and_code(server: FakeOAuth, reply: Reply, code: 
     [
         (Reply(429, {"error": "slow_down"}, {"Retry-After": "17"}), 17.0),
         (Reply(429, {}, {"Retry-After": "soon"}), None),
+        (Reply(429, {}, {"Retry-After": "9" * 400}), None),
+        (Reply(429, {}, {"Retry-After": "\xb2"}), None),
+        (Reply(429, {}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}), None),
         (Reply(503, b"", {"Retry-After": format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)}), 0.0),
         (Reply(500, {"error": "invalid_grant"}), None),
     ],

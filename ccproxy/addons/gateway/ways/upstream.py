@@ -17,7 +17,7 @@ from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import Credential
 from ccproxy.content_encoding import MAX_OUTPUT_PER_FEED, ContentDecoder, ContentEncodingError, TooLarge, decode
 from ccproxy.errors import ExchangeError, UpstreamBroken
-from ccproxy.providers.header_fields import PRIVATE, Field, request_fields, seconds_of, strangers_fields
+from ccproxy.providers.header_fields import Field, Kind, kind_of, number_in, request_fields, strangers_fields
 from ccproxy.providers.routing import Route
 from ccproxy.translate.errors import unsupported_parameter
 from ccproxy.translate.exchange import Folder, StreamTranslator, Translated as Conversation
@@ -137,7 +137,7 @@ class UpstreamWay(Way):
             return fields
         wire = self.credential.on_wire(fields)
         # The client's keys were taken off the flow, so what is there now is a script's: it wins.
-        scripted = tuple(field for field in fields if field[0].lower() in PRIVATE)
+        scripted = tuple(field for field in fields if kind_of(field[0])[1] is Kind.KEY)
         if scripted:
             names = {field[0].lower() for field in scripted}
             wire = (*(field for field in wire if field[0].lower() not in names), *scripted)
@@ -167,7 +167,7 @@ class UpstreamWay(Way):
         if status not in self.route.provider.retries:
             return False
         attempts = of(flow).progress.attempts
-        pause = seconds_of(flow.response.headers.get("retry-after", ""))
+        pause = number_in(flow.response.headers.get("retry-after", ""))
         await asyncio.sleep(0.5 * attempts if pause is None else min(pause, MAX_PAUSE))
         return attempts < ATTEMPTS
 
