@@ -25,8 +25,9 @@ from ccproxy.providers.header_fields import Field, key_of
 
 logger = logging.getLogger(__name__)
 
+PERMISSIONS_STREAM: Final = "/permissions/stream"
 READ: Final = frozenset(
-    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", "/permissions/stream"}
+    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", PERMISSIONS_STREAM}
 )
 """What is read; `POST /permissions/{id}` is all that is written."""
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
@@ -72,7 +73,7 @@ class OwnEndpoints:
 
         """
         method, path = flow.request.method, flow.request.path.partition("?")[0]
-        decides = path.startswith("/permissions/") and path != "/permissions/stream"
+        decides = path.startswith("/permissions/") and path != PERMISSIONS_STREAM
         wanted = {"POST"} if decides else {"GET", "HEAD"}
         if method not in wanted:
             allow = ", ".join(sorted(wanted))
@@ -85,7 +86,7 @@ class OwnEndpoints:
             flow.response = response(200, self.metrics(), {"content-type": CONTENT_TYPE})
         elif path == "/usage":
             flow.response = _json(await self._usage(flow.request))
-        elif path == "/permissions/stream":
+        elif path == PERMISSIONS_STREAM:
             exchange.body = LocalBody(
                 _events(self._broker().changes()), lambda error: b": %s\n\n" % str(error).encode()
             )
