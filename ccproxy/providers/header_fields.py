@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from ccproxy.providers.spec import Provider, Upstream
 
 Field = tuple[bytes, bytes]
+
+MAX_VALUE: Final = 4096
+"""Bytes of the longest header value that ccproxy makes."""
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 CLIENT_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 """Where clients put a key: the older Anthropic SDKs use x-api-key, the newer ones and OpenAI's a bearer token."""
@@ -95,6 +101,21 @@ def key_of(field: Field) -> str:
     value = field[1].decode("latin-1").strip()
     scheme, _, token = value.partition(" ")
     return token.strip() if field[0].lower() == b"authorization" and scheme.lower() == "bearer" else value
+
+
+def safe_value(text: str, limit: int = MAX_VALUE) -> bytes:
+    """Return `text` as the value of a header that ccproxy itself makes: printable ASCII, at most `limit` bytes, no line breaks.
+
+    What a client, an upstream or a script wrote may be part of such a value (a JSON path, a model, an error message): everything that is
+    not printable ASCII is escaped as in a Python string, so that no value can end its line.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = _NOT_PRINTABLE.sub(_escaped, text[:limit])
+    return text.encode("ascii")[:limit].strip()
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def mapped_model(models: Mapping[str, str], model: str) -> str:

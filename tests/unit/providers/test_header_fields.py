@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from ccproxy.providers.codex import UNSUPPORTED, native_changes
-from ccproxy.providers.header_fields import mapped_model, public_fields, request_fields, response_fields
+from ccproxy.providers.header_fields import (
+    MAX_VALUE,
+    mapped_model,
+    public_fields,
+    request_fields,
+    response_fields,
+    safe_value,
+)
 from ccproxy.providers.json_edit import REMOVE
 from ccproxy.providers.registry import providers
 from ccproxy.settings import Settings
@@ -175,3 +183,35 @@ def test_private_fields() -> None:
     assert len(private) == 5
     public, private = public_fields(fields, frozenset({b"api-key"}))
     assert [name for name, _ in public] == [b"x"]
+
+
+# ---- values that ccproxy makes
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("tools[0].name, top_k", b"tools[0].name, top_k"),
+        ("", b""),
+        ("a\r\nSet-Cookie: x", b"a\\r\\nSet-Cookie: x"),
+        ("a\x00b\x1bc\x7fd\te", b"a\\x00b\\x1bc\\x7fd\\te"),
+        ("caf\xe9 \u2028 \U0001f600 \ud800", b"caf\\xe9 \\u2028 \\U0001f600 \\ud800"),
+        ("  padded  ", b"padded"),
+        ("back\\slash", b"back\\slash"),
+    ],
+)
+def test_a_value_that_ccproxy_makes_is_one_line_of_printable_ascii(text: str, value: bytes) -> None:
+    assert safe_value(text) == value
+
+
+@given(text=st.text(st.characters(codec=None), max_size=200), limit=st.integers(0, 100))
+def test_no_text_makes_a_value_that_ends_its_line(text: str, limit: int) -> None:
+    value = safe_value(text, limit)
+    assert len(value) <= limit
+    assert all(0x20 <= byte <= 0x7E for byte in value)
+    assert value == value.strip()
+
+
+def test_a_value_is_bounded_whatever_it_is_made_of() -> None:
+    for character in ("a", "\r", "\U0001f600", "\ud800", " "):
+        assert len(safe_value(character * 5_000_000)) <= MAX_VALUE

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from ccproxy.cli.checks import probes
 from ccproxy.providers.endpoints import table
+from ccproxy.providers.profiles import chat_profiles
 from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import load
 from ccproxy.translate.formats import Format
@@ -29,7 +30,12 @@ DATE = "Sun, 22 Nov 2026 12:00:00 GMT"
 
 def provider(url: str) -> Provider:
     return Provider(
-        name="p", prefix="/p", format=Format.ANTHROPIC, endpoints=table(Format.ANTHROPIC), upstream=Upstream.parse(url)
+        name="p",
+        prefix="/p",
+        format=Format.ANTHROPIC,
+        endpoints=table(Format.ANTHROPIC),
+        upstream=Upstream.parse(url),
+        profile_for=chat_profiles(),
     )
 
 
