@@ -79,7 +79,7 @@ def serve(
     except (ConfigError, StartError) as error:
         if not is_restart:
             fail(str(error), 2 if isinstance(error, ConfigError) else 1)
-        # It was right when the previous process checked it, so it has changed since or somebody else took the port.
+        # It was right when the previous process checked it, so it has changed since, or another program has taken the port.
         _configure_logging("info")
         reloading.log_problem("Waiting for the next change", error)
         asyncio.run(reloading.usable_change(reloading.watched_files(loaded, config), load_again, None))
