@@ -17,10 +17,10 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.server import ConnectionHandler
 
-from ccproxy.addons.gateway.addon import Credentials, Gateway
+from ccproxy.addons.gateway.addon import Gateway
 from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
 from ccproxy.addons.gateway.guard import Guard
-from ccproxy.addons.gateway.ways.translated import Translation
+from ccproxy.addons.gateway.ways.shared import Credentials, Shared
 from ccproxy.addons.transport.hook_table import FixedChain
 from ccproxy.addons.transport.stream import Limits, MakeStream
 from ccproxy.addons.transport.upstream_connections import Upstreams
@@ -87,17 +87,14 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             asked_by_tool=parts.asked_by_tool,
         ),
         limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
-        credentials=parts.credentials,
-        translation=Translation(
+        shared=Shared(
+            credentials=parts.credentials,
             lists=parts.lists,
             replay=parts.replay,
+            locals=parts.locals,
             strict=settings.translate.strict,
-            max_tokens=settings.providers.claude_api.max_tokens,
-            fast=settings.providers.claude_api.fast,
-            auto_cache_control=settings.translate.auto_cache_control,
+            max_body=settings.server.max_body_mb * 2**20,
         ),
-        adds_identity=settings.providers.claude_api.identity,
-        locals=parts.locals,
         call_now=_call_now,
         drained=_drained,
         make_stream=_watched(watchers) if watchers else None,
@@ -108,9 +105,6 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             ledger=parts.ledger,
             prices=parts.prices,
             metrics=parts.metrics,
-            subscriptions=frozenset()
-            if settings.providers.claude_sdk.api_key.get_secret_value()
-            else frozenset({"claude_sdk"}),
         ),
         Upstreams(connection_handler),
         AccessLog(parts.redaction),

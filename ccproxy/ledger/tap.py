@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from ccproxy.ledger.content_encoding import Decode, UnknownEncoding, incremental_decoder
+from ccproxy.content_encoding import MAX_OUTPUT_PER_FEED, ContentDecoder, UnknownEncoding
 from ccproxy.ledger.records import StopClass, Usage
 from ccproxy.ledger.usage import read_usage
 from ccproxy.translate.formats import Format
@@ -60,7 +60,8 @@ class UsageTap:
         tap.feed(chunk)          # for every chunk of the body as it is on the wire
         answer = tap.finish()    # once, however the answer ended
 
-    Memory is bounded: an SSE event of more than `max_event` bytes, a whole body of more than `max_body` are given up.
+    Memory is bounded: an SSE event of more than `max_event` bytes, a whole body of more than `max_body` and a body that decompresses to more than the limits
+    of `ccproxy.content_encoding` are given up. `answer.problem` says so then.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class UsageTap:
         self._lf = False  # in a large event: the last byte was an LF
         self._max_event = max_event
         self._max_body = max_body
-        self._decode: Decode | None = None
+        self._decoder: ContentDecoder | None = None
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "text/event-stream":
             self._body = self._sse_start
@@ -94,11 +95,12 @@ class UsageTap:
         else:  # the Codex backend has been seen to leave it out
             self._body = self._sniff
         try:
-            self._decode = incremental_decoder(content_encoding)
+            decoder = ContentDecoder(content_encoding, feed_limit=MAX_OUTPUT_PER_FEED)
+            self._decoder = decoder if decoder.encoded else None
         except UnknownEncoding as unknown:
             self.answer.problem = f"unknown content-encoding {unknown}"
             self._body = self._ignore
-        self._step = self._body if self._decode is None else self._compressed
+        self._step = self._body if self._decoder is None else self._compressed
 
     def feed(self, chunk: bytes) -> None:
         """Looks at the next bytes of the body. Never raises."""
@@ -128,9 +130,9 @@ class UsageTap:
     # The steps of `feed`: one of them is current.
 
     def _compressed(self, chunk: bytes) -> None:
-        data = self._decode(chunk) if self._decode else chunk
-        if data:
-            self._body(data)
+        assert self._decoder is not None
+        for piece in self._decoder.pieces(chunk):
+            self._body(piece)
 
     def _sniff(self, data: bytes) -> None:
         first = data.lstrip()[:1]
@@ -181,7 +183,7 @@ class UsageTap:
 
     def _become(self, step: Any) -> None:
         self._body = step
-        if self._decode is None:
+        if self._decoder is None:
             self._step = step
 
     def _give_up(self, problem: str) -> None:

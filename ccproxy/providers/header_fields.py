@@ -13,6 +13,7 @@ Field = tuple[bytes, bytes]
 
 MAX_VALUE: Final = 4096
 """Bytes of the longest header value that ccproxy makes."""
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 CLIENT_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
@@ -101,6 +102,11 @@ def key_of(field: Field) -> str:
     value = field[1].decode("latin-1").strip()
     scheme, _, token = value.partition(" ")
     return token.strip() if field[0].lower() == b"authorization" and scheme.lower() == "bearer" else value
+
+
+def seconds_of(value: str) -> float | None:
+    """Return the seconds of a `retry-after` header; None where it is a date or not a number."""
+    return float(value) if _SECONDS.fullmatch(value.strip()) else None
 
 
 def safe_value(text: str, limit: int = MAX_VALUE) -> bytes:

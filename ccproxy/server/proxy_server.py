@@ -109,7 +109,7 @@ class ProxyServer:
         if self._master is None:
             return 0
         live = self._master.addons.get("gateway").live
-        running = {client for client, exchange in live.items() if exchange.client_path != PERMISSIONS_STREAM}
+        running = {client for client, exchange in live.items() if exchange.client.path != PERMISSIONS_STREAM}
         return len(running | (self._clients_behind() - live.keys()))
 
     async def _stop(self) -> None:
@@ -136,7 +136,7 @@ class ProxyServer:
         """Close every connection, so that each exchange ends for its watchers."""
         assert self._master
         for exchange in self._master.addons.get("gateway").live.values():
-            exchange.truncated = exchange.truncated or "ccproxy stopped"
+            exchange.interrupt("ccproxy stopped")
         connections = self._proxyserver.connections
         for handler in connections.values():
             if (io := handler.transports.get(handler.client)) and io.handler:

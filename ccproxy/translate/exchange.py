@@ -86,6 +86,10 @@ class Translated:
             losses.add(path, reason)
         return replace(self, _losses=losses)
 
+    def folded(self) -> Translated:
+        """The same request of a client that did not ask for a stream."""
+        return replace(self, stream=False)
+
     def stream_translator(self) -> StreamTranslator:
         """For an upstream that streams to a client that asked for a stream."""
         if self._context is None:

@@ -16,7 +16,7 @@ from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy import server as mitm_server
 
-from ccproxy.addons.gateway import addon as gateway
+from ccproxy.addons.gateway.ways import native as native_way
 from ccproxy.addons.transport.stream import GatewayStream
 from ccproxy.providers.local import LocalRequest
 from ccproxy.providers.routing import Router
@@ -49,7 +49,7 @@ async def promptly(event: asyncio.Event) -> None:
 
 
 def put(proxy: Proxy, provider: Scripted) -> None:
-    proxy.addon("gateway").locals["mock"] = provider
+    proxy.addon("gateway").shared.locals["mock"] = provider
 
 
 # ---- the client leaves
@@ -284,7 +284,7 @@ async def test_a_gateway_that_fails_sends_nothing_upstream(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a private detail")
 
-    for hook, owner, name in (("requestheaders", Router, "match"), ("request", gateway, "request_fields")):
+    for hook, owner, name in (("requestheaders", Router, "match"), ("request", native_way.Native, "edit_request")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, broken)
             answer = await proxy.post("/api/v1/messages", message(), ("x-api-key", "clients-own"))

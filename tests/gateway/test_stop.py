@@ -205,7 +205,7 @@ async def test_a_stream_that_does_not_end_gets_its_grace_and_is_cut(serve: Serve
 async def test_a_local_answer_is_stopped_with_the_proxy(serve: Serve) -> None:
     proxy: Proxy = await serve(server={"shutdown_grace": 0.1})
     provider = Scripted([START], hang=True)
-    proxy.addon("gateway").locals["mock"] = provider
+    proxy.addon("gateway").shared.locals["mock"] = provider
     async with proxy.connect() as client:
         await client.send(request("/mock/v1/messages", message(stream=True)))
         await client.until(b"message_start")
@@ -214,6 +214,7 @@ async def test_a_local_answer_is_stopped_with_the_proxy(serve: Serve) -> None:
         async with asyncio.timeout(0.2):
             await provider.closed.wait()
         assert provider.stopped
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")  # it was cut: it must not look whole
 
 
 @pytest.mark.parametrize("kind", ["whole", "stream"])

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from ccproxy.addons.gateway.addon import guard
+from ccproxy.addons.gateway import guard
 from tests.conftest import Serve
 from tests.fakes.client import message, request
 from tests.fakes.proxy import Proxy

@@ -158,7 +158,7 @@ async def test_the_sdks_own_figure_is_kept_beside_ours(tmp_path: Path) -> None:
     start = {"type": "message_start", "message": {**START["message"], "model": SONNET}}
     delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 1000, "output_tokens": 200}}  # fmt: skip
     async with running(tmp_path, **LEDGER) as proxy:
-        proxy.addon("gateway").locals["claude_sdk"] = SdkLike([start, delta, END])
+        proxy.addon("gateway").shared.locals["claude_sdk"] = SdkLike([start, delta, END])
         for stream in (False, True):
             answer = await proxy.post("/claude/my-session/v1/messages", messages(stream=stream), JSON)
             row = await row_of(proxy, answer["x-ccproxy-flow"])

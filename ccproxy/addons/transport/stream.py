@@ -57,7 +57,7 @@ from ccproxy.addons.transport.flow_edits import twin
 from ccproxy.addons.transport.http1 import ClientSide, QuickHeaders, UpstreamSide
 from ccproxy.addons.transport.responses import error_response
 from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
-from ccproxy.providers.header_fields import Field, followed, response_fields, strangers_fields
+from ccproxy.providers.header_fields import Field, response_fields
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)
@@ -96,7 +96,7 @@ class UpstreamAnsweredHook(commands.StartHook):
 
 @dataclass
 class LocalChunkHook(commands.StartHook):
-    """The client can take more of an answer made in this process. The gateway sets `exchange.chunk`."""
+    """The client can take more of an answer made in this process. The gateway sets `body.chunk`."""
 
     flow: http.HTTPFlow
 
@@ -152,6 +152,7 @@ class GatewayStream(HttpStream):
         elif isinstance(event, RequestEndOfMessage):
             self.flow.request.timestamp_end = time.time()
             self.flow.request.data.content = bytes(self.request_body_buf)
+            self.exchange.progress.bytes_in = len(self.request_body_buf)
             self.request_body_buf.clear()
             self.client_state = self.state_done
             yield HttpRequestHook(self.flow)
@@ -166,26 +167,15 @@ class GatewayStream(HttpStream):
         """Send the request upstream: a copy of its head made for the wire, and its body."""
         if not (yield from self.make_server_connection()):
             return
-        self.follow_scripts()
         request = self.flow.request
         content = request.raw_content
-        self.exchange.sent_upstream = self.exchange.sent_upstream or time.monotonic()
-        head = _for_the_wire(request, self.exchange.wire_fields)
+        progress = self.exchange.progress
+        progress.sent_upstream = progress.sent_upstream or time.monotonic()
+        head = _for_the_wire(request, self.exchange.way.wire_fields(self.flow))
         yield SendHttp(RequestHeaders(self.stream_id, head, not content), self.context.server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), self.context.server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
-
-    def follow_scripts(self) -> None:
-        """Put on the wire what scripts have changed since the gateway made it. The credential is for its own upstream and no other."""
-        exchange, request = self.exchange, self.flow.request
-        fields = request.headers.fields
-        upstream = exchange.route.provider.upstream if exchange.route else None
-        if upstream and (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):
-            exchange.wire_fields = strangers_fields(fields, f"{request.host}:{request.port}")
-        elif exchange.flow_fields is not None and fields is not exchange.flow_fields:
-            exchange.wire_fields = followed(exchange.wire_fields, exchange.flow_fields, fields)
-            exchange.flow_fields = fields
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         self.connecting = True
@@ -200,9 +190,10 @@ class GatewayStream(HttpStream):
     @expect(ResponseHeaders)
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> layer.CommandGenerator[None]:
         exchange = self.exchange
-        exchange.answered = True
-        exchange.answer_came = time.monotonic()
-        if exchange.attempts < ATTEMPTS - 1 and event.response.status_code in exchange.retry_on:
+        progress = exchange.progress
+        progress.from_upstream = True
+        progress.upstream_responded = time.monotonic()
+        if progress.attempts < ATTEMPTS - 1 and exchange.way.retries(event.response.status_code):
             self.drained = event.response
             self.server_state = self.state_drain
             return
@@ -227,8 +218,7 @@ class GatewayStream(HttpStream):
             self.drained.data.content = bytes(self.response_body_buf)
             self.response_body_buf.clear()
             self.flow.response = self.drained
-            self.exchange.attempts += 1
-            self.exchange.retry = False
+            self.exchange.progress.attempts += 1
             yield UpstreamAnsweredHook(self.flow)
             if (yield from self.check_killed(True)):  # noqa: FBT003
                 return
@@ -246,29 +236,29 @@ class GatewayStream(HttpStream):
             data = event.data
             for tap in exchange.taps:
                 tap(data)
-            if exchange.transform is None:
+            if exchange.way.transform is None:
                 self.tail = data[-4:] if len(data) >= 4 else (self.tail + data)[-4:]
-                exchange.sent(len(data))
+                exchange.progress.sent(len(data))
                 yield SendHttp(event, self.context.client)
             else:
-                if data := exchange.transform.feed(data):
-                    exchange.sent(len(data))
+                if data := exchange.way.transform.feed(data):
+                    exchange.progress.sent(len(data))
                     yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
-                if exchange.transform.stopped:
+                if exchange.way.transform.stopped:
                     yield from self.enough()
         elif isinstance(event, ResponseEndOfMessage):
             self.parent.release(self.context.server)
-            if exchange.transform and (data := exchange.transform.close()):
-                exchange.sent(len(data))
+            if exchange.way.transform and (data := exchange.way.transform.close()):
+                exchange.progress.sent(len(data))
                 yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
             yield from self.send_response(already_streamed=True)
 
     def enough(self) -> layer.CommandGenerator[None]:
         """The client has what it asked for: end its answer and let the upstream go."""
-        assert self.exchange.transform
+        assert self.exchange.way.transform
         yield commands.CloseConnection(self.context.server)
-        if data := self.exchange.transform.close():
-            self.exchange.sent(len(data))
+        if data := self.exchange.way.transform.close():
+            self.exchange.progress.sent(len(data))
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
         yield from self.send_response(already_streamed=True)
         self.server_state = self.state_errored  # what the upstream said meanwhile is nobody's business
@@ -294,8 +284,8 @@ class GatewayStream(HttpStream):
         response = self.flow.response
         assert response
         exchange = self.exchange
-        exchange.sent(0)
-        fields = (*response_fields(response.headers.fields, self.flow.id), *exchange.answer_fields)
+        exchange.progress.sent(0)
+        fields = (*response_fields(response.headers.fields, self.flow.id), *exchange.response_fields)
         wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"
@@ -309,17 +299,18 @@ class GatewayStream(HttpStream):
         response = self.flow.response
         assert response
         exchange = self.exchange
-        if exchange.body is not None and not already_streamed:
+        body = exchange.way.body
+        if body is not None and not already_streamed:
             yield self.head()
             while True:
                 yield LocalChunkHook(self.flow)
                 if (yield from self.check_killed(True)):  # noqa: FBT003
                     return
-                if not exchange.chunk:
+                if not body.chunk:
                     break
-                exchange.sent(len(exchange.chunk))
-                yield SendHttp(ResponseData(self.stream_id, exchange.chunk), self.context.client)
-            if exchange.body.dropped:
+                exchange.progress.sent(len(body.chunk))
+                yield SendHttp(ResponseData(self.stream_id, body.chunk), self.context.client)
+            if body.dropped:
                 yield from self.cut("the answer broke off")
                 return
             already_streamed = True
@@ -332,7 +323,7 @@ class GatewayStream(HttpStream):
             content = response.raw_content
             yield self.head(end=not content)
             if content and self.flow.request.method != "HEAD":
-                exchange.sent(len(content))
+                exchange.progress.sent(len(content))
                 yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
         if self.client_state in (self.state_done, self.state_errored):
             yield from self.flow_done()
@@ -379,12 +370,12 @@ class GatewayStream(HttpStream):
         self.drained = None
         promising = stale or (never_connected and not self.parent.timed_out)
         # Without its client nobody would close the new connection.
-        if promising and exchange.attempts < ATTEMPTS - 1 and self.context.client.connected:
-            exchange.attempts += 1
+        if promising and exchange.progress.attempts < ATTEMPTS - 1 and self.context.client.connected:
+            exchange.progress.attempts += 1
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()
             return
-        exchange.answered = False
+        exchange.progress.from_upstream = False
         self.flow.response = error_response(exchange.format, self.explain(event, never_connected), self.flow.id)
         yield from self.deliver()
 
@@ -406,18 +397,18 @@ class GatewayStream(HttpStream):
         exchange = self.exchange
         if not message.startswith("HTTP/1 protocol error: peer closed"):
             message = "the upstream sent no valid HTTP"  # mitmproxy's message quotes the body
-        exchange.truncated = message
+        exchange.progress.truncated = message
         error = UpstreamBroken("the upstream closed the connection in the middle of its answer")
         data = b""
-        if exchange.transform is not None:
-            data = exchange.transform.fail(error)
+        if exchange.way.transform is not None:
+            data = exchange.way.transform.fail(error)
         elif self.takes_an_event():
             data = error_event(exchange.format, error, f"req_{self.flow.id}")
-        if not data and exchange.transform is None:
+        if not data and exchange.way.transform is None:
             yield from self.cut(message)
             return
         if data:
-            exchange.sent(len(data))
+            exchange.progress.sent(len(data))
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
         yield from self.send_response(already_streamed=True)
 
@@ -435,7 +426,7 @@ class GatewayStream(HttpStream):
 
     def cut(self, message: str) -> layer.CommandGenerator[None]:
         """End the client's connection without an end of the message, so that nobody takes the answer for whole."""
-        self.exchange.truncated = message
+        self.exchange.progress.truncated = message
         self.flow.error = mflow.Error(message)
         self.server_state = self.client_state = self.state_errored
         yield HttpErrorHook(self.flow)

@@ -37,10 +37,6 @@ class Upstreams:
             scheme: Any = proxy.scheme
             flow.server_conn.via = (scheme, (proxy.host, proxy.port))
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        """The gateway has made the fields for the wire; scripts come next."""
-        begin(flow).flow_fields = flow.request.headers.fields
-
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """The CONNECT to a company's proxy; its login goes there and nowhere else."""
         target = flow.request

@@ -408,7 +408,7 @@ async def test_permissions_asked_and_given(
         token = {"x-ccproxy-token": cli_token(proxy.port)}
         answering = asyncio.create_task(client.post("/claude/mine/v1/messages", content=message(MODEL)))
         async with client.stream("GET", "/permissions/stream", headers=token) as answer:
-            assert answer.headers["content-type"] == "text/event-stream"
+            assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
             async for line in answer.aiter_lines():
                 change = json.loads(line[6:]) if line.startswith("data: ") else {}
                 if change.get("type") == "decided" and change["by"] == "timeout":

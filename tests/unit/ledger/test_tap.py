@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -34,7 +35,7 @@ ENCODERS = {
     "": lambda body: body,
     "gzip": gzip.compress,
     "deflate": zlib.compress,
-    "br": brotli.compress,
+    "br": lambda body: brotli.compress(body, quality=5),
     "zstd": lambda body: zstandard.ZstdCompressor().compress(body),
     "gzip, br": lambda body: brotli.compress(gzip.compress(body)),
 }
@@ -499,6 +500,22 @@ def test_what_cannot_be_read_is_named() -> None:
     deep = b'{"type":"message","usage":' + b"[" * 100_000
     assert watch(A, [deep], "application/json").usage is None
     assert watch(A, [b"<html>"], "text/html").problem is None
+
+
+@functools.cache
+def bomb(encoding: str) -> bytes:
+    return ENCODERS[encoding](b"data: " + b"a" * (12 << 20))
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/json", ""])
+@pytest.mark.parametrize("encoding", sorted(set(ENCODERS) - {""}))
+def test_a_decompression_bomb_blinds_the_tap(content_type: str, encoding: str) -> None:
+    for fmt in (A, C, R):
+        answer = watch(fmt, [bomb(encoding), b"more"], content_type, encoding)
+        assert answer.problem is not None
+        assert answer.problem.startswith("TooLarge: ")
+        assert answer.usage is None
+        assert not answer.ended
 
 
 @pytest.mark.skipif("CCPROXY_CORPUS" not in os.environ, reason="CCPROXY_CORPUS names no folder of recorded exchanges")
