@@ -30,6 +30,10 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return module
 
 
+def write(path: Path | str, text: str) -> None:
+    Path(path).write_text(text)
+
+
 async def changed(watch: Watch) -> list[Path]:
     async with asyncio.timeout(PATIENCE):
         return await watch.change()
@@ -37,9 +41,9 @@ async def changed(watch: Watch) -> list[Path]:
 
 async def test_a_change_before_the_wait_is_not_missed() -> None:
     watch = Watch(None)
-    Path("ccproxy.toml").write_text("")
+    write("ccproxy.toml", "")
     assert await changed(watch) == [Path("ccproxy.toml")]
-    Path("ccproxy.toml").unlink()
+    Path("ccproxy.toml").unlink()  # noqa: ASYNC240 - in this folder
     assert await changed(watch) == [Path("ccproxy.toml")]
 
 
@@ -48,14 +52,14 @@ async def test_the_users_own_file_the_environment_and_the_code_are_watched(tmp_p
     own.parent.mkdir(parents=True)
     for path in (own, Path(".env"), code):
         watch = Watch(None)
-        path.write_text("x = 1\n")
+        write(path, "x = 1\n")
         assert await changed(watch) == [path]
 
 
 async def test_other_files_are_not_watched_where_one_is_named(tmp_path: Path) -> None:
     watch = Watch(tmp_path / "mine.toml")
-    Path("ccproxy.toml").write_text("")
-    (tmp_path / "mine.toml").write_text("")
+    write("ccproxy.toml", "")
+    write(tmp_path / "mine.toml", "")
     assert await changed(watch) == [tmp_path / "mine.toml"]
 
 
@@ -64,12 +68,12 @@ async def test_code_that_does_not_compile_is_not_used(code: Path, caplog: pytest
     settings = load(environ={}, folder=Path()).settings
     waiting = asyncio.create_task(Watch(None).usable_change(lambda: load(environ={}, folder=Path()), settings))
     await asyncio.sleep(0)
-    code.write_text("def f(:\n")
+    write(code, "def f(:\n")
     async with asyncio.timeout(PATIENCE):
-        while not caplog.messages:
+        while not caplog.messages:  # noqa: ASYNC110 - a log record sets no event
             await asyncio.sleep(0.01)
     assert f"Still running with the previous configuration because of an error: {code}: " in caplog.messages[0]
-    code.write_text("def f(): pass\n")
+    write(code, "def f(): pass\n")
     async with asyncio.timeout(PATIENCE):
         await waiting
     assert caplog.messages[-1] == f"Restarting because {code} changed"
@@ -85,7 +89,7 @@ async def test_a_restart_may_keep_its_port_with_another_address() -> None:
         return load({"server": {"port": port, "host": "0.0.0.0", "auth_token": "t"}}, environ={}, folder=Path())
 
     watch = Watch(None)
-    Path(".env").write_text("\n")
+    write(".env", "\n")
     async with server, asyncio.timeout(PATIENCE):
         await watch.usable_change(load_again, running)
 
