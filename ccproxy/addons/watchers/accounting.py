@@ -13,7 +13,7 @@ from typing import Final
 
 from mitmproxy import http
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage
 from ccproxy.addons.exchange import Exchange, Way, begin
 from ccproxy.ledger.clients import client_family, session_of
 from ccproxy.ledger.database import Ledger
@@ -83,7 +83,7 @@ class Accounting:
             return
         if self._loading is None:  # the price list takes 0.3 s to read: while the upstream thinks
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
-            self._loading.add_done_callback(lambda _: mitmproxy_patches.settled())
+            self._loading.add_done_callback(lambda _: garbage.resume())
         if route.provider.upstream is None:
             account = self._account(flow)
             if route.format is Format.ANTHROPIC:

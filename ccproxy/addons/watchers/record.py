@@ -68,7 +68,7 @@ class Recorder:
         self._thread.shutdown(wait=True)
         try:
             if self._har:
-                from mitmproxy.addons.savehar import SaveHar
+                from ccproxy.addons.transport.mitmproxy_internals import SaveHar
 
                 made: Any = SaveHar()
                 har = made.make_har(self._flows)
