@@ -16,6 +16,9 @@ import typer
 from ccproxy import mitmproxy_patches
 from ccproxy.cli.console import fail, load_settings
 
+_RELOADED = "_CCPROXY_RELOADED"
+"""Tells the program that follows after `--reload` that it is not the first one."""
+
 
 def serve(
     host: str = typer.Option(
@@ -62,10 +65,12 @@ def serve(
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
     trusted = loaded.file is not None and is_trusted(loaded.file, loaded.file.read_bytes())
+    reloaded = os.environ.pop(_RELOADED, "")
     extras = Extras(
         options=set_,
         scripts=[str(path) for path in script],
         record=record,
+        record_append=bool(reloaded),
         config=loaded.file if config or trusted else None,
         web_open=web_open,
     )
@@ -76,6 +81,7 @@ def serve(
     except StartError as error:
         fail(str(error))
     if restart:
+        os.environ[_RELOADED] = "1"
         os.execv(sys.executable, [sys.executable, "-P", "-m", "ccproxy", *sys.argv[1:]])  # noqa: S606 - ourselves, with the same arguments
 
 

@@ -35,8 +35,8 @@ from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
-    from ccproxy.addons.transport.watched_stream import Watcher
-    from ccproxy.addons.watchers.both_sides import Shown
+    from ccproxy.addons.watchers.both_sides import Viewer
+    from ccproxy.addons.watchers.traffic import Observer
 
 
 logger = logging.getLogger(__name__)
@@ -162,21 +162,21 @@ def _ledger(settings: Settings) -> Ledger | None:
 
 
 def addons_for(
-    settings: Settings, cli_token: str = "", watchers: Sequence[Watcher] = (), config: Path | None = None
+    settings: Settings, cli_token: str = "", observers: Sequence[Observer] = (), config: Path | None = None
 ) -> list[Any]:
     """ccproxy's addons, as configured; see `parts`."""
-    return addons(parts(settings, cli_token, config), watchers)
+    return addons(parts(settings, cli_token, config), observers)
 
 
-def both_sides_for(settings: Settings, cli_token: str, shown: Sequence[Shown]) -> list[Watcher]:
-    """What makes exchanges fit to be looked at, if anybody looks."""
-    if not shown:
+def both_sides_for(settings: Settings, cli_token: str, viewers: Sequence[Viewer]) -> list[Observer]:
+    """The observer that makes flows of exchanges, if there are viewers."""
+    if not viewers:
         return []
     from ccproxy.addons.watchers import contentview
-    from ccproxy.addons.watchers.both_sides import Legs
+    from ccproxy.addons.watchers.both_sides import BothSides
 
     contentview.register()
-    return [Legs(redaction_for(settings, cli_token), shown)]
+    return [BothSides(redaction_for(settings, cli_token), viewers)]
 
 
 def redaction_for(settings: Settings, cli_token: str = "") -> Redaction:

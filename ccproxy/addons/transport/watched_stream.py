@@ -26,7 +26,7 @@ from mitmproxy.proxy.layers.http import (
 )
 
 from ccproxy.addons.transport.stream import GatewayLayer, GatewayStream
-from ccproxy.ledger.raw_log import Message
+from ccproxy.ledger.traffic import Message
 
 logger = logging.getLogger(__name__)
 
