@@ -20,7 +20,8 @@ from ccproxy.addons.transport.responses import json_response, response, stream_r
 from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
 from ccproxy.providers import json_edit
-from ccproxy.providers.header_fields import Field, key_of
+from ccproxy.providers.client_credentials import key_of
+from ccproxy.providers.header_fields import Field
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class OwnEndpoints:
             raise Forbidden("a program that Claude Code has started may neither see nor decide permissions")
 
     def _check(self, private: Iterable[Field]) -> None:
-        given = [key_of(item).encode() for item in private]
+        given = [key_of(item[1]).encode() for item in private]
         if not any(hmac.compare_digest(one, token.encode()) for one in given for token in self.tokens if token):
             raise Unauthenticated(
                 "this needs ccproxy's token: server.auth_token, or the one that the command line reads from its own file"

@@ -6,6 +6,7 @@ A listener on loopback can be reached by every web page that the user visits (DN
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,11 +14,13 @@ from mitmproxy import http
 
 from ccproxy.addons.exchange import Client, Exchange
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
-from ccproxy.providers.header_fields import CLIENT_CREDENTIALS, Field, key_of, public_fields
+from ccproxy.network import LOOPBACK
+from ccproxy.providers.client_credentials import TOKEN_HEADER, TOKEN_HEADERS, key_of
+from ccproxy.providers.header_fields import Field, is_port, public_fields, public_target, safe_value
 from ccproxy.providers.routing import suggested_format
-from ccproxy.settings.model import LOOPBACK
 
-_TOKEN_CARRIERS = CLIENT_CREDENTIALS | {b"x-ccproxy-token"}
+logger = logging.getLogger(__name__)
+
 _LOCAL_HOSTS = LOOPBACK - {"::1"}  # in a Host header an IPv6 address has brackets
 
 
@@ -26,6 +29,9 @@ def read_head(flow: http.HTTPFlow, exchange: Exchange, credential_headers: froze
     request = flow.request
     fields, private = public_fields(request.headers.fields, credential_headers)
     request.headers.fields = fields
+    if "?" in request.path and (target := public_target(request.path)) != request.path:
+        logger.debug("a query parameter that carries a key was removed")
+        request.path = target
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
     exchange.client = Client(request.method, request.path.partition("?")[0], headers)
     exchange.format = suggested_format(exchange.client.path)
@@ -87,11 +93,11 @@ class Guard:
         others, authenticated = [], not self.token
         for item in private:
             name = item[0].lower()
-            key = key_of(item).encode("latin-1")
-            accepted = (self.token, *also) if name in _TOKEN_CARRIERS else ()
+            key = key_of(item[1]).encode("latin-1")
+            accepted = (self.token, *also) if name in TOKEN_HEADERS else ()
             if any(token and hmac.compare_digest(key, token.encode()) for token in accepted):
                 authenticated = True
-            elif name != b"x-ccproxy-token":
+            elif name != TOKEN_HEADER:
                 others.append(item)
         if not authenticated:
             raise Unauthenticated(
@@ -103,7 +109,7 @@ class Guard:
 def cors_fields(origin: str) -> tuple[Field, ...]:
     """What lets a page of an allowed origin read the response."""
     return (
-        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-allow-origin", safe_value(origin)),
         (b"access-control-allow-methods", b"GET, POST, HEAD, OPTIONS"),
         (
             b"access-control-allow-headers",
@@ -116,4 +122,4 @@ def cors_fields(origin: str) -> tuple[Field, ...]:
 
 def _without_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isascii() and port.isdigit() else host
+    return name if colon and is_port(port) else host

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from mitmproxy import http, io, version
+from mitmproxy import http, version
 from mitmproxy.addons.savehar import SaveHar
 
+from ccproxy.addons.transport.mitmproxy_internals import FlowWriter
 from ccproxy.errors import StartError
 from ccproxy.settings.folders import private
 
@@ -100,7 +101,7 @@ class _FlowFile:
     def __init__(self, file: BinaryIO) -> None:
         file.seek(0, os.SEEK_END)
         self._file = file
-        self._writer = io.FlowWriter(file)
+        self._writer = FlowWriter(file)
 
     def add(self, flow: http.HTTPFlow) -> None:
         self._writer.add(flow)

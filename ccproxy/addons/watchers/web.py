@@ -10,9 +10,8 @@ from typing import Any, Final
 import tornado.httpserver
 import tornado.web
 from mitmproxy import http, options
-from mitmproxy.tools.web import app as web_app, webaddons
-from mitmproxy.tools.web.master import WebMaster
 
+from ccproxy.addons.transport.mitmproxy_internals import WebMaster, web_app, webaddons
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 from ccproxy.addons.watchers.traffic import is_own_endpoint, path_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -69,12 +69,14 @@ class Shared:
     """Bytes of a request's body, decompressed."""
     refused: RefusedParameters = field(default_factory=RefusedParameters)
 
-    def profile(self, provider: Provider, model: str, version: str) -> Profile:
-        """What this model of this provider accepts."""
+    def profile(
+        self, provider: Provider, model: str, version: str, credential: Callable[[], tuple[Field, ...]]
+    ) -> Profile:
+        """What this model of this provider accepts, as far as this credential may see it."""
         describes = provider.catalogue is not None and provider.catalogue.describes
         return provider.profile_for(
             model,
-            self.lists.card(provider, model) if describes else None,
+            self.lists.card(provider, model, credential) if describes else None,
             version=version,
             refused=self.refused.of(provider.name, model),
         )

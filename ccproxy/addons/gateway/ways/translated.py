@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import http
@@ -11,7 +12,7 @@ from ccproxy.addons.gateway.ways.shared import Shared, principal
 from ccproxy.addons.gateway.ways.upstream import UpstreamWay
 from ccproxy.addons.transport.flow_edits import json_object
 from ccproxy.providers import identity
-from ccproxy.providers.header_fields import mapped_model
+from ccproxy.providers.header_fields import Field, mapped_model
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.exchange import Translated as Conversation, translate_request
@@ -37,7 +38,9 @@ class Translated(UpstreamWay):
 
     def edit_request(self, flow: http.HTTPFlow) -> None:
         body = json_object(flow, self.shared.max_body)
-        self.model, conversation = translate(flow, self.route, self.client, self.shared, body)
+        self.model, conversation = translate(
+            flow, self.route, self.client, self.shared, body, credential=self.secret_fields
+        )
         if identity.applies(self.route.provider, self.model, by_login=self.by_login) and (
             system := identity.with_line(conversation.body.get("system"))
         ):
@@ -57,9 +60,15 @@ class Translated(UpstreamWay):
 
 
 def translate(
-    flow: http.HTTPFlow, route: Route, client: Client, shared: Shared, body: dict[str, Any]
+    flow: http.HTTPFlow,
+    route: Route,
+    client: Client,
+    shared: Shared,
+    body: dict[str, Any],
+    *,
+    credential: Callable[[], tuple[Field, ...]] = tuple,
 ) -> tuple[str, Conversation]:
-    """The client's model, and its request as the provider takes it.
+    """The client's model, and its request as the provider takes it. `credential` is that of the upstream.
 
     Raises:
         BadRequest: the request cannot be expressed in the provider's format.
@@ -74,7 +83,7 @@ def translate(
         route.format,
         provider.format,
         body,
-        shared.profile(provider, str(body.get("model", "")), version or "2023-06-01"),
+        shared.profile(provider, str(body.get("model", "")), version or "2023-06-01", credential),
         replay_cache=shared.replay,
         principal=principal(client.credential),
         provider=provider.name,
