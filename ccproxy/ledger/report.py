@@ -144,7 +144,7 @@ def parse_since(text: str, now: datetime) -> datetime | None:
             return now - timedelta(**{unit: int(ago[1])})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r}: 90m, 24h, 7d, 2w, today, 2026-11-22 or all is wanted") from None
+        raise ValueError(f"{text[:40]!r}: 90m, 24h, 7d, 2w, today, 2026-11-22 or all is wanted") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
 
 

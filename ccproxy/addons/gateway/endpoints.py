@@ -85,7 +85,7 @@ class OwnEndpoints:
         if path.startswith("/permissions"):
             await self._refuse_tools(flow.client_conn)
         if path == "/metrics":
-            return response(200, self.metrics(), {"content-type": CONTENT_TYPE}), None
+            return response(200, await asyncio.to_thread(self.metrics), {"content-type": CONTENT_TYPE}), None
         if path == "/usage":
             return json_response(await self._usage(flow.request)), None
         if path == PERMISSIONS_STREAM:

@@ -7,10 +7,11 @@ from typing import Any
 
 from mitmproxy import flow as mflow, http
 
-from ccproxy.addons.exchange import Exchange, shown
+from ccproxy.addons.exchange import Exchange
 from ccproxy.ledger.records import Record
 from ccproxy.ledger.traffic import End, Message
 from ccproxy.redaction import Redaction
+from ccproxy.translate.labels import label
 
 _LOSSES = 100
 """Lost JSON paths that are listed; a client may send any number of keys."""
@@ -134,7 +135,7 @@ def _copy_times(response: http.Response, like: http.Response | None) -> None:
 
 def _facts(exchange: Exchange, parts: Mapping[Message, Part]) -> dict[str, Any]:
     """JSON values only: they end up in dumps."""
-    facts: dict[str, Any] = {"lost": [shown(path) for path in exchange.losses[:_LOSSES]]}
+    facts: dict[str, Any] = {"lost": [label(path) or "" for path in exchange.losses[:_LOSSES]]}
     if cut := [_NAMES[message] for message, part in parts.items() if part.is_cut]:
         facts["cut"] = cut
     record: Record | None = exchange.record
@@ -160,14 +161,14 @@ def _words(exchange: Exchange, facts: Mapping[str, Any], *, two: bool) -> list[s
         words.append(f"{exchange.route.label} → {upstream_format.value}" if other else exchange.route.label)
     else:
         words.append("answered by ccproxy itself")
-    model, answered = shown(exchange.model), facts.get("model_answered", "")
+    model, answered = label(exchange.model) or "", facts.get("model_answered", "")
     if model or answered:
         words.append(model if answered in {"", model} else f"{model} → {answered}")
     if "tokens" in facts:
         words.append(_tokens(facts["tokens"]))
     if "cost_usd" in facts:
-        label = f" ({facts['cost_label']})" if facts["cost_label"] else ""
-        words.append(f"${float(facts['cost_usd']):.6f}".rstrip("0").rstrip(".") + label)
+        price = f"${float(facts['cost_usd']):.6f}".rstrip("0").rstrip(".")
+        words.append(f"{price} ({facts['cost_label']})" if facts["cost_label"] else price)
     if exchange.progress.attempts:
         words.append(f"{exchange.progress.attempts + 1} attempts")
     if exchange.progress.truncated:

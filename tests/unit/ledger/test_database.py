@@ -356,9 +356,9 @@ def test_any_text_fits(path: Path, start: Callable[..., Ledger], record: Make, c
     ledger.put(record(model_asked="m" * 1000, path="/\x00\ud800é" + "p" * 1000, client="c" * 500, session="\u2028"))
     assert ledger.flush()
     found = rows(path)[0]
-    assert found["path"].startswith("/\ufffd?é")
+    assert found["path"].startswith("/??é")
     assert [len(found[name]) for name in ("model_asked", "path", "client")] == [128, 512, 64]
-    assert found["session"] == "\u2028"
+    assert found["session"] == "?"
     assert not warnings(caplog)
 
 
