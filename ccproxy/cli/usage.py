@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ccproxy.cli.console import load_settings
 from ccproxy.errors import CcproxyError
-from ccproxy.ledger.database import ledger_location
+from ccproxy.ledger.location import ledger_location
 from ccproxy.ledger.pricing import update_prices
 from ccproxy.ledger.records import LIST_PRICE
 from ccproxy.ledger.report import By, Line, Report, parse_since, read_report

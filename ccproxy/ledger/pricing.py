@@ -195,7 +195,7 @@ def _load(updated: Path | None) -> tuple[DataSnapshot, str]:
             # Prices fetched under an older package may be older than those that the newer one brings.
             if kept["genai_prices"] == genai_prices.__version__:
                 return _snapshot(kept["prices"]), f"genai-prices of {kept['fetched'][:10]}, fetched"
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the packaged prices serve
             log.warning("%s cannot be read (%s); the packaged prices are used", updated, error)

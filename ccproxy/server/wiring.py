@@ -15,7 +15,8 @@ from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
 from ccproxy.errors import ConfigError
-from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.location import check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.permissions.audit import Audit
@@ -163,7 +164,7 @@ def _report(settings: Settings, ledger: Ledger) -> Report:
     def report(by: str, since: str) -> dict[str, Any]:
         from ccproxy.ledger.report import By, parse_since, read_report
 
-        ledger.flush()
+        ledger.flush(timeout=0.5)  # what cannot be written by now is not in the report
         location = ledger_location(settings.ledger.url, data_dir())
         return read_report(location, By(by), parse_since(since, datetime.now().astimezone())).as_json()
 

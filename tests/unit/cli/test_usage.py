@@ -153,7 +153,9 @@ def test_a_ledger_that_cannot_be_read(home: Path) -> None:
     path.write_bytes(b"somebody's thesis" * 100)
     result = run()
     assert result.exit_code == 1
-    assert result.stderr == "ccproxy usage: the ledger cannot be read: DatabaseError: file is not a database\n"
+    assert result.stderr == (
+        f"ccproxy usage: The ledger cannot be read: {path} is not a SQLite database. Move it away, and ccproxy makes a new one\n"
+    )
 
 
 def test_prices_that_cannot_be_fetched(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ccproxy.addons.watchers.record import Recorder
 from ccproxy.auth.store import Store
-from ccproxy.ledger.database import open_engine
+from ccproxy.ledger.location import open_engine
 from ccproxy.ledger.raw_log import RawLog
 from ccproxy.ledger.traffic import Message, Traffic
 from ccproxy.permissions.audit import Audit
