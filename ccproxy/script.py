@@ -57,6 +57,6 @@ _sinks = StockSinks()
 addons = [
     LogRedaction(redaction_for(_settings)),
     Options(),
-    *addons_for(_settings, watchers=both_sides_for(_settings, "", [_sinks])),
+    *addons_for(_settings, observers=both_sides_for(_settings, "", [_sinks])),
     _sinks,
 ]

@@ -37,6 +37,8 @@ class Extras:
     """`name=value`, as mitmproxy's `--set`."""
     scripts: Sequence[str] = ()
     record: Path | None = None
+    record_append: bool = False
+    """`record` continues what this proxy wrote before it was reloaded."""
     config: Path | None = None
     """The file that the settings are from, if it is another than the user's own."""
     web_open: bool = False
@@ -148,11 +150,11 @@ class ProxyServer:
 
     def _make_master(self) -> Master:
         opts = options.Options()
-        shown: list[Any] = []
+        viewers: list[Any] = []
         try:
             if self.settings.server.web:
                 made, view = self._web_master(opts)
-                shown.append(view)
+                viewers.append(view)
             else:
                 made = plain_master(opts, self.extras.need_all_addons)
             if self.settings.server.web or self.extras.need_all_addons:
@@ -160,15 +162,15 @@ class ProxyServer:
 
                 sinks = StockSinks()
                 made.addons.add(sinks)
-                shown.insert(0, sinks)
+                viewers.insert(0, sinks)
             if self.extras.record:
                 from ccproxy.addons.watchers.record import Recorder
 
-                recorder = Recorder(self.extras.record)
+                recorder = Recorder(self.extras.record, append=self.extras.record_append)
                 made.addons.add(recorder)
-                shown.append(recorder)
-            legs = both_sides_for(self.settings, self._cli_token, shown)
-            install(made, addons_for(self.settings, self._cli_token, legs, self.extras.config))
+                viewers.append(recorder)
+            observers = both_sides_for(self.settings, self._cli_token, viewers)
+            install(made, addons_for(self.settings, self._cli_token, observers, self.extras.config))
             opts.update(**gateway_options(self.settings))
             opts.update_known(**optional_options())
             opts.update(mode=modes(self.hosts, self.port))
