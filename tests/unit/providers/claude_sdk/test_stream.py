@@ -28,7 +28,7 @@ async def test_silence_is_filled_with_pings(monkeypatch: pytest.MonkeyPatch) -> 
         go_on.clear()
         await go_on.wait()
         await sink.put({"type": "message_stop"})
-        await sink.end()
+        sink.end()
 
     stream = make(work)
     assert await anext(stream) == {"type": "ping"}
@@ -57,7 +57,7 @@ async def test_nothing_begins_before_it_is_read() -> None:
 async def test_an_error_ends_the_stream_once() -> None:
     async def work(sink: Sink) -> None:
         await sink.put({"type": "message_start"})
-        await sink.fail(Overloaded("busy"))
+        sink.fail(Overloaded("busy"))
 
     stream = make(work)
     assert await anext(stream) == {"type": "message_start"}
@@ -72,7 +72,7 @@ async def test_work_after_the_end_is_left_alone() -> None:
 
     async def work(sink: Sink) -> None:
         await sink.put({"type": "message_stop"})
-        await sink.end()
+        sink.end()
         await asyncio.sleep(0.01)
         settled.set()
 

@@ -11,7 +11,7 @@ from claude_agent_sdk import AssistantMessage, RateLimitEvent, ResultMessage, St
 from claude_agent_sdk.types import RateLimitInfo
 
 from ccproxy.errors import ExchangeError
-from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
+from ccproxy.providers.claude_sdk.answer_events import AgentAnswer, PlainAnswer
 from ccproxy.providers.claude_sdk.failures import Failure, process_error
 
 
