@@ -27,6 +27,7 @@ OWN_TOOLS_SERVER = "claude-code"
 # Claude Code's own login and name, which it adds itself. A client's copy of them is not ours to pass on.
 _OWN_BETAS = frozenset({"oauth-2025-04-20", "claude-code-20250219"})
 _OWN_SYSTEM_BLOCK = "x-anthropic-billing-header:"
+_OWN_SYSTEM_MARK = "__SYSTEM_PROMPT_DYNAMIC_BOUNDARY__"
 
 # Names of every vendor and gateway fit: `claude-opus-4-6[1m]`, `arn:aws:bedrock:…/…`, `anthropic/claude@2026`. None is
 # an option, a file or a second value.
@@ -103,6 +104,8 @@ def plan_request(request: LocalRequest, mode: Mode) -> Plan:
         raise refusal("model", f"a name of at most {MOST_NAME} letters, digits and ._:/@[]- is required")
     _check_parameters(body)
     system = _system(body.get("system"), losses)
+    if _OWN_SYSTEM_MARK in system:
+        losses.add("system", f"Claude Code removes {_OWN_SYSTEM_MARK} from a system prompt")
     turns = _turns(body.get("messages"), mode, losses)
     tools = _tools(body.get("tools"))
     if "cache_control" in body:
