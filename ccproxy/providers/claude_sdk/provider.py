@@ -16,7 +16,7 @@ from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.estimate import estimate_tokens
 from ccproxy.providers.claude_sdk.processes import Processes
-from ccproxy.providers.claude_sdk.request import Plan, Turn, plan_request, session_label
+from ccproxy.providers.claude_sdk.request import Plan, Turn, check_conversation, plan_request, session_label
 from ccproxy.providers.claude_sdk.sessions import Session, Sessions
 from ccproxy.providers.claude_sdk.stream import ClaudeStream, Sink
 from ccproxy.providers.local import LocalRequest
@@ -69,6 +69,7 @@ class ClaudeSdkProvider:
         return ClaudeStream(work, functools.partial(self._processes.spawn, name="claude answer"))
 
     async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
+        await asyncio.to_thread(check_conversation, request.body)
         return {"input_tokens": estimate_tokens(request.body)}
 
     async def models(self) -> list[dict[str, Any]]:

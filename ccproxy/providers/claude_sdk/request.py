@@ -126,6 +126,22 @@ def plan_request(request: LocalRequest, mode: Mode) -> Plan:
     return Plan(model, system, turns, extra, betas, flags, env, client_tools, tuple(losses.found.items()), key)
 
 
+def check_conversation(body: Mapping[str, Any]) -> None:
+    """Refuse a request whose tokens cannot be counted.
+
+    Raises:
+        BadRequest: with `param`, the JSON path of what is malformed.
+
+    """
+    check_values(dict(body))
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise refusal("messages", "at least one message is required")
+    for at, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str | list):
+            raise refusal(f"messages.{at}", "an object with role and content is required")
+
+
 def session_label(headers: Mapping[str, str]) -> str | None:
     """The name of the conversation that the client's own Claude Code states, for people who decide about its tools."""
     name = headers.get("x-claude-code-session-id", "")
