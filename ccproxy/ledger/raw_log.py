@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from ccproxy.ledger.content_encoding import Decode, UnknownEncoding, incremental_decoder
+from ccproxy.content_encoding import Decode, UnknownEncoding, incremental_decoder
 from ccproxy.redaction import RedactedStream, Redaction
 from ccproxy.settings.folders import private
 

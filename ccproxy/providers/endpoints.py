@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ccproxy.providers.spec import Endpoint, Operation
@@ -36,3 +37,24 @@ def table(
                 endpoint = replace(endpoint, format=native)  # noqa: PLW2901 - the table's entry, for this upstream
             table[root + path] = replace(endpoint, upstream_path=upstream_root + path) if path in own else endpoint
     return table
+
+
+# ---- clients that read the upstream's own list of models: its shape differs from vendor to vendor
+
+
+def reads_anthropic_list(headers: Mapping[str, str], query: str) -> bool:
+    """Every client but OpenAI's SDKs, which send no `anthropic-version`."""
+    del query
+    return "anthropic-version" in headers or not headers.get("user-agent", "").startswith(("OpenAI/", "AsyncOpenAI/"))
+
+
+def reads_openai_list(headers: Mapping[str, str], query: str) -> bool:
+    """Every client but Anthropic's."""
+    del query
+    return "anthropic-version" not in headers
+
+
+def reads_codex_list(headers: Mapping[str, str], query: str) -> bool:
+    """The Codex CLI alone: it names the version of the protocol that it speaks."""
+    del headers
+    return any(parameter.startswith("client_version=") for parameter in query.split("&"))

@@ -1,13 +1,20 @@
-"""Frozen values: a provider, its routes and its credential. All that differs between upstreams is data."""
+"""Frozen values: a provider, its routes and everything in which one upstream differs from another.
+
+Code outside `providers/` reads these values. It never compares the name of a provider, so that a new one needs no change there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from ccproxy.translate.formats import Format
+
+if TYPE_CHECKING:
+    from ccproxy.translate.profiles import Profile
 
 
 class Operation(StrEnum):
@@ -58,31 +65,104 @@ class Upstream:
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 
+class ProfileMaker(Protocol):
+    """Makes the translator's profile of one model."""
+
+    def __call__(
+        self, model: str, card: Mapping[str, Any] | None, *, version: str, refused: Collection[str] = ()
+    ) -> Profile:
+        """Return what `model` accepts.
+
+        `card` is its object in the upstream's list, `version` the `anthropic-version` of the request, `refused` the parameters that this
+        model has refused by name.
+        """
+        ...
+
+
+NativeEdit = Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, object]]
+"""From the top-level values of a native request body and its headers (names in lower case) to the keys to set, or to remove
+(`json_edit.REMOVE`), so that the upstream accepts the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCatalogue:
+    """An upstream's list of its models."""
+
+    target: str
+    """Path and query below `Upstream.path`."""
+    key: str = "data"
+    """The member of the response that holds the list."""
+    describes: bool = False
+    """The objects state what each model accepts, so the list is fetched before the first translation."""
+    fallback: tuple[str, ...] = ()
+    """Names to list while the upstream does not respond. A model that is missing here is not refused."""
+    is_native: Callable[[Mapping[str, str], str], bool]
+    """Whether a client reads the upstream's own list, from its headers (names in lower case) and its query string."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One upstream and everything that the gateway has to know of it."""
+    """One upstream and everything that the gateway needs to know about it."""
 
     name: str
     prefix: str
     format: Format
-    """What the upstream speaks."""
+    """The wire format of the upstream."""
     endpoints: Mapping[str, Endpoint]
-    """Paths below the prefix, exactly."""
+    """Exact paths below the prefix."""
     upstream: Upstream | None = None
-    """None: answered inside this process."""
-    key_header: str = "x-api-key"
-    """Where the upstream looks for a key; `authorization` takes it as a bearer token."""
-    wants_credential: bool = True
-    """False for a server of the user's own that is given none."""
+    """None: the response is made inside this process."""
     native_root: str | None = None
-    """Any other path below the prefix that starts so is forwarded natively."""
+    """Any other path below the prefix that starts with this one is forwarded natively."""
     strips_version: bool = False
-    """The upstream's paths have no `/v1`: it is taken off."""
+    """The upstream's paths have no `/v1`: it is removed."""
     sessions: bool = False
     """The same endpoints exist under `/{session_id}`."""
+    session_header: str = ""
+    """The header that carries the session id of the path, unless the client sent one; empty: none."""
+
+    # ---- credentials
+
+    key_header: str = "x-api-key"
+    """The header of the upstream's key; `authorization` takes it as a bearer token."""
+    wants_credential: bool = True
+    """False for a user-defined server without a key."""
+    key_shape: Callable[[str], bool] | None = None
+    """With `auth = "auto"` and no stored credential, a client's key passes through if it has this shape; None: no key passes."""
+
+    has_accounts: bool = False
+    """A client's key comes with headers that name its account (`header_fields.ACCOUNT_HEADERS`)."""
+
+    # ---- bodies
+
+    profile_for: ProfileMaker
+    """The translator's profile of a model."""
+    native_edit: NativeEdit | None = None
+    """The changes that a native request body needs; None: native bodies pass unchanged."""
+    streams_only: bool = False
+    """The upstream only streams: for a client that wants a whole response, the stream is folded."""
+    refuses_by_name: bool = False
+    """A 400 that names an unsupported parameter: a translated request is sent again without it."""
+    adds_identity: bool = False
+    """The user wants the identity line (`providers.identity`) on requests that are sent with their login."""
     models: Mapping[str, str] = field(default_factory=dict)
+    """From a client's model name, or a glob, to the upstream's."""
+    catalogue: ModelCatalogue | None = None
+    """None: a provider inside this process lists its own models."""
     retries: frozenset[int] = frozenset()
-    profile: str = ""
-    """The upstream's own rules for bodies: `anthropic`, `codex`, `openai` or empty."""
+    """Statuses after which a request is sent again, as configured."""
     default_headers: tuple[tuple[str, str], ...] = ()
-    """Sent where the client sends none of that name."""
+    """Sent unless the client sent a header of that name."""
+    profile: str = ""
+    """Replaced by the values above; removed when nothing reads it."""
+
+    # ---- labels
+
+    vendor: str | None = None
+    """The vendor in price lists (`anthropic`, `openai`); None: derived from the upstream's URL."""
+    family: str = ""
+    """Whose models a client gets by default (`anthropic`, `codex`, `mock`); empty: unknown."""
+    by_subscription: bool = False
+    """Requests are paid for by a subscription even without a stored login, so costs are list prices."""
+    terms: str = ""
+    """The terms that apply to every request; empty: they depend on the credential."""

@@ -14,7 +14,6 @@ from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
-from ccproxy.auth.clients import Network
 from ccproxy.errors import ConfigError
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
@@ -56,7 +55,7 @@ def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -
         permissions = _permissions(settings, config)
         local["claude_sdk"] = _claude_sdk(settings, permissions, config)
     store = setup.store(settings.auth.dir)
-    network = Network(own_ports=frozenset({settings.server.port}))
+    network = setup.network(settings.server.port)
     own_token = settings.server.auth_token
     ledger = _ledger(settings)
     metrics = Metrics(ledger_status=ledger.status if ledger else None, version=__version__)
@@ -85,6 +84,7 @@ def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -
         asked_by_tool=asked_by_tool,
         redaction=redaction_for(settings, cli_token),
         has_login=lambda name: store.stamp(name) is not None,
+        network=network,
     )
 
 

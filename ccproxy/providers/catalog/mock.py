@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ccproxy.providers.endpoints import table
+from ccproxy.providers.profiles import anthropic_profiles
 from ccproxy.providers.spec import Provider
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
@@ -13,4 +14,14 @@ def providers(settings: Settings) -> list[Provider]:
     own = settings.providers.mock
     if not own.enabled:
         return []
-    return [Provider(name="mock", prefix=own.prefix, format=Format.ANTHROPIC, endpoints=table(None))]
+    claude = settings.providers.claude_api
+    provider = Provider(
+        name="mock",
+        prefix=own.prefix,
+        format=Format.ANTHROPIC,
+        endpoints=table(None),
+        profile_for=anthropic_profiles(max_tokens=claude.max_tokens, fast=claude.fast, auto_cache_control=False),
+        family="mock",
+        terms="nobody's: no vendor is asked",
+    )
+    return [provider]
