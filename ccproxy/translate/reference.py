@@ -99,7 +99,7 @@ def _told(head: str, table: Mapping[str, Told], formats: list[Format]) -> str:
 def _errors() -> str:
     lines = ["## Errors\n", "| Anthropic | OpenAI's status | type | code |", "|---|---|---|---|"]
     lines += [
-        f"| `{kind}` | {name.status} | `{name.type}` | {f'`{name.code}`' if name.code else '—'} |"
-        for kind, name in error_tables.OPENAI_NAMES.items()
+        f"| `{name}` | {kind.openai_status} | `{kind.openai_type}` | {f'`{kind.openai_code}`' if kind.openai_code else '—'} |"
+        for name, kind in error_tables.KINDS.items()
     ]
     return "\n".join(lines) + "\n"
