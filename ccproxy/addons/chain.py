@@ -7,28 +7,29 @@ so that all others see the exchange it has made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
-from mitmproxy.proxy.commands import StartHook
-from mitmproxy.proxy.server import ConnectionHandler
 
-from ccproxy.addons.gateway.addon import Credentials, Gateway
+from ccproxy.addons.gateway.addon import Gateway
 from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
 from ccproxy.addons.gateway.guard import Guard
-from ccproxy.addons.gateway.ways.translated import Translation
+from ccproxy.addons.gateway.ways.shared import Credentials, Shared
 from ccproxy.addons.transport.hook_table import FixedChain
-from ccproxy.addons.transport.stream import Limits, MakeStream
+from ccproxy.addons.transport.layer import MakeStream
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler, StartHook
+from ccproxy.addons.transport.stream import Limits
 from ccproxy.addons.transport.upstream_connections import Upstreams
 from ccproxy.addons.watchers.access_log import AccessLog
 from ccproxy.addons.watchers.accounting import Accounting
 from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.network import Network
 from ccproxy.providers.credentials import credential
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
@@ -63,6 +64,7 @@ class Parts:
     asked_by_tool: Callable[[tuple[str, int], tuple[str, int]], bool]
     redaction: Redaction
     has_login: Callable[[str], bool]
+    network: Network = field(default_factory=Network)
 
 
 def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
@@ -86,18 +88,17 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             tokens=parts.tokens,
             asked_by_tool=parts.asked_by_tool,
         ),
-        limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
-        credentials=parts.credentials,
-        translation=Translation(
+        limits=Limits(
+            settings.server.max_body_mb * 2**20, settings.server.connect_timeout, settings.server.idle_timeout
+        ),
+        shared=Shared(
+            credentials=parts.credentials,
             lists=parts.lists,
             replay=parts.replay,
+            locals=parts.locals,
             strict=settings.translate.strict,
-            max_tokens=settings.providers.claude_api.max_tokens,
-            fast=settings.providers.claude_api.fast,
-            auto_cache_control=settings.translate.auto_cache_control,
+            max_body=settings.server.max_body_mb * 2**20,
         ),
-        adds_identity=settings.providers.claude_api.identity,
-        locals=parts.locals,
         call_now=_call_now,
         drained=_drained,
         make_stream=_watched(watchers) if watchers else None,
@@ -108,11 +109,8 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             ledger=parts.ledger,
             prices=parts.prices,
             metrics=parts.metrics,
-            subscriptions=frozenset()
-            if settings.providers.claude_sdk.api_key.get_secret_value()
-            else frozenset({"claude_sdk"}),
         ),
-        Upstreams(connection_handler),
+        Upstreams(connection_handler, parts.network),
         AccessLog(parts.redaction),
         *watchers,
     ]

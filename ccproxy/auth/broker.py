@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from ccproxy.auth import renewal, wire
 from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.renewal import LoginDead, NoLogin, Renewed
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source, choose
@@ -37,6 +37,7 @@ from ccproxy.errors import (
     Unavailable,
     UpstreamUnreachable,
 )
+from ccproxy.network import Network
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Broker:
             raise StartError(str(error)) from None
 
     async def headers(self, provider: str, sent: Fields = ()) -> Credential:
-        """The credential for a request whose client `sent` these header fields (`sources.carried`).
+        """The credential for a request whose client `sent` these header fields (those of `client_credentials.TOKEN_HEADERS`).
 
         Raises `Unauthenticated`, which names the command that mends it, and `UpstreamUnreachable` when the login has
         ended and its server cannot be reached now.

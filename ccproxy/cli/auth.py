@@ -15,7 +15,7 @@ import click
 import typer
 
 from ccproxy.auth import setup
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import status as status_of
@@ -23,6 +23,7 @@ from ccproxy.auth.store import Store, StoreError, StoreOpen
 from ccproxy.cli import auth_status
 from ccproxy.cli.terminal import Terminal
 from ccproxy.errors import CcproxyError, ConfigError, LoginError
+from ccproxy.network import Network
 
 app = typer.Typer(no_args_is_help=True, help="Sign in at Claude and ChatGPT, sign out, see what is there.")
 
@@ -38,6 +39,7 @@ class AuthSettings:
     providers: Mapping[str, ProviderAuth]
     identity: bool
     file: Path
+    network: Network
 
     def client(self, provider: str) -> OAuthClient:
         client = self.providers[provider].client
@@ -56,6 +58,7 @@ def auth_settings() -> AuthSettings:
         providers={auth.provider: auth for auth in setup.providers(settings.providers)},
         identity=settings.providers.claude_api.identity,
         file=config_dir() / "config.toml",
+        network=setup.network(settings.server.port),
     )
 
 
@@ -153,7 +156,7 @@ def logout(
 
         for name in names:
             client = settings.client(name)
-            deleted, not_ended = account.forget(settings.store, client, Network())
+            deleted, not_ended = account.forget(settings.store, client, settings.network)
             typer.echo(f"{client.title}: {'signed out' if deleted else 'there was no login'}.")
             if not_ended:
                 typer.echo(f"{client.title}: it is deleted here, but not ended at the vendor: {not_ended}.", err=True)
@@ -183,7 +186,7 @@ def _sign_in(
 ) -> None:
     from ccproxy.auth import account, login as flows
 
-    network, person, pace = Network(), Terminal(), flows.Pace()
+    network, person, pace = settings.network, Terminal(), flows.Pace()
     try:
         if manual:
             made = flows.manual_login(client, network, person, pace)
@@ -234,8 +237,8 @@ def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
 
     client = settings.client(auth.provider)
     try:
-        current = Broker(settings.store, [auth]).login_now(auth.provider)
-        return {"limits": [auth_status.window(each) for each in account.limits(client, Network(), current)]}
+        current = Broker(settings.store, [auth], network=settings.network).login_now(auth.provider)
+        return {"limits": [auth_status.window(each) for each in account.limits(client, settings.network, current)]}
     except LoginError as error:
         return {"limits": None, "limits_problem": str(error)}
 

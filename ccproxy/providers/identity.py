@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ccproxy.providers.spec import Provider
+
 LINE: Final = "You are Claude Code, Anthropic's official CLI for Claude."
 _KNOWN: Final = (
     LINE,
@@ -19,9 +21,9 @@ REFUSED: Final = b"only authorized for use with Claude Code"
 """Part of the upstream's refusal where the line is missing."""
 
 
-def is_wanted(model: str) -> bool:
-    """Whether this model asks for the line."""
-    return "haiku" not in model.lower()
+def applies(provider: Provider, model: str, *, by_login: bool) -> bool:
+    """Whether the line belongs into a request: the user has said so, it is sent with their login, and the model asks for it."""
+    return provider.adds_identity and by_login and "haiku" not in model.lower()
 
 
 def with_line(system: Any) -> list[Any] | None:

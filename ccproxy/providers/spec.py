@@ -130,6 +130,9 @@ class Provider:
     key_shape: Callable[[str], bool] | None = None
     """With `auth = "auto"` and no stored credential, a client's key passes through if it has this shape; None: no key passes."""
 
+    has_accounts: bool = False
+    """A client's key comes with headers that name its account (`header_fields.ACCOUNT_HEADERS`)."""
+
     # ---- bodies
 
     profile_for: ProfileMaker

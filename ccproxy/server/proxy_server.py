@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import exceptions, master, options
+from mitmproxy import exceptions, options
 
+from ccproxy.addons.transport.mitmproxy_internals import Master
 from ccproxy.addons.watchers.log_redaction import redacted_logs
 from ccproxy.errors import StartError
 from ccproxy.settings import Settings, runtime
@@ -55,7 +56,7 @@ class ProxyServer:
     """The port that it listens on, once it does."""
     web_url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
-    _master: master.Master | None = None
+    _master: Master | None = None
     _cli_token: str = field(default="", repr=False)
 
     async def run(self) -> None:
@@ -125,7 +126,7 @@ class ProxyServer:
         while connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
 
-    def _make_master(self) -> master.Master:
+    def _make_master(self) -> Master:
         opts = options.Options()
         shown: list[Any] = []
         try:
@@ -158,7 +159,7 @@ class ProxyServer:
             raise StartError(f"mitmproxy does not take its options: {error}") from error
         return made
 
-    def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
+    def _web_master(self, opts: options.Options) -> tuple[Master, Any]:
         from ccproxy.addons.watchers.web import web_master
 
         server = self.settings.server

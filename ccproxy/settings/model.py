@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+from ccproxy.network import is_loopback
 
 
 def _sequence(value: object) -> object:
@@ -43,14 +42,47 @@ def _mapping(value: object) -> object:
 
 
 def _http_url(value: str) -> str:
-    """An absolute http(s) URL without user info, query or fragment; the trailing slash goes."""
+    """An absolute http(s) URL without user info, query or fragment; the trailing slash is removed."""
+    if not re.fullmatch(
+        r"[!-\[\]-~]*", value
+    ):  # urlsplit drops line breaks without a word, and others read a backslash as a slash
+        raise ValueError(
+            "must be ASCII without blanks and backslashes; a host name in other letters is written as xn--…"
+        )
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an absolute http:// or https:// URL")
-    if parts.query or parts.fragment or parts.username is not None:
+    if "?" in value or "#" in value or parts.username is not None:
         raise ValueError("must have no user name, query or fragment")
-    _ = parts.port  # raises ValueError where it is no number
+    if not _is_host(parts.hostname):
+        raise ValueError(f"no host can have the name {parts.hostname[:80]!r}")
+    if parts.port == 0:  # reading it raises ValueError unless it is a number up to 65535
+        raise ValueError("port 0 cannot be connected to")
+    if re.search(r"//|/\.{1,2}(/|$)", parts.path.rstrip("/")):
+        raise ValueError("must have no empty, `.` or `..` parts in its path")
     return value.rstrip("/")
+
+
+def _optional_http_url(value: str) -> str:
+    return _http_url(value) if value else value
+
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+
+
+def _is_host(host: str) -> bool:
+    """Whether a name could exist: an address, or at most 253 characters in labels of at most 63 each (RFC 1123, and `_` as container networks use it).
+
+    Resolvers raise errors of their own for other names, at the first request instead of at the start.
+    """
+    labels = host.removesuffix(".").split(".")
+    if ":" in host or labels[-1].isdigit():
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
 
 
 def _prefix(value: str) -> str:
@@ -64,6 +96,7 @@ Statuses = Annotated[tuple[Annotated[int, Field(ge=400, le=599)], ...], BeforeVa
 Table = Annotated[dict[str, str], BeforeValidator(_mapping)]
 AnyTable = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+OptionalHttpUrl = Annotated[str, AfterValidator(_optional_http_url)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Auth = Literal["auto", "oauth", "api_key", "passthrough"]
 
@@ -99,12 +132,7 @@ class ServerSettings(Section):
 
     @property
     def is_loopback(self) -> bool:
-        if self.host in LOOPBACK:
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False  # a name, and names may lead anywhere
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _guarded(self) -> ServerSettings:
@@ -184,7 +212,7 @@ class ClaudeSdkSettings(ProviderSettings):
     show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows its tools' work.")
     env: Table = Field({}, description="Further environment of the Claude Code process.")
     api_key: SecretStr = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
-    base_url: str = Field("", description="Upstream for Claude Code; empty is its own.")
+    base_url: OptionalHttpUrl = Field("", description="Upstream for Claude Code; empty is its own.")
     max_processes: int = Field(8, ge=1, le=256, description="Claude Code processes at once.")
     queue: int = Field(16, ge=0, description="Requests that may wait for a process; more get 429.")
     prewarm: int = Field(0, ge=0, description="Spare processes kept ready after the first request.")

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ccproxy.errors import BadRequest
 from ccproxy.translate import errors, jsontext, native, policy
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.anthropic.render import render as render_anthropic
+from ccproxy.translate.checks import too_deep
 from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Loss, Losses
@@ -69,11 +69,11 @@ class Translated:
         return list(self._losses)
 
     def encode(self) -> bytes:
-        """The body for the upstream, as JSON. Raises `BadRequest` when it is nested too deeply to be written."""
+        """The body for the upstream, as JSON. Raises `BadRequest` when it is nested too deeply."""
         try:
             return jsontext.dump_bytes(self.body)
-        except RecursionError as error:
-            raise BadRequest("The request body is nested too deeply") from error
+        except jsontext.TooDeep as error:
+            raise too_deep(self._context.request if self._context is not None else self.body) from error
 
     def loss_header(self) -> str:
         """The value of `x-ccproxy-loss`: JSON paths, comma-separated, ASCII, at most 4 KB. Empty when nothing was lost."""
@@ -89,6 +89,10 @@ class Translated:
         for path in paths:
             losses.add(path, reason)
         return replace(self, _losses=losses)
+
+    def folded(self) -> Translated:
+        """The same request of a client that did not ask for a stream."""
+        return replace(self, stream=False)
 
     def stream_translator(self) -> StreamTranslator:
         """Return the translator for an upstream that streams to a client that asked for a stream. Where nothing is translated, bytes pass without one."""
@@ -192,8 +196,8 @@ def translate_request(
             memory = Memory(replay_cache, scope_of(principal, provider, request.model), upstream)
             restore(request, memory)
         rendered, names, headers = _render(request, profile, losses, session_id)
-    except RecursionError as error:
-        raise BadRequest("The request body is nested too deeply") from error
+    except (RecursionError, jsontext.TooDeep) as error:
+        raise too_deep(body) from error
     return Translated(
         client,
         upstream,

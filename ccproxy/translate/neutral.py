@@ -161,6 +161,12 @@ class Tool:
     defer: bool = False
     examples: list[Any] | None = None
     cache: Json | None = None
+    schema_name: str = "parameters"  # the member of the tool that holds `schema`
+
+    @property
+    def schema_path(self) -> str:
+        """The JSON path of `schema`."""
+        return f"{self.path}.{self.schema_name}"
 
 
 @dataclass(slots=True)

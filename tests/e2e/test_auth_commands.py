@@ -12,12 +12,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.fakes.oauth import FakeOAuth, Reply
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -55,8 +57,9 @@ class Machine:
         path.chmod(0o755)
         return str(path)
 
-    def start(self, *args: str, stdin: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *args: str, stdin: int = subprocess.PIPE, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
             [*CCPROXY, "auth", *args],
             cwd=self.home,
             env={**self.environment, **environment},
@@ -64,7 +67,11 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(self, *args: str, code: int = 0, stdin: str = "", **environment: str) -> str:
         with self.start(*args, **environment) as process:
@@ -240,9 +247,7 @@ def no_browser(server: FakeOAuth, machine: Machine) -> None:
 
 
 def no_network(server: FakeOAuth, machine: Machine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    machine.environment["PROVIDERS__CODEX__OAUTH__TOKEN_URL"] = f"http://127.0.0.1:{port}/oauth/token"
+    machine.environment["PROVIDERS__CODEX__OAUTH__TOKEN_URL"] = f"http://127.0.0.1:{free_port()}/oauth/token"
 
 
 def an_open_folder(server: FakeOAuth, machine: Machine) -> None:

@@ -26,23 +26,27 @@ class AccessLog:
         if logger.isEnabledFor(logging.INFO) and not exchange.loaded:
             status = flow.response.status_code if flow.response else 0
             # A whole answer is written right after this hook: its size is known already.
-            size = exchange.bytes_out or len((flow.response and flow.response.raw_content) or b"")
-            note = f" truncated: {exchange.truncated}" if exchange.truncated else ""
+            size = exchange.progress.bytes_out or len((flow.response and flow.response.raw_content) or b"")
+            note = f" truncated: {exchange.progress.truncated}" if exchange.progress.truncated else ""
             self._line(flow.request, exchange, str(status), size, note)
 
     def error(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         if logger.isEnabledFor(logging.INFO) and not exchange.loaded:
             # Not flow.error.msg: mitmproxy's may quote bytes of the wire.
-            note = " cut" if exchange.truncated else " client left or sent no valid HTTP"
-            self._line(flow.request, exchange, "---", exchange.bytes_out, note)
+            note = " cut" if exchange.progress.truncated else " client left or sent no valid HTTP"
+            self._line(flow.request, exchange, "---", exchange.progress.bytes_out, note)
 
     def _line(self, request: http.Request, exchange: Exchange, status: str, size: int, note: str) -> None:
         total = f"{(time.monotonic() - exchange.started) * 1000:.0f}ms"
-        first = f"{(exchange.first_byte - exchange.started) * 1000:.0f}ms" if exchange.first_byte else "-ms"
-        path = exchange.client_path or request.path.partition("?")[0]
+        first = (
+            f"{(exchange.progress.first_byte - exchange.started) * 1000:.0f}ms"
+            if exchange.progress.first_byte
+            else "-ms"
+        )
+        path = exchange.client.path or request.path.partition("?")[0]
         asked = f"{self._said(request.method[:200])} {self._said(path[:200])}"
         route = exchange.route.label if exchange.route else "-"
         model = self._said(exchange.model[:200]) or "-"
-        tried = f" attempts={exchange.attempts + 1}" if exchange.attempts else ""
+        tried = f" attempts={exchange.progress.attempts + 1}" if exchange.progress.attempts else ""
         logger.info(f"{asked} {route} {model} {status} {size}B first={first} total={total}{tried}{note}")  # noqa: G004 - shown if made

@@ -49,15 +49,16 @@ class Legs:
 
     def watch(self, flow: http.HTTPFlow) -> Kept:
         kept = Kept(self, flow)
-        begin(flow).glimpses = kept
+        begin(flow).preview = kept
         return kept
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A provider in this process has no wire: its events are its answer."""
         exchange = begin(flow)
         if exchange.route is not None and exchange.route.provider.upstream is None:
-            exchange.local_answer = []
-            exchange.taps.append(exchange.local_answer.append)
+            preview = exchange.preview
+            if isinstance(preview, Kept):
+                exchange.add_tap(preview.events.append)
 
     async def done(self) -> None:
         await asyncio.gather(*self._tasks)
@@ -95,6 +96,9 @@ class Kept:
         self.notes: dict[Message, str] = {}
         self.clean: dict[Message, Head] = {}
         self.shown: http.HTTPFlow | None = None
+        self.events: list[bytes] = []
+        """The events of a provider in this process, as SSE: it has no wire."""
+        self.withdrawn = False
 
     def head(self, message: Message, head: Head) -> None:
         self.heads[message] = copied(head)
@@ -112,16 +116,15 @@ class Kept:
         self.notes[message] = note
 
     def close(self) -> None:
-        local = self.exchange.local_answer
-        if local is not None and self.exchange.local_request is not None:
-            self._add_local(local)
+        if self.exchange.way.provider_request is not None:
+            self._add_local(self.exchange.way.provider_request)
         self.owner.ended(self)
 
-    def _add_local(self, answered: list[bytes]) -> None:
+    def _add_local(self, body: dict[str, Any]) -> None:
         """What a provider in this process was asked and said, as if it had been on a wire."""
         route = self.exchange.route
         assert route
-        asked = jsontext.dump_bytes(self.exchange.local_request or {})
+        asked = jsontext.dump_bytes(body)
         url = f"http://{route.provider.name}.invalid/v1/messages"
         self.head(
             Message.UPSTREAM_REQUEST, http.Request.make("POST", url, b"", [(b"content-type", b"application/json")])
@@ -129,7 +132,7 @@ class Kept:
         self.body(Message.UPSTREAM_REQUEST, asked)
         self.end(Message.UPSTREAM_REQUEST)
         self.head(Message.UPSTREAM_RESPONSE, http.Response.make(200, b"", {"content-type": "text/event-stream"}))
-        for chunk in answered:
+        for chunk in self.events:
             self.body(Message.UPSTREAM_RESPONSE, chunk)
         self.end(Message.UPSTREAM_RESPONSE, self.notes.get(Message.CLIENT_RESPONSE, "cut"))
 
@@ -140,7 +143,7 @@ class Kept:
                 self.clean[message] = cleaned(head, b"".join(self.bodies[message]), redaction)
         return self.clean
 
-    def glimpse(self) -> http.HTTPFlow:
+    def flow_so_far(self) -> http.HTTPFlow:
         """The client's request, its body once that is whole and if it is small, and the head of what is being answered."""
         flow, asked, redaction = self.flow, Message.CLIENT_REQUEST, self.owner.redaction
         if self.shown is None:
@@ -155,10 +158,14 @@ class Kept:
             self.shown.response = answered
         return self.shown
 
+    def withdraw(self) -> None:
+        self.withdrawn = True
+        self.exchange.preview = None
+
     def over(self) -> http.HTTPFlow:
         """The flow that becomes the client's side: the one that was shown until now, if any was."""
-        flow, shown_as = self.flow, self.shown if self.exchange.glimpses is self else None
-        self.exchange.glimpses = None
+        flow, shown_as = self.flow, None if self.withdrawn else self.shown
+        self.exchange.preview = None
         if shown_as is None:
             return flow
         shown_as.live = False
@@ -196,7 +203,7 @@ def legs(
     """The flow, made the client's side of the exchange, and the upstream's where that is another one."""
     asked, sent, came, told = (clean.get(message) for message in Message)
     facts = _facts(exchange)
-    two = isinstance(sent, http.Request) and (exchange.translated is not None or exchange.local_answer is not None)
+    two = isinstance(sent, http.Request) and (exchange.way.is_converted or exchange.way.provider_request is not None)
     upstream = http.HTTPFlow(flow.client_conn, flow.server_conn)
     if two:
         assert isinstance(sent, http.Request)
@@ -250,8 +257,7 @@ def _placed(request: http.Request, like: http.Request) -> None:
 
 def _facts(exchange: Exchange) -> dict[str, Any]:
     """JSON values only: they end up in dumps."""
-    lost = next((value for name, value in exchange.answer_fields if name == b"x-ccproxy-loss"), b"")
-    facts: dict[str, Any] = {"lost": [path.strip() for path in lost.decode("latin-1").split(",") if path.strip()]}
+    facts: dict[str, Any] = {"lost": list(exchange.losses)}
     record: Record | None = exchange.record
     if record is not None:
         facts["outcome"] = record.outcome.value
@@ -283,9 +289,9 @@ def _words(exchange: Exchange, facts: Mapping[str, Any], *, two: bool) -> list[s
     if "cost_usd" in facts:
         label = f" ({facts['cost_label']})" if facts["cost_label"] else ""
         words.append(f"${float(facts['cost_usd']):.6f}".rstrip("0").rstrip(".") + label)
-    if exchange.attempts:
-        words.append(f"{exchange.attempts + 1} attempts")
-    if exchange.truncated:
+    if exchange.progress.attempts:
+        words.append(f"{exchange.progress.attempts + 1} attempts")
+    if exchange.progress.truncated:
         words.append("broke off")
     if facts["lost"]:
         words.append("lost: " + ", ".join(facts["lost"]))

@@ -45,13 +45,13 @@ class StockSinks:
     def _as_shown(self, flow: mflow.Flow) -> mflow.Flow:
         """What stands in the view for a flow."""
         exchange = begin(flow) if isinstance(flow, http.HTTPFlow) else None
-        if exchange is None or exchange.glimpses is None:
+        if exchange is None or exchange.preview is None:
             return self._view.get_by_id(flow.id) or flow
-        seen = exchange.glimpses.glimpse()
+        seen = exchange.preview.flow_so_far()
         if not flow.intercepted:
             return seen
         # Whoever holds a flow up wants to change it: from here on the flow itself is shown.
-        exchange.glimpses = None
+        exchange.preview.withdraw()
         seen.live = False
         self._view.remove([seen])
         self._add([flow])

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ccproxy.cli.checks.finding import Finding, broken, ok, skipped, warn
 from ccproxy.cli.running import Address
 from ccproxy.errors import ExchangeError
-from ccproxy.network import LOOPBACK
+from ccproxy.network import LOOPBACK, is_loopback
 from ccproxy.providers.routing import Router
 from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings
@@ -151,7 +151,7 @@ def _right(name: str, address: Address, *, versioned: bool, path: str = "", rout
 
 
 def _is_here(host: str, address: Address) -> bool:
-    return host == address.host or host in LOOPBACK or host.startswith("127.")
+    return host == address.host or is_loopback(host)
 
 
 def no_proxy(proxies: Mapping[str, str], address: Address, *, bypassed: bool) -> list[Finding]:

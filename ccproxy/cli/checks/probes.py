@@ -20,7 +20,7 @@ from ccproxy.cli.checks.answers import QUESTIONS, Answer
 from ccproxy.cli.checks.configuration import File
 from ccproxy.cli.checks.network import Reach, http_date
 from ccproxy.cli.running import Address
-from ccproxy.network import CompanyProxy, company_proxy, extra_ca_file
+from ccproxy.network import CorporateProxy, Network, corporate_proxy
 from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Loaded
 from ccproxy.settings.folders import config_dir, data_dir
@@ -128,7 +128,7 @@ def reach(provider: Provider, timeout: float) -> Reach:
     upstream = provider.upstream
     assert upstream is not None
     address = f"{upstream.scheme}://{upstream.host}:{upstream.port}"
-    proxy = company_proxy(upstream.scheme, upstream.host, upstream.port)
+    proxy = corporate_proxy(upstream.scheme, upstream.host, upstream.port)
     via = proxy.url if proxy else ""
     step, date = "proxy" if proxy else "connect", None
     try:
@@ -136,7 +136,7 @@ def reach(provider: Provider, timeout: float) -> Reach:
         with connection:
             if upstream.scheme == "https":
                 step = "tls"
-                _trust().wrap_socket(connection, server_hostname=upstream.host).close()
+                Network().ssl_context().wrap_socket(connection, server_hostname=upstream.host).close()
     except ssl.SSLCertVerificationError as error:
         wrong = error.verify_code in {_NOT_YET_VALID, _EXPIRED}
         clock = (
@@ -161,11 +161,11 @@ def _connected(upstream: Upstream, timeout: float) -> socket.socket:
     return socket.create_connection((upstream.host, upstream.port), timeout=timeout)
 
 
-def _through(proxy: CompanyProxy, upstream: Upstream, timeout: float) -> tuple[socket.socket, Any]:
+def _through(proxy: CorporateProxy, upstream: Upstream, timeout: float) -> tuple[socket.socket, Any]:
     """A tunnel, or for plain http a connection to the proxy, which is all that can be had without asking for something."""
     connection = socket.create_connection((proxy.host, proxy.port), timeout=timeout)
     if proxy.scheme == "https":
-        connection = _trust().wrap_socket(connection, server_hostname=proxy.host)
+        connection = Network().ssl_context().wrap_socket(connection, server_hostname=proxy.host)
     if upstream.scheme != "https":
         return connection, None
     target = f"{upstream.host}:{upstream.port}"
@@ -182,16 +182,6 @@ def _through(proxy: CompanyProxy, upstream: Upstream, timeout: float) -> tuple[s
         connection.close()
         raise OSError(f"the proxy answers {answer.status} {answer.reason}")
     return connection, http_date(answer.getheader("date", ""))
-
-
-def _trust() -> ssl.SSLContext:
-    """As mitmproxy trusts: certifi and what the environment adds."""
-    import certifi
-
-    context = ssl.create_default_context(cafile=certifi.where())
-    if extra := extra_ca_file():
-        context.load_verify_locations(extra)
-    return context
 
 
 def ask_mock(address: Address, prefix: str, token: str) -> Iterator[Answer]:

@@ -39,6 +39,7 @@ def providers(settings: Settings) -> list[Provider]:
         session_header="session-id",
         key_header="authorization",
         key_shape=KEY_SHAPES["codex"],
+        has_accounts=True,
         profile_for=responses_profiles(codex=True),
         native_edit=native_changes,
         streams_only=True,

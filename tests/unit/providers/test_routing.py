@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, strategies as st
 
 from ccproxy.errors import BadRequest, MethodNotAllowed, RouteNotFound
+from ccproxy.providers import routing
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import ROUTE_WORDS, Router, suggested_format
 from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
+from ccproxy.translate.policy import Target
+from tests.fakes.scaling import assert_linear
 
 A, C, R = Format.ANTHROPIC, Format.OPENAI_CHAT, Format.OPENAI_RESPONSES
 CREATE, COUNT, MODELS, MODEL, NATIVE = (
@@ -117,7 +121,7 @@ def test_sessions(root: str, rest: str, provider: str, session: str) -> None:
     assert (route.operation, route.format, route.upstream_path) == (plain.operation, plain.format, plain.upstream_path)
 
 
-@pytest.mark.parametrize("session", [*ROUTE_WORDS, "x" * 129, "a b", "a%20b", "ä", "a:b"])
+@pytest.mark.parametrize("session", [*sorted(ROUTE_WORDS), "x" * 129, "a b", "a%20b", "ä", "a:b"])
 def test_what_is_no_session(session: str) -> None:
     for path in (f"/api/codex/{session}/responses", f"/claude/{session}/v1/messages"):
         with suppress(RouteNotFound, MethodNotAllowed):
@@ -237,3 +241,175 @@ def test_a_path_that_is_taken_can_be_read_in_one_way_only(path: str) -> None:
     assert "//" not in below
     assert "\\" not in below
     assert not {".", ".."} & set(below.split("/"))
+
+
+# ---- paths and methods that a stranger makes, before any token is checked
+
+
+LONG = [
+    "%",
+    "/",
+    ".",
+    ";",
+    "\\",
+    "%2e",
+    "%25",
+    "%2525",
+    "%252f",
+    "a",
+    "a/",
+    "/a",
+    "é",
+    "%c3%a9",
+    "?",
+    "%2",
+    "..;",
+    "messages/",
+    "-",
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("root", ["", "/", "/api/", "/api/v1/", "/api/codex/", "/claude/", "/api/v1/models/"])
+@pytest.mark.parametrize("piece", LONG)
+def test_a_long_path_takes_linear_time(root: str, piece: str) -> None:
+    def match(size: int) -> None:
+        for path in (root + piece * (size // len(piece)), root + "%" + "25" * (size // 2)):
+            for method in ("GET", "POST", "HEAD"):
+                with suppress(BadRequest, RouteNotFound, MethodNotAllowed):
+                    ROUTER.match(method, path)
+
+    assert_linear(match)
+
+
+def test_a_path_is_decoded_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def counting(path: str) -> str:
+        decoded.append(path)
+        return unquote(path)
+
+    monkeypatch.setattr(routing, "unquote", counting)
+    with pytest.raises(BadRequest, match="percent-encoded"):
+        ROUTER.match("GET", "/api/%" + "25" * 30_000)
+    assert len(decoded) <= routing.MAX_ENCODINGS + 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/files/100%", "/api/v1/files/100%25", "/api/v1/files/100%2525", "/api/v1/files/%C3%A9"]
+)
+def test_a_path_that_is_encoded_as_often_as_anything_needs(path: str) -> None:
+    assert ROUTER.match("GET", path).upstream_path == path.removeprefix("/api")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/files/100%252525", "/api/v1/..;/x", "/api/v1/.;a=b/x", "/api/v1/%2e%2e;/x", "/api/v1/..;"]
+)
+def test_a_path_that_hides_something(path: str) -> None:
+    with pytest.raises(BadRequest):
+        ROUTER.match("GET", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "root"),
+    [
+        ("GET", "/"),
+        ("POST", "/api/v1/models/"),
+        ("GET", "/api/"),
+        ("POST", "/api/v1/v1/"),
+        ("GET", "/api/%252525"),
+        ("POST", "/claude/"),
+        ("TRACE", "/api/v1/"),
+    ],
+)
+def test_an_error_repeats_only_the_beginning_of_a_long_path(method: str, root: str) -> None:
+    with pytest.raises((BadRequest, RouteNotFound, MethodNotAllowed)) as caught:
+        ROUTER.match(method, root + "x" * 60_000)
+    assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize("method", ["", "G ET", "GET\r\n", "GÉT", "G(T", "x" * 33, "\x00", "GET/"])
+def test_a_method_that_is_not_a_token(method: str) -> None:
+    for path in ("/api/v1/messages", "/nothing", "/api/v1/files"):
+        with pytest.raises(BadRequest):
+            ROUTER.match(method, path)
+
+
+@pytest.mark.parametrize("method", ["TRACE", "trace", "CONNECT", "TRACK"])
+def test_a_method_whose_response_could_repeat_the_credential_is_not_forwarded(method: str) -> None:
+    with pytest.raises(MethodNotAllowed):
+        ROUTER.match(method, "/api/v1/files")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PATCH", "PROPFIND", "QUERY"])
+def test_any_other_method_is_forwarded(method: str) -> None:
+    assert ROUTER.match(method, "/api/v1/files").operation is NATIVE
+
+
+# ---- the special behaviour of each provider is a value
+
+
+def test_what_is_special_about_each_provider() -> None:
+    codex, claude, sdk, mock, zai, chatty, respy = (
+        next(provider for provider in ROUTER.providers if provider.name == name)
+        for name in ("codex", "claude_api", "claude_sdk", "mock", "zai", "chatty", "respy")
+    )
+    assert [
+        p.name for p in ROUTER.providers if p.streams_only or p.refuses_by_name or p.native_edit or p.session_header
+    ] == ["codex"]
+    assert codex.session_header == "session-id"
+    assert (codex.vendor, claude.vendor, sdk.vendor, mock.vendor, zai.vendor) == (
+        "openai",
+        "anthropic",
+        "anthropic",
+        None,
+        None,
+    )
+    assert (codex.family, claude.family, sdk.family, mock.family, zai.family) == (
+        "codex",
+        "anthropic",
+        "anthropic",
+        "mock",
+        "",
+    )
+    assert [p.name for p in ROUTER.providers if p.by_subscription] == ["claude_sdk"]
+    assert not any(p.by_subscription for p in router(claude_sdk={"api_key": "k"}).providers)
+    assert not claude.adds_identity
+    assert [p.name for p in router(claude_api={"identity": True}).providers if p.adds_identity] == ["claude_api"]
+    assert {p.name for p in ROUTER.providers if p.terms} == {"claude_sdk", "mock"}
+    assert {p.name for p in ROUTER.providers if p.catalogue is None} == {"claude_sdk", "mock"}
+    assert [p.catalogue.target for p in (claude, zai, chatty, respy) if p.catalogue] == [
+        "/v1/models?limit=1000", "/v1/models?limit=1000", "/models?limit=1000", "/v1/models?limit=1000",
+    ]  # fmt: skip
+    assert {p.name for p in ROUTER.providers if p.catalogue and p.catalogue.describes} == {"claude_api", "codex"}
+
+
+def test_profiles_of_each_provider() -> None:
+    def profile(name: str, found: Router, **more: Any) -> Any:
+        provider = next(provider for provider in found.providers if provider.name == name)
+        return provider.profile_for("gpt-5.5", None, **{"version": "2023-06-01", **more})
+
+    assert profile("codex", ROUTER).target is Target.CODEX
+    assert profile("respy", ROUTER, refused={"top_k"}).refused == {"top_k"}
+    assert profile("respy", ROUTER).target is Target.RESPONSES
+    assert profile("chatty", ROUTER).target is Target.CHAT
+    configured = router(claude_api={"max_tokens": 7, "fast": True})
+    assert (profile("claude_api", configured).max_tokens, profile("zai", configured).fast) == (7, True)
+    assert profile("claude_api", ROUTER, version="2026-10-21").version == "2026-10-21"
+    assert profile("claude_api", ROUTER).auto_cache_control
+    assert not profile("claude_sdk", ROUTER).auto_cache_control
+
+
+@pytest.mark.parametrize(
+    ("provider", "headers", "query", "native"),
+    [
+        ("claude_api", {"anthropic-version": "x", "user-agent": "OpenAI/Python"}, "", True), ("claude_api", {}, "", True),
+        ("claude_api", {"user-agent": "OpenAI/Python 3"}, "", False), ("claude_api", {"user-agent": "AsyncOpenAI/Python 3"}, "", False),
+        ("codex", {"anthropic-version": "x"}, "a=1&client_version=0.1", True), ("codex", {}, "", False), ("codex", {}, "x_client_version=1", False),
+        ("chatty", {}, "", True), ("chatty", {"anthropic-version": "x"}, "", False),
+    ],
+)  # fmt: skip
+def test_who_reads_the_upstreams_own_list(provider: str, headers: dict[str, str], query: str, native: bool) -> None:
+    (catalogue,) = [each.catalogue for each in ROUTER.providers if each.name == provider]
+    assert catalogue
+    assert catalogue.is_native(headers, query) is native

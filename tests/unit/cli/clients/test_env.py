@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 from typing import Any
 
@@ -16,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from ccproxy.cli.clients import Variable
 from ccproxy.cli.env import Shell, _exports, env
+from tests.fakes.ports import free_port
 
 NASTY = [
     "plain",
@@ -40,9 +40,7 @@ NASTY = [
 @pytest.fixture
 def nobody() -> int:
     """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def invoke(*arguments: str, **environ: str) -> Result:
