@@ -221,6 +221,10 @@ class Exchange:
             "attempts": self.progress.attempts,
         }
 
+    def interrupt(self, reason: str) -> None:
+        """Note that ccproxy ends the exchange, not the client."""
+        self.progress.truncated = self.progress.truncated or reason
+
     def add_tap(self, tap: Callable[[bytes], None]) -> None:
         self.taps = (*self.taps, tap)
 

@@ -115,16 +115,16 @@ def test_a_whole_life(machine: Machine, server: FakeOAuth) -> None:
     out = machine.run("login", "--identity")
     assert "Anthropic's published terms" in out
     assert "docs/explanation/terms.md" in out
-    assert "Signed in at Claude as someone@example.invalid (max)." in out
+    assert "Signed in to Claude as someone@example.invalid (max)." in out
     config = machine.home / ".config" / "ccproxy" / "config.toml"
     assert config.read_text() == "[providers.claude_api]\nidentity = true\n"
 
     out = machine.run("login-openai")
     assert "OpenAI" in out
-    assert "Signed in at ChatGPT as someone@example.invalid (plus)." in out
+    assert "Signed in to ChatGPT as someone@example.invalid (plus)." in out
 
     out = machine.run("status", "--limits")
-    assert "own login: no API key is set, and there is a login" in out
+    assert "stored login: no API key is set, and there is a login" in out
     assert "in 7 hours 59 minutes" in out
     assert "5 hours: 12.5 % used" in out
     assert "7 days: 61 % used" in out
@@ -139,15 +139,15 @@ def test_a_whole_life(machine: Machine, server: FakeOAuth) -> None:
     assert codex["limits"][1] == {"name": "7 days", "used_percent": 61.0, "resets_at": "2026-11-19T14:53:20+00:00"}
 
     before = machine.login()
-    assert "Already signed in at Claude as someone@example.invalid (max)." in machine.run("login")
+    assert "Already signed in to Claude as someone@example.invalid (max)." in machine.run("login")
     assert machine.login() == before
     machine.run("login", "--force", "--no-identity")
     assert machine.login()["access_token"] != before["access_token"]
     assert server.refresh_tokens[str(before["refresh_token"])] == "revoked"
     assert "identity = false" in config.read_text()
 
-    assert machine.run("logout", "claude") == "Claude: signed out.\n"
-    assert machine.run("logout") == "Claude: there was no login.\nChatGPT: signed out.\n"
+    assert machine.run("logout", "claude") == "Claude: signed out\n"
+    assert machine.run("logout") == "Claude: there was no login\nChatGPT: signed out\n"
     assert "live" not in server.refresh_tokens.values()
     assert sorted(path.name for path in machine.auth_dir.iterdir()) == ["claude_api.lock", "codex.lock"]
     claude, codex = json.loads(machine.run("status", "--json"))
@@ -177,7 +177,7 @@ def test_a_pasted_code(machine: Machine, flag: str) -> None:
             code = page.read().decode().removeprefix("Paste: ")
         out, _ = process.communicate(code + "\n", timeout=60)
     assert process.returncode == 0, out
-    assert "Signed in at Claude" in out
+    assert "Signed in to Claude" in out
     machine.printed += out
 
 
@@ -213,7 +213,7 @@ def test_a_device_code(machine: Machine, server: FakeOAuth) -> None:
     out = machine.run("login-openai", "--device")
     assert "WXYZ-1" in out
     assert f"{server.url}/codex/device" in out
-    assert "Signed in at ChatGPT" in out
+    assert "Signed in to ChatGPT" in out
 
 
 def test_the_identity_question(machine: Machine) -> None:
@@ -226,7 +226,7 @@ def test_the_identity_question(machine: Machine) -> None:
         os.close(ours)
         os.close(theirs)
         assert process.returncode == 0, out
-        assert "Do that?" in out
+        assert "Add that line?" in out
         assert expected in (machine.home / ".config" / "ccproxy" / "config.toml").read_text()
 
 
@@ -292,7 +292,7 @@ def test_ctrl_c_leaves_nothing_behind(machine: Machine) -> None:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "Stopped. Nothing was stored." in out
+    assert "Stopped. Nothing was stored" in out
     assert "Traceback" not in out
     assert not machine.auth_dir.exists()
     port = urlsplit(parse_qs(urlsplit(url).query)["redirect_uri"][0]).port
@@ -332,5 +332,5 @@ def test_a_real_browser(machine: Machine, command: str) -> None:
     with machine.start(command, BROWSER=browser) as process:
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
-    assert "Signed in at" in out
+    assert "Signed in to" in out
     assert "You can close this page" in page.read_text()

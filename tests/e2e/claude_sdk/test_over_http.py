@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from ccproxy.cli.checks.listening import claude_processes as in_doctor
-from ccproxy.cli.running import Address, look
+from ccproxy.cli.running import Address, probe_port
 from ccproxy.providers.claude_sdk import stream as claude_stream
 from ccproxy.server.proxy_server import Extras
 from ccproxy.settings import load
@@ -313,7 +313,7 @@ async def test_sessions_models_and_tokens(start: Start, upstream: MessagesUpstre
         health = await status(client)
         (session,) = health["sessions"]
         assert (session["id"], session["pid"], session["turns"]) == ("my-chat", pid, 4)
-        found = await asyncio.to_thread(look, Address("127.0.0.1", proxy.port))
+        found = await asyncio.to_thread(probe_port, Address("127.0.0.1", proxy.port))
         lines = [(finding.subject, finding.what) for finding in in_doctor(found.providers["claude_sdk"])]
         assert lines == [
             ("claude processes", "1 of 2"),

@@ -155,7 +155,7 @@ def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(lambda connection: accepting(connection, "407 Proxy Authentication Required") and None) as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
         reached = probes.reach(provider(f"https://{NAME}"), 5)
-    assert (reached.step, reached.error) == ("proxy", "the proxy answers 407 Proxy Authentication Required")
+    assert (reached.step, reached.error) == ("proxy", "the proxy responded with 407 Proxy Authentication Required")
 
 
 def test_a_proxy_for_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
