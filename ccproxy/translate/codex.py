@@ -97,6 +97,12 @@ ACCEPTED: Final = frozenset(
 REFUSED: Final = frozenset(name for name, parameter in PARAMETERS.items() if parameter.native is Native.REMOVE)
 """Removed from native requests, and listed as losses."""
 FIXED: Final[Mapping[str, bool]] = {"store": False, "stream": True}
+OPTIONAL: Final = REFUSED | {
+    "client_metadata", "include", "parallel_tool_calls", "prompt_cache_key", "reasoning", "reasoning.context", "reasoning.effort", "reasoning.summary",
+    "service_tier", "text.verbosity",
+}  # fmt: skip
+"""Parameters, or members of them, that may be left out after a backend refused them by name. Never what carries the conversation, its tools or the format of
+the answer."""
 
 LITE_HEADER: Final = "x-openai-internal-codex-responses-lite"
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
