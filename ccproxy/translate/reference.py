@@ -27,6 +27,7 @@ _SIGNS = {
     Action.DROP: "dropped",
     Action.REJECT: "400",
     Action.PROXY: "for ccproxy",
+    Action.PASS: "unchanged",
 }
 
 _INTRODUCTION = """\
@@ -43,6 +44,7 @@ untouched and nothing of this applies. This page is generated from the tables th
 | dropped | left out, and listed by its JSON path in the header `x-ccproxy-loss`; with `translate.strict` a 400 |
 | 400 | refused, naming the JSON path: leaving it out would change what comes back |
 | for ccproxy | tells ccproxy, not the upstream |
+| unchanged | sent as it is, for the upstream to decide |
 """
 
 _CODEX = "Codex is the Responses backend of ChatGPT logins, which takes fewer parameters."
