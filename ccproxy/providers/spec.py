@@ -139,6 +139,8 @@ class Provider:
     """The translator's profile of a model."""
     native_edit: NativeEdit | None = None
     """The changes that a native request body needs; None: native bodies pass unchanged."""
+    native_losses: Callable[[Mapping[str, Any]], list[str]] | None = None
+    """The JSON paths of what `native_edit` takes out of the values that it keeps; removed keys are losses anyway."""
     streams_only: bool = False
     """The upstream only streams: for a client that wants a whole response, the stream is folded."""
     refuses_by_name: bool = False

@@ -6,7 +6,7 @@ from typing import Final
 
 from ccproxy import __version__
 from ccproxy.providers.client_credentials import KEY_SHAPES
-from ccproxy.providers.codex import native_changes
+from ccproxy.providers.codex import native_changes, unsendable_items
 from ccproxy.providers.endpoints import reads_codex_list, table
 from ccproxy.providers.profiles import responses_profiles
 from ccproxy.providers.spec import ModelCatalogue, Provider, Upstream
@@ -42,6 +42,7 @@ def providers(settings: Settings) -> list[Provider]:
         has_accounts=True,
         profile_for=responses_profiles(codex=True),
         native_edit=native_changes,
+        native_losses=unsendable_items,
         streams_only=True,
         refuses_by_name=True,
         models=own.models,
