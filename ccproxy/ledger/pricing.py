@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VENDORS = {"claude_api": "anthropic", "claude_sdk": "anthropic", "codex": "openai"}
-"""Whose price list a built-in provider goes by, as `genai-prices` names it. Others: `PriceBook.vendor_of`."""
-
 _MILLION = Decimal(1_000_000)
 _THOUSAND = Decimal(1000)
 

@@ -153,8 +153,6 @@ class Provider:
     """Statuses after which a request is sent again, as configured."""
     default_headers: tuple[tuple[str, str], ...] = ()
     """Sent unless the client sent a header of that name."""
-    profile: str = ""
-    """Replaced by the values above; removed when nothing reads it."""
 
     # ---- labels
 

@@ -35,7 +35,6 @@ def providers(settings: Settings) -> list[Provider]:
             is_native=reads_anthropic_list,
         ),
         retries=frozenset(own.retries),
-        profile="anthropic",
         default_headers=(("anthropic-version", "2023-06-01"),),
         vendor="anthropic",
         family="anthropic",

@@ -53,7 +53,6 @@ def providers(settings: Settings) -> list[Provider]:
             is_native=reads_codex_list,
         ),
         retries=frozenset(own.retries),
-        profile="codex",
         default_headers=(("originator", "ccproxy"), ("user-agent", f"ccproxy/{__version__}")),
         vendor="openai",
         family="codex",

@@ -9,8 +9,6 @@ from ccproxy.settings import Settings
 from ccproxy.settings.model import CustomProviderSettings
 from ccproxy.translate.formats import Format
 
-_PROFILES = {Format.ANTHROPIC: "anthropic", Format.OPENAI_CHAT: "openai", Format.OPENAI_RESPONSES: "openai"}
-
 
 def providers(settings: Settings) -> list[Provider]:
     """The user's own providers that are enabled."""
@@ -45,7 +43,6 @@ def _provider(name: str, own: CustomProviderSettings, settings: Settings) -> Pro
             is_native=reads_anthropic_list if is_anthropic else reads_openai_list,
         ),
         retries=frozenset(own.retries),
-        profile=_PROFILES[fmt],
         default_headers=(("anthropic-version", "2023-06-01"),) if is_anthropic else (),
     )
 
