@@ -127,8 +127,6 @@ class Provider:
     """The header of the upstream's key; `authorization` takes it as a bearer token."""
     wants_credential: bool = True
     """False for a user-defined server without a key."""
-    key_shape: Callable[[str], bool] | None = None
-    """With `auth = "auto"` and no stored credential, a client's key passes through if it has this shape; None: no key passes."""
 
     has_accounts: bool = False
     """A client's key comes with headers that name its account (`header_fields.ACCOUNT_HEADERS`)."""

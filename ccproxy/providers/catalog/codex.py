@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from ccproxy import __version__
-from ccproxy.providers.client_credentials import KEY_SHAPES
 from ccproxy.providers.codex import native_changes
 from ccproxy.providers.endpoints import reads_codex_list, table
 from ccproxy.providers.profiles import responses_profiles
@@ -38,7 +37,6 @@ def providers(settings: Settings) -> list[Provider]:
         sessions=True,
         session_header="session-id",
         key_header="authorization",
-        key_shape=KEY_SHAPES["codex"],
         has_accounts=True,
         profile_for=responses_profiles(codex=True),
         native_edit=native_changes,

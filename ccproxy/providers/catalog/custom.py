@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccproxy.providers.endpoints import reads_anthropic_list, reads_openai_list, table
-from ccproxy.providers.profiles import anthropic_profiles, chat_profiles, responses_profiles
+from ccproxy.providers.profiles import CLAUDE_MODELS, anthropic_profiles, chat_profiles, responses_profiles
 from ccproxy.providers.spec import ModelCatalogue, ProfileMaker, Provider, Upstream
 from ccproxy.settings import Settings
 from ccproxy.settings.model import CustomProviderSettings
@@ -39,7 +39,7 @@ def _provider(name: str, own: CustomProviderSettings, settings: Settings) -> Pro
             target=f"{root}/models?limit=1000",
             # A server without a key is the user's own: it is not asked, and the model's name decides.
             describes=is_anthropic and wants_credential,
-            fallback=("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5") if is_anthropic else (),
+            fallback=CLAUDE_MODELS if is_anthropic else (),
             is_native=reads_anthropic_list if is_anthropic else reads_openai_list,
         ),
         retries=frozenset(own.retries),
