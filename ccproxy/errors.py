@@ -19,6 +19,7 @@ CcproxyError
     ├── UpstreamUnreachable 502  refused, no route, TLS failure, name not found, time-out
     ├── UpstreamBroken      502  the upstream closed early or sent no HTTP
     ├── Unavailable         503  a part that is not installed or switched off
+    ├── UpstreamTimeout     504  the upstream sent nothing for too long
     ├── Overloaded          529
     ├── UpstreamError       the upstream's own error: any status and kind, retold in the client's format
     └── InternalError       500  a defect of ccproxy
@@ -170,6 +171,13 @@ class Unavailable(ExchangeError):
 
     status = 503
     kind = "api_error"
+
+
+class UpstreamTimeout(ExchangeError):
+    """The upstream sent nothing for `server.idle_timeout` seconds."""
+
+    status = 504
+    kind = "timeout_error"
 
 
 class Overloaded(ExchangeError):

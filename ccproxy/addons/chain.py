@@ -7,28 +7,29 @@ so that all others see the exchange it has made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
-from mitmproxy.proxy.commands import StartHook
-from mitmproxy.proxy.server import ConnectionHandler
 
 from ccproxy.addons.gateway.addon import Gateway
 from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
 from ccproxy.addons.gateway.guard import Guard
 from ccproxy.addons.gateway.ways.shared import Credentials, Shared
 from ccproxy.addons.transport.hook_table import FixedChain
-from ccproxy.addons.transport.stream import Limits, MakeStream
+from ccproxy.addons.transport.layer import MakeStream
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler, StartHook
+from ccproxy.addons.transport.stream import Limits
 from ccproxy.addons.transport.upstream_connections import Upstreams
 from ccproxy.addons.watchers.access_log import AccessLog
 from ccproxy.addons.watchers.accounting import Accounting
 from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
+from ccproxy.network import Network
 from ccproxy.providers.credentials import credential
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
@@ -63,6 +64,7 @@ class Parts:
     asked_by_tool: Callable[[tuple[str, int], tuple[str, int]], bool]
     redaction: Redaction
     has_login: Callable[[str], bool]
+    network: Network = field(default_factory=Network)
 
 
 def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
@@ -86,7 +88,9 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             tokens=parts.tokens,
             asked_by_tool=parts.asked_by_tool,
         ),
-        limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
+        limits=Limits(
+            settings.server.max_body_mb * 2**20, settings.server.connect_timeout, settings.server.idle_timeout
+        ),
         shared=Shared(
             credentials=parts.credentials,
             lists=parts.lists,
@@ -106,7 +110,7 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             prices=parts.prices,
             metrics=parts.metrics,
         ),
-        Upstreams(connection_handler),
+        Upstreams(connection_handler, parts.network),
         AccessLog(parts.redaction),
         *watchers,
     ]

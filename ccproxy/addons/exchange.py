@@ -25,6 +25,7 @@ from ccproxy.ledger.records import Record
 from ccproxy.providers.header_fields import Field
 from ccproxy.providers.routing import Route
 from ccproxy.translate.formats import Format
+from ccproxy.translate.last_event import LastEvent
 
 _ATTRIBUTE = "_ccproxy_exchange"
 
@@ -37,6 +38,10 @@ class Transform(Protocol):
     def close(self) -> bytes: ...
 
     def fail(self, error: ExchangeError) -> bytes: ...
+
+    def ping(self) -> bytes:
+        """A keep-alive in the client's format."""
+        ...
 
     @property
     def stopped(self) -> bool:
@@ -68,6 +73,10 @@ class Way:
     """A streamed response that is made in this process."""
     transform: Transform | None = None
     """Makes the client's stream of the upstream's; None where bytes pass as they are."""
+    fold: Callable[[bytes], None] | None = None
+    """Takes the upstream's stream, chunk by chunk, where the client gets a whole response; None where nothing is folded."""
+    last_event: LastEvent | None = None
+    """Looks for the last event of a stream whose bytes pass as they are; None where there is nothing to look for."""
     upstream_response: http.Response | None = None
     """The upstream's response as it came. Where it is converted: a copy of its head, and the body once that is whole."""
     provider_events: object = None
@@ -211,6 +220,10 @@ class Exchange:
             "truncated": self.progress.truncated,
             "attempts": self.progress.attempts,
         }
+
+    def interrupt(self, reason: str) -> None:
+        """Note that ccproxy ends the exchange, not the client."""
+        self.progress.truncated = self.progress.truncated or reason
 
     def add_tap(self, tap: Callable[[bytes], None]) -> None:
         self.taps = (*self.taps, tap)

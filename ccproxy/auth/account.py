@@ -10,10 +10,11 @@ from pydantic import SecretStr
 
 from ccproxy.auth import oauth, wire
 from ccproxy.auth.answers import Window, mapping
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import CodexLogin, Login, same_secret
 from ccproxy.auth.store import Store
 from ccproxy.errors import LoginError
+from ccproxy.network import Network
 
 _QUICK = 5.0  # seconds, for what is only a courtesy
 

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from ccproxy.auth import renewal, wire
 from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.renewal import LoginDead, NoLogin, Renewed
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source, choose
@@ -37,6 +37,7 @@ from ccproxy.errors import (
     Unavailable,
     UpstreamUnreachable,
 )
+from ccproxy.network import Network
 
 log = logging.getLogger(__name__)
 

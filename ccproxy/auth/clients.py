@@ -7,22 +7,13 @@ names: ccproxy says that it is ccproxy.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login
 from ccproxy.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """How OAuth requests leave this machine. Times are seconds; `own_ports` are those where ccproxy itself listens."""
-
-    connect_timeout: float = 10
-    read_timeout: float = 30
-    own_ports: frozenset[int] = frozenset()
+from ccproxy.network import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +85,7 @@ class OAuthClient:
     @property
     def limits_allowed(self) -> bool:
         """A token of a server on loopback, a test's, is never shown to a real host."""
-        return is_safe(self.limits_url) and (is_loopback(self.limits_url) or not is_loopback(self.token_url))
+        return is_safe(self.limits_url) and (is_loopback_url(self.limits_url) or not is_loopback_url(self.token_url))
 
 
 def _moved(client: OAuthClient, token_url: str) -> OAuthClient:
@@ -112,7 +103,7 @@ def _moved(client: OAuthClient, token_url: str) -> OAuthClient:
 def _answered_at(client: OAuthClient, redirect_uri: str) -> OAuthClient:
     if not is_safe(redirect_uri):
         raise _wrong(client, "redirect_uri", redirect_uri, "https://, or with http:// and a loopback address")
-    if not is_loopback(redirect_uri):
+    if not is_loopback_url(redirect_uri):
         return replace(client, manual_redirect_uri=redirect_uri)
     if urlsplit(redirect_uri).scheme != "http":
         raise _wrong(client, "redirect_uri", redirect_uri, "http:// on a loopback address")
@@ -133,12 +124,9 @@ def _wrong(client: OAuthClient, key: str, value: str, accepted: str) -> ConfigEr
     return ConfigError(f"providers.{client.provider}.oauth.{key} is {shown!r}: it must begin with {accepted}")
 
 
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def is_loopback_url(url: str) -> bool:
+    """Whether an address is one of this machine."""
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def is_safe(url: str) -> bool:
@@ -150,7 +138,7 @@ def is_safe(url: str) -> bool:
         return False
     if not parts.hostname or "@" in parts.netloc:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
 
 
 def _origin(url: str) -> str:

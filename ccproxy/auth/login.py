@@ -19,9 +19,10 @@ from pydantic import SecretStr
 from ccproxy.auth import oauth
 from ccproxy.auth.answers import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenAnswer
 from ccproxy.auth.callback import Callback, LoginRefused, Received, read_callback
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.errors import LoginError
+from ccproxy.network import Network
 
 
 class LoginTimeout(LoginError):

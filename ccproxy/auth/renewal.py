@@ -19,10 +19,11 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from ccproxy.auth.answers import OAuthRefused
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.store import Stamp, Store, StoreError
 from ccproxy.errors import LoginError
+from ccproxy.network import Network
 
 log = logging.getLogger(__name__)
 

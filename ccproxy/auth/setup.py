@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient
 from ccproxy.auth.sources import Mode, ProviderAuth
 from ccproxy.auth.store import Store, default_dir
+from ccproxy.network import Network
 
 
 class OAuthKeys(Protocol):
@@ -57,6 +58,11 @@ class Providers(Protocol):
     def codex(self) -> ProviderKeys: ...
     @property
     def custom(self) -> Mapping[str, CustomKeys]: ...
+
+
+def network(port: int) -> Network:
+    """How requests of a ccproxy that listens on `port` leave this machine."""
+    return Network(own_ports=frozenset({port}))
 
 
 def store(folder: str) -> Store:

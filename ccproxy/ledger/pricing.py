@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import CcproxyError, ConfigError
-from ccproxy.ledger.records import Tokens, Usage
 from ccproxy.settings.folders import private
+from ccproxy.translate.usage import Tokens, Usage
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot

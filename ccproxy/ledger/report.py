@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import CcproxyError
 from ccproxy.ledger.database import open_engine, sentence
-from ccproxy.ledger.records import LIST_PRICE, Tokens
+from ccproxy.ledger.records import LIST_PRICE
+from ccproxy.translate.usage import Tokens
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

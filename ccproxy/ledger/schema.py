@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from ccproxy.errors import CcproxyError
-from ccproxy.ledger.records import Record, Tokens
+from ccproxy.ledger.records import Record
+from ccproxy.translate.usage import Tokens
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

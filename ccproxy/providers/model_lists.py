@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from ccproxy import __version__
-from ccproxy.network import company_proxy, extra_ca_file
+from ccproxy.network import Network, corporate_proxy
 from ccproxy.providers.json_edit import glance
 from ccproxy.providers.spec import Provider, Upstream
 
@@ -115,16 +115,12 @@ async def fetch(provider: Provider, credential: Credential) -> list[Json]:
 
 def _client(upstream: Upstream) -> httpx.AsyncClient:
     """Return a client for one request. Blocking: imports httpx and its backend for asyncio, and reads the CA files."""
-    import ssl
-
     import anyio.lowlevel  # httpcore imports it with the first request
     import httpx
 
     del anyio
-    proxy = company_proxy(upstream.scheme, upstream.host, upstream.port)
-    verify = ssl.create_default_context() if upstream.scheme == "https" else False
-    if isinstance(verify, ssl.SSLContext) and (extra := extra_ca_file()):
-        verify.load_verify_locations(extra)
+    proxy = corporate_proxy(upstream.scheme, upstream.host, upstream.port)
+    verify = Network().ssl_context() if upstream.scheme == "https" else False
     login = (proxy.user, proxy.password) if proxy and proxy.user else None
     via = httpx.Proxy(proxy.url, auth=login) if proxy else None
     return httpx.AsyncClient(proxy=via, verify=verify, trust_env=False, timeout=TIMEOUT, follow_redirects=False)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
-from mitmproxy import master, options
-from mitmproxy.addons import core, next_layer, proxyserver
-from mitmproxy.proxy import server as proxy_server
+from mitmproxy import options
 
 from ccproxy.addons.transport.hook_table import FixedChain
+from ccproxy.addons.transport.mitmproxy_internals import Master, core, next_layer, proxy_server, proxyserver
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
-from ccproxy.network import extra_ca_file
+from ccproxy.network import extra_certificates
 from ccproxy.settings import Settings
-from ccproxy.settings.folders import data_dir, private, secured
+from ccproxy.settings.files import replace_file
+from ccproxy.settings.folders import data_dir, secured
 
 if TYPE_CHECKING:
     pass
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TrimmedMaster(master.Master):
+class TrimmedMaster(Master):
     """A Master whose chain does not change while it runs."""
 
     def __init__(self, opts: options.Options) -> None:
@@ -36,7 +39,7 @@ class TrimmedMaster(master.Master):
         self._legacy_log_events.uninstall()  # no addon of this chain has the old `add_log` hook
 
 
-def install(made: master.Master, ours: list[Any]) -> None:
+def install(made: Master, ours: list[Any]) -> None:
     """Put our addons before mitmproxy's own; see `ccproxy.addons.chain`."""
     made.addons.add(*ours)
     made.addons.chain[:] = [*ours, *(addon for addon in made.addons.chain if addon not in ours)]
@@ -62,33 +65,49 @@ def optional_options() -> dict[str, Any]:
 
 
 def ca_bundle() -> Path | None:
-    """A company's CAs together with the usual ones, or None if the environment names none.
+    """A file of the CAs that the environment names together with the usual ones, or None if it names none.
 
     mitmproxy trusts certifi alone, and a file given to it replaces that.
 
     Raises:
-        StartError: a file that the environment names cannot be read.
+        StartError: a file that the environment names cannot be used.
 
     """
-    extra = extra_ca_file()
+    extra = extra_certificates()
     if not extra:
         return None
+    certificates = Path(certifi.where()).read_bytes() + b"\n" + extra.pem()
+    bundle = data_dir() / "ca-bundle.pem"
     try:
-        certificates = Path(certifi.where()).read_bytes() + b"\n" + Path(extra).read_bytes()
-        bundle = private(data_dir()) / "ca-bundle.pem"
         if not bundle.exists() or bundle.read_bytes() != certificates:
-            bundle.write_bytes(certificates)
-    except OSError as error:
-        raise StartError(f"the CAs of SSL_CERT_FILE or REQUESTS_CA_BUNDLE cannot be used: {error}") from error
+            replace_file(bundle, certificates)
+    except OSError as error:  # a read-only home, a full disk
+        logger.debug("%s cannot be written: %s", bundle, error)
+        return _temporary_bundle(certificates, extra.variable)
     return bundle
 
 
-def plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # noqa: FBT001
+def _temporary_bundle(certificates: bytes, variable: str) -> Path:
+    """A file that lives as long as this process. mitmproxy reads it at every new connection."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="ccproxy-ca-", suffix=".pem")
+        atexit.register(Path(name).unlink, missing_ok=True)
+        with os.fdopen(handle, "wb") as file:
+            file.write(certificates)
+    except OSError as error:
+        raise StartError(
+            f"The certificates of {variable} cannot be passed to mitmproxy: neither {data_dir()} nor "
+            f"{tempfile.gettempdir()} is writable ({error.strerror})"
+        ) from None
+    return Path(name)
+
+
+def plain_master(opts: options.Options, all_addons: bool) -> Master:  # noqa: FBT001
     """Mitmproxy with what a reverse proxy needs, or with all its addons where their options or scripts are asked for."""
     if all_addons:
         from mitmproxy.addons import default_addons
 
-        made = master.Master(opts)
+        made = Master(opts)
         made.addons.add(
             *(addon for addon in default_addons() if addon.__class__.__name__ not in {"TlsConfig", "Onboarding"})
         )

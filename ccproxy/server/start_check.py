@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from mitmproxy import log
-
+from ccproxy.addons.transport.mitmproxy_internals import MitmLogHandler
 from ccproxy.errors import StartError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class StartCheck:
         self._errors.uninstall()
 
 
-class _Errors(log.MitmLogHandler):
+class _Errors(MitmLogHandler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)  # type: ignore[no-untyped-call]
         self.records: list[logging.LogRecord] = []

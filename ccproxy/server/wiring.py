@@ -14,7 +14,7 @@ from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
-from ccproxy.auth.clients import Network
+from ccproxy.errors import ConfigError
 from ccproxy.ledger.database import Ledger, check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
@@ -55,7 +55,7 @@ def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -
         permissions = _permissions(settings, config)
         local["claude_sdk"] = _claude_sdk(settings, permissions, config)
     store = setup.store(settings.auth.dir)
-    network = Network(own_ports=frozenset({settings.server.port}))
+    network = setup.network(settings.server.port)
     own_token = settings.server.auth_token
     ledger = _ledger(settings)
     metrics = Metrics(ledger_status=ledger.status if ledger else None, version=__version__)
@@ -84,6 +84,7 @@ def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -
         asked_by_tool=asked_by_tool,
         redaction=redaction_for(settings, cli_token),
         has_login=lambda name: store.stamp(name) is not None,
+        network=network,
     )
 
 
@@ -120,15 +121,33 @@ def _closed(settings: Settings, config: Path | None) -> tuple[Path, ...]:
 
 def _permissions(settings: Settings, config: Path | None) -> PermissionBroker:
     own = settings.permissions
-    rules = [Rule(rule.tool, rule.decision) for rule in own.rules]
-    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=partial(_remembered, config))
+    audited = partial(_audited, Audit(data_dir() / "permissions.jsonl"))
+    return PermissionBroker(
+        own.mode, _rules(settings), timeout=own.timeout, audit=audited, remember=partial(_remembered, config)
+    )
 
 
-def _audited(decided: Decided) -> None:
+def _rules(settings: Settings) -> list[Rule]:
+    """The rules of `[permissions]`, compiled.
+
+    Raises:
+        ConfigError: one of them is malformed. A rule that is silently ignored would leave open what it denies.
+
+    """
+    rules = []
+    for number, rule in enumerate(settings.permissions.rules):
+        try:
+            rules.append(Rule(rule.tool, rule.decision))
+        except ValueError as error:
+            raise ConfigError(f"permissions.rules[{number}]: {error}") from None
+    return rules
+
+
+def _audited(audit: Audit, decided: Decided) -> None:
     """A line in the log, and a row in the audit."""
     verdict = "allowed" if decided.allowed else "denied"
-    logger.info("tool %s %s by %s (%s)", decided.tool, verdict, decided.by, decided.id)
-    Audit(data_dir() / "permissions.jsonl").put(decided.as_json())
+    logger.info("Tool %r %s by %s (%s)", decided.tool[:200], verdict, decided.by, decided.id)
+    audit.put(decided.as_json())
 
 
 def _remembered(config: Path | None, rule: Rule) -> None:

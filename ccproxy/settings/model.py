@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+from ccproxy.network import is_loopback
 
 
 def _sequence(value: object) -> object:
@@ -133,12 +133,7 @@ class ServerSettings(Section):
 
     @property
     def is_loopback(self) -> bool:
-        if self.host in LOOPBACK:
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False  # a name, and names may lead anywhere
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _guarded(self) -> ServerSettings:

@@ -21,8 +21,9 @@ from ccproxy.permissions.broker import PermissionBroker
 from tests.conformance import upstreams
 from tests.docs.blocks import Block
 from tests.docs.forks import PROGRAM
-from tests.e2e.clients.conftest import LIMIT, Environment, environment, free_port, listens, port_of, program, until
+from tests.e2e.clients.conftest import LIMIT, Environment, environment, listens, port_of, program, until
 from tests.fakes.permissions_server import PermissionsServer
+from tests.fakes.ports import free_port
 
 PORT = "127.0.0.1:8000"
 """Where the pages say that ccproxy is."""

@@ -17,7 +17,7 @@ from ccproxy.cli.app import build
 from ccproxy.providers.claude_sdk.failures import LOG_IN
 from tests.conftest import Serve
 from tests.docs.blocks import ROOT, as_pattern
-from tests.e2e.clients.conftest import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.proxy import Proxy, running
 
 pytestmark = pytest.mark.e2e

@@ -11,8 +11,8 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from ccproxy.cli.usage import print_table
-from ccproxy.ledger.records import Tokens
 from ccproxy.ledger.report import By, Line, Report
+from ccproxy.translate.usage import Tokens
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "usage.svg"
 COMMAND = "ccproxy usage"

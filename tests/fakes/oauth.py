@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient, is_loopback
+from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient, is_loopback_url
 
 
 def jwt(**claims: object) -> str:
@@ -216,7 +216,7 @@ class FakeOAuth:
             return Reply(302, headers={"Location": query["redirect_uri"] + "?" + urlencode(answer)})
         code = self.secret("code-" + secrets.token_hex(8))
         self.codes[code] = query
-        if not is_loopback(query["redirect_uri"]):
+        if not is_loopback_url(query["redirect_uri"]):
             return Reply(200, f"Paste: {code}#{state}".encode())
         return Reply(302, headers={"Location": query["redirect_uri"] + "?" + urlencode({"code": code, "state": state})})
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,18 +16,13 @@ import pytest
 from tornado.websocket import websocket_connect
 
 from tests.fakes.client import request
+from tests.fakes.ports import free_port
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, chunk
 from tests.traffic.conftest import ANSWERED, FIELDS, STREAM, chat, everything, flows_in, messages
 from tests.traffic.secrets import ACCOUNT, CLIENT_KEY, COOKIE, IN_ANSWER, IN_PROMPT, TOKEN, found, found_below
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 
 from mitmproxy import http
 from mitmproxy.connection import Client
-from mitmproxy.proxy.commands import StartHook
-from mitmproxy.proxy.layer import NextLayer
-from mitmproxy.proxy.layers.modes import ReverseProxy
 
 from ccproxy.addons.exchange import Exchange, begin, of
 from ccproxy.addons.gateway.endpoints import OPEN_PATHS, OwnEndpoints
@@ -22,8 +19,10 @@ from ccproxy.addons.gateway.guard import Guard, cors_fields, read_head
 from ccproxy.addons.gateway.ways import choose
 from ccproxy.addons.gateway.ways.endpoint import Endpoint
 from ccproxy.addons.gateway.ways.shared import Shared
+from ccproxy.addons.transport.layer import GatewayLayer, MakeStream
+from ccproxy.addons.transport.mitmproxy_internals import NextLayer, ReverseProxy, StartHook
 from ccproxy.addons.transport.responses import response
-from ccproxy.addons.transport.stream import GatewayLayer, Limits, MakeStream
+from ccproxy.addons.transport.stream import Limits
 from ccproxy.errors import UpgradeRequired
 from ccproxy.providers.routing import Router
 from ccproxy.providers.spec import Operation

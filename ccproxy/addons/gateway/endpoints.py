@@ -25,8 +25,9 @@ from ccproxy.providers.header_fields import Field
 
 logger = logging.getLogger(__name__)
 
+PERMISSIONS_STREAM: Final = "/permissions/stream"
 READ: Final = frozenset(
-    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", "/permissions/stream"}
+    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", PERMISSIONS_STREAM}
 )
 """What is read; `POST /permissions/{id}` is all that is written."""
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
@@ -74,7 +75,7 @@ class OwnEndpoints:
 
         """
         method, path = flow.request.method, flow.request.path.partition("?")[0]
-        decides = path.startswith("/permissions/") and path != "/permissions/stream"
+        decides = path.startswith("/permissions/") and path != PERMISSIONS_STREAM
         wanted = {"POST"} if decides else {"GET", "HEAD"}
         if method not in wanted:
             allow = ", ".join(sorted(wanted))
@@ -87,7 +88,7 @@ class OwnEndpoints:
             return response(200, self.metrics(), {"content-type": CONTENT_TYPE}), None
         if path == "/usage":
             return json_response(await self._usage(flow.request)), None
-        if path == "/permissions/stream":
+        if path == PERMISSIONS_STREAM:
             changes = _events(self._broker().changes())
             return stream_response({}), InProcessBody(changes, lambda error: b": %s\n\n" % str(error).encode())
         if path == "/permissions":

@@ -14,10 +14,10 @@ from mitmproxy import http
 
 from ccproxy.addons.exchange import Client, Exchange
 from ccproxy.errors import BadRequest, Forbidden, Unauthenticated
+from ccproxy.network import LOOPBACK
 from ccproxy.providers.client_credentials import TOKEN_HEADER, TOKEN_HEADERS, key_of
 from ccproxy.providers.header_fields import Field, is_port, public_fields, public_target, safe_value
 from ccproxy.providers.routing import suggested_format
-from ccproxy.settings.model import LOOPBACK
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from mitmproxy import http
 
+from ccproxy.content_encoding import ContentEncodingError, TooLarge, UnknownEncoding, decode
 from ccproxy.errors import BadRequest, RequestTooLarge
 from ccproxy.providers import json_edit
 from ccproxy.providers.spec import Upstream
@@ -61,11 +62,13 @@ def json_object(flow: http.HTTPFlow, limit: int) -> dict[str, Any]:
 
     """
     try:
-        content = flow.request.content or b""
-    except ValueError:
+        content = decode(flow.request.raw_content or b"", flow.request.headers.get("content-encoding", ""), limit)
+    except TooLarge:
+        raise RequestTooLarge(f"The request body is larger than {limit // 2**20} MB (server.max_body_mb)") from None
+    except UnknownEncoding as error:
+        raise BadRequest(f"ccproxy cannot decode the content-encoding {str(error)[:80]!r}") from None
+    except ContentEncodingError:
         raise BadRequest("The request body is not what its content-encoding says") from None
-    if len(content) > limit:
-        raise RequestTooLarge(f"The request body is larger than {limit // 2**20} MB (server.max_body_mb)")
     body = json_edit.loads(content)
     if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object")

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Mapping
 
 from mitmproxy import http
-from mitmproxy.net.http import http1, status_codes
 
+from ccproxy.addons.transport.mitmproxy_internals import http1, status_codes
 from ccproxy.errors import ExchangeError
 from ccproxy.providers.routing import suggested_format
 from ccproxy.translate.errors import error_body, error_status

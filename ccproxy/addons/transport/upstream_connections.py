@@ -1,4 +1,4 @@
-"""Connections to upstreams: kept alive, and through a company's proxy where there is one."""
+"""Connections to upstreams: kept alive, and through a corporate proxy where there is one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import Client
-from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ccproxy.addons.exchange import begin
-from ccproxy.network import CompanyProxy, company_proxy
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler
+from ccproxy.network import CorporateProxy, Network
 from ccproxy.providers.spec import Upstream
 
 
@@ -23,7 +23,8 @@ class Upstreams:
     """Says how an upstream is reached. It changes no content."""
 
     handlers: Callable[[Client], ConnectionHandler | None]
-    _proxies: dict[Upstream, CompanyProxy | None] = field(default_factory=dict)
+    network: Network = field(default_factory=Network)
+    _proxies: dict[Upstream, CorporateProxy | None] = field(default_factory=dict)
     """What the environment says for each upstream: it does not change while a process runs."""
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -32,15 +33,16 @@ class Upstreams:
         if upstream is None:
             return
         if upstream not in self._proxies:
-            self._proxies[upstream] = company_proxy(upstream.scheme, upstream.host, upstream.port)
+            self._proxies[upstream] = self.network.proxy_for(upstream.scheme, upstream.host, upstream.port)
         if proxy := self._proxies[upstream]:
             scheme: Any = proxy.scheme
             flow.server_conn.via = (scheme, (proxy.host, proxy.port))
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """The CONNECT to a company's proxy; its login goes there and nowhere else."""
+        """The CONNECT to a corporate proxy; its login goes there and nowhere else."""
         target = flow.request
-        proxy = company_proxy("https", target.host, target.port) or company_proxy("http", target.host, target.port)
+        schemes = ("https", "http")
+        proxy = next(filter(None, (self.network.proxy_for(name, target.host, target.port) for name in schemes)), None)
         if proxy and proxy.user:
             login = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
             flow.request.headers["Proxy-Authorization"] = f"Basic {login}"

@@ -34,7 +34,11 @@ class AccessLog:
         exchange = begin(flow)
         if logger.isEnabledFor(logging.INFO) and not exchange.loaded:
             # Not flow.error.msg: mitmproxy's may quote bytes of the wire.
-            note = " cut" if exchange.progress.truncated else " client left or sent no valid HTTP"
+            note = (
+                f" cut: {exchange.progress.truncated}"
+                if exchange.progress.truncated
+                else " client left or sent no valid HTTP"
+            )
             self._line(flow.request, exchange, "---", exchange.progress.bytes_out, note)
 
     def _line(self, request: http.Request, exchange: Exchange, status: str, size: int, note: str) -> None:

@@ -21,10 +21,11 @@ from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
-from ccproxy.ledger.tap import Answer, UsageTap
+from ccproxy.ledger.tap import UsageTap
 from ccproxy.providers.local import Told
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.formats import Format
+from ccproxy.translate.reading import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _LIMITS = (b"anthropic-ratelimit-", b"x-codex-")
 
 
 @dataclass(slots=True)
-class Reading:
+class Account:
     """What is read of one exchange while it passes."""
 
     tap: UsageTap | None = None
@@ -61,7 +62,7 @@ class Accounting:
     _loading: asyncio.Task[object] | None = None
     _vendors: dict[str, str | None] = field(default_factory=dict)
     """Vendors in price lists, by provider."""
-    _open: dict[str, Reading] = field(default_factory=dict)
+    _open: dict[str, Account] = field(default_factory=dict)
     """The exchanges that are under way, by their flows' ids."""
     _started: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -75,12 +76,12 @@ class Accounting:
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
             self._loading.add_done_callback(lambda _: mitmproxy_patches.settled())
         if route.provider.upstream is None:
-            reading = self._reading(flow)
-            reading.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
-            exchange.add_tap(reading.feed)
+            account = self._account(flow)
+            account.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
+            exchange.add_tap(account.feed)
 
-    def _reading(self, flow: http.HTTPFlow) -> Reading:
-        return self._open.setdefault(flow.id, Reading())
+    def _account(self, flow: http.HTTPFlow) -> Account:
+        return self._open.setdefault(flow.id, Account())
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
@@ -88,15 +89,15 @@ class Accounting:
         if route is None:
             return
         if _is_streamed(flow, exchange):
-            self._reading(flow).counts_as_open = True
+            self._account(flow).counts_as_open = True
             self.metrics.stream_opened(route.provider.name)
         upstream_response = exchange.way.upstream_response
         if not exchange.progress.from_upstream or route.operation is not Operation.CREATE or upstream_response is None:
             return
-        head, reading = upstream_response.headers, self._reading(flow)
-        reading.tap = UsageTap(route.provider.format, head.get("content-type", ""), head.get("content-encoding", ""))
-        if flow.response and flow.response.stream:
-            exchange.add_tap(reading.feed)
+        head, account = upstream_response.headers, self._account(flow)
+        account.tap = UsageTap(route.provider.format, head.get("content-type", ""), head.get("content-encoding", ""))
+        if (flow.response and flow.response.stream) or exchange.way.fold is not None:
+            exchange.add_tap(account.feed)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[object] | None:
         """The first request waits for the price list, so that its answer can bear its cost."""
@@ -114,17 +115,17 @@ class Accounting:
         outcome = Outcome.CUT if progress.truncated else Outcome.FINISHED
         if answer.status_code >= 400 and not progress.from_upstream:
             outcome = Outcome.ERROR
-        reading = self._open.pop(flow.id, Reading())
+        account = self._open.pop(flow.id, Account())
         held = not answer.stream and way.body is None
-        body = way.upstream_response.raw_content if held and reading.tap and way.upstream_response else None
-        if body and len(body) > LARGE:  # reading it would be felt: off the event loop
-            task = asyncio.get_running_loop().create_task(self._later(flow, reading, outcome, body))
+        body = way.upstream_response.raw_content if held and account.tap and way.upstream_response else None
+        if body and len(body) > LARGE:  # account it would be felt: off the event loop
+            task = asyncio.get_running_loop().create_task(self._later(flow, account, outcome, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        if body and reading.tap:
-            reading.tap.feed(body)
-        record = self._record(flow, exchange, reading, outcome)
+        if body and account.tap:
+            account.tap.feed(body)
+        record = self._record(flow, exchange, account, outcome)
         if held and record.price is not None:
             exchange.add_response_field(b"x-ccproxy-cost-usd", f"{record.price:f}")
         self._put(record)
@@ -133,13 +134,13 @@ class Accounting:
         exchange = begin(flow)
         if exchange.route is not None:
             outcome = Outcome.CUT if exchange.progress.truncated else Outcome.CLIENT_LEFT
-            self._put(self._record(flow, exchange, self._open.pop(flow.id, Reading()), outcome))
+            self._put(self._record(flow, exchange, self._open.pop(flow.id, Account()), outcome))
 
-    async def _later(self, flow: http.HTTPFlow, reading: Reading, outcome: Outcome, body: bytes) -> None:
-        assert reading.tap
-        await asyncio.to_thread(reading.tap.feed, body)
-        await asyncio.to_thread(reading.tap.finish)
-        self._put(self._record(flow, begin(flow), reading, outcome))
+    async def _later(self, flow: http.HTTPFlow, account: Account, outcome: Outcome, body: bytes) -> None:
+        assert account.tap
+        await asyncio.to_thread(account.tap.feed, body)
+        await asyncio.to_thread(account.tap.finish)
+        self._put(self._record(flow, begin(flow), account, outcome))
 
     async def done(self) -> None:
         await asyncio.gather(*self._tasks)
@@ -154,14 +155,14 @@ class Accounting:
                 self.ledger.start()
             self.ledger.put(record)
 
-    def _record(self, flow: http.HTTPFlow, exchange: Exchange, reading: Reading, outcome: Outcome) -> Record:
+    def _record(self, flow: http.HTTPFlow, exchange: Exchange, account: Account, outcome: Outcome) -> Record:
         route, request, way, progress = exchange.route, flow.request, exchange.way, exchange.progress
         assert route
         now = time.monotonic()
-        if reading.counts_as_open:
-            reading.counts_as_open = False
+        if account.counts_as_open:
+            account.counts_as_open = False
             self.metrics.stream_closed(route.provider.name)
-        seen = reading.tap.finish() if reading.tap else Answer()
+        seen = account.tap.finish() if account.tap else Reading()
         if way.upstream_response is not None:
             limits = [field for field in way.upstream_response.headers.fields if field[0].lower().startswith(_LIMITS)]
             if limits:
@@ -170,7 +171,7 @@ class Accounting:
         if seen.rate_limits is not None:
             self.metrics.quota(route.provider.name, from_codex_event(seen.rate_limits))
         streamed = _is_streamed(flow, exchange)
-        if outcome is Outcome.FINISHED and reading.tap and seen.problem is None:
+        if outcome is Outcome.FINISHED and account.tap and seen.problem is None:
             if seen.error_type and streamed:
                 outcome = Outcome.ERROR
             elif streamed and not seen.ended:
@@ -205,7 +206,7 @@ class Accounting:
             usage=usage,
             partial=seen.usage is not None and not seen.final,
             ttfb_ms=(first - exchange.started) * 1000 if first else (now - exchange.started) * 1000,
-            first_token_ms=(reading.first_token - exchange.started) * 1000 if reading.first_token else None,
+            first_token_ms=(account.first_token - exchange.started) * 1000 if account.first_token else None,
             total_ms=(now - exchange.started) * 1000,
             added_ms=_added(exchange, now),
             bytes_in=progress.bytes_in,
@@ -222,7 +223,7 @@ class Accounting:
         )
         return record
 
-    def _price(self, exchange: Exchange, seen: Answer, at: datetime) -> Decimal | None:
+    def _price(self, exchange: Exchange, seen: Reading, at: datetime) -> Decimal | None:
         route = exchange.route
         assert route
         if seen.usage is None or self._loading is None or not self._loading.done():

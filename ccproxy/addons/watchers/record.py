@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import http, io
+from mitmproxy import http
 
+from ccproxy.addons.transport.mitmproxy_internals import FlowWriter
 from ccproxy.errors import StartError
 from ccproxy.settings.folders import private
 
@@ -40,7 +41,7 @@ class Recorder:
             self._file = os.fdopen(descriptor, "wb")
         except OSError as error:
             raise StartError(f"--record: {self.path} cannot be written: {error.strerror or error}") from error
-        self._writer = io.FlowWriter(self._file)
+        self._writer = FlowWriter(self._file)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ccproxy-record")
         self._failed = False
 

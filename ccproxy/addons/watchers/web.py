@@ -11,9 +11,8 @@ from typing import Any
 import tornado.httpserver
 import tornado.web
 from mitmproxy import http, options
-from mitmproxy.tools.web import app as web_app, webaddons
-from mitmproxy.tools.web.master import WebMaster
 
+from ccproxy.addons.transport.mitmproxy_internals import WebMaster, web_app, webaddons
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 
 

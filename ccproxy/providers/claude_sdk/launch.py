@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.errors import Unavailable
+from ccproxy.network import extra_certificates
 from ccproxy.providers.claude_sdk.callers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
@@ -211,9 +212,9 @@ def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dic
     configures wins.
     """
     env = {name: value for name, value in parent.items() if _passes(name, config.mode)}
-    bundle = parent.get("SSL_CERT_FILE") or parent.get("REQUESTS_CA_BUNDLE")
-    if bundle:
-        env.setdefault("NODE_EXTRA_CA_CERTS", bundle)
+    extra = extra_certificates(parent)
+    if extra and not extra.path.is_dir():  # Node takes one file
+        env.setdefault("NODE_EXTRA_CA_CERTS", str(extra.path))
     env |= _ALWAYS | (_PLAIN if config.mode == "plain" else _AGENT)
     if config.api_key:
         env["ANTHROPIC_API_KEY"] = config.api_key

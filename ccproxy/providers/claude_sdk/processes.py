@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import ExchangeError, InternalError, Unavailable
 from ccproxy.permissions.broker import PermissionBroker
+from ccproxy.permissions.paths import CallContext
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.folders import Folders
 from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Program, build_launch, find_program
@@ -172,13 +173,19 @@ class Processes:
 
     def _new_connection(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
         from ccproxy.providers.claude_sdk.connection import Connection
-        from ccproxy.providers.claude_sdk.tool_permissions import Gate
+        from ccproxy.providers.claude_sdk.tool_permissions import ToolPermissions
 
         transport = self._new_transport(plan, one_answer=one_answer)
         if self._config.mode == "plain" or plan is None:
             return Connection(transport)
-        gate = Gate(self._broker, {tool["name"] for tool in plan.client_tools}, label)
-        return Connection(transport, can_use_tool=gate.can_use_tool, before_tool=gate.before_tool)
+        launch = transport.launch
+        permissions = ToolPermissions(
+            self._broker,
+            {tool["name"] for tool in plan.client_tools},
+            label,
+            CallContext(str(launch.cwd), launch.env.get("HOME")),
+        )
+        return Connection(transport, can_use_tool=permissions.can_use_tool, before_tool=permissions.before_tool)
 
     async def _open(self, make: Callable[[], Connection], plan: Plan | None, *, late: bool = False) -> Connection:
         """Open a new connection in a place that is taken already; if that fails, the place is given back."""

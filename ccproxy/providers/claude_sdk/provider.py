@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from ccproxy.errors import ExchangeError, InternalError, UpstreamBroken
 from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
-from ccproxy.providers.claude_sdk.estimate import estimate_tokens
 from ccproxy.providers.claude_sdk.processes import Processes
 from ccproxy.providers.claude_sdk.request import Plan, Turn, plan_request
 from ccproxy.providers.claude_sdk.sessions import Session, Sessions
 from ccproxy.providers.claude_sdk.stream import ClaudeStream, Sink
 from ccproxy.providers.local import LocalRequest
+from ccproxy.translate.estimate import estimate_tokens
+from ccproxy.translate.formats import Format
 
 if TYPE_CHECKING:
     from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
@@ -68,7 +69,7 @@ class ClaudeSdkProvider:
         return ClaudeStream(work, functools.partial(self._processes.spawn, name="claude answer"))
 
     async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
-        return {"input_tokens": estimate_tokens(request.body)}
+        return {"input_tokens": estimate_tokens(Format.ANTHROPIC, request.body)}
 
     async def models(self) -> list[dict[str, Any]]:
         """The models that Claude Code offers with the user's login.

@@ -7,16 +7,17 @@ from pydantic import SecretStr
 
 from ccproxy.auth import account
 from ccproxy.auth.answers import Window
-from ccproxy.auth.clients import CLAUDE, Network
+from ccproxy.auth.clients import CLAUDE
 from ccproxy.auth.credentials import ClaudeLogin
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import in_words, status
 from ccproxy.auth.store import Store
 from ccproxy.errors import LoginError
+from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply, codex_jwt
 from tests.unit.auth.conftest import Clock, stored
 
-QUICK = Network(connect_timeout=2, read_timeout=2)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 HOUR = timedelta(hours=1)
 
 

@@ -11,7 +11,6 @@ import pytest
 from pydantic import SecretStr
 
 from ccproxy.auth.broker import Broker
-from ccproxy.auth.clients import Network
 from ccproxy.auth.credentials import Login
 from ccproxy.auth.renewal import NoLogin
 from ccproxy.auth.sources import ProviderAuth, Source
@@ -19,10 +18,11 @@ from ccproxy.auth.store import Store
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import LoginError, StartError, Unauthenticated, UpstreamUnreachable
 from ccproxy.ledger.metrics import Metrics
+from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.conftest import Clock, stored
 
-QUICK = Network(connect_timeout=5, read_timeout=5)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 HOURS = timedelta(hours=7)
 TWO_MINUTES = timedelta(minutes=2)
 GONE = timedelta(seconds=-1)

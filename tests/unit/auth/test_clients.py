@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ccproxy.auth.clients import CLAUDE, CODEX, is_loopback, is_safe
+from ccproxy.auth.clients import CLAUDE, CODEX, is_loopback_url, is_safe
 from ccproxy.errors import ConfigError
 
 
@@ -66,4 +66,4 @@ def test_the_defaults_are_safe(client: object) -> None:
     for name in ("authorize_url", "token_url", "revoke_url", "limits_url"):
         url = getattr(client, name)
         assert is_safe(url)
-        assert not is_loopback(url)
+        assert not is_loopback_url(url)

@@ -12,13 +12,14 @@ import pytest
 from pydantic import SecretStr
 
 from ccproxy.auth.callback import Callback, LoginRefused, PortBusy, Received, read_callback
-from ccproxy.auth.clients import Network, OAuthClient
+from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.login import LoginTimeout, NoBrowser, browser_login, device_login, manual_login
 from ccproxy.errors import LoginError
+from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.people import Browser, Person, Watch, get
 
-QUICK = Network(connect_timeout=2, read_timeout=2)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 
 
 def has_ipv6() -> bool:

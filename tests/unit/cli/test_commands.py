@@ -1,4 +1,4 @@
-"""Commands, their exit codes and what they say when something is wrong."""
+"""Commands, their exit codes and their error messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccproxy import __version__
 from ccproxy.cli.app import build
 
 
-def said(result: Result) -> str:
+def output(result: Result) -> str:
     assert "Traceback" not in result.output
     return result.output
 
@@ -32,7 +32,7 @@ def said(result: Result) -> str:
         (["-s", "absent.py"], {}, 1, ["absent.py"]),
     ],
 )
-def test_what_stops_the_start(
+def test_errors_that_prevent_a_start(
     run: CliRunner, arguments: list[str], env: dict[str, str], code: int, words: list[str]
 ) -> None:
     Path("wrong.toml").write_text("[server]\nprot = 1\n")
@@ -40,15 +40,15 @@ def test_what_stops_the_start(
     result = run.invoke(build(()), ["serve", *port, *arguments], env=env)
     assert result.exit_code == code, result.output
     for word in words:
-        assert word in said(result)
+        assert word in output(result)
     assert "listens on" not in result.output
 
 
 def test_no_secret_in_an_error(run: CliRunner) -> None:
     result = run.invoke(build(()), ["serve", "--auth-token", "hush-hush", "--port", "x"])
-    assert "hush" not in said(result)
+    assert "hush" not in output(result)
     result = run.invoke(build(()), ["serve", "--auth-token", "hush-hush", "--port", "70000"])
-    assert "hush" not in said(result)
+    assert "hush" not in output(result)
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,32 @@ def test_no_secret_in_an_error(run: CliRunner) -> None:
         (["config", "path"], ["config.toml"]),
     ],
 )
-def test_what_just_says_something(run: CliRunner, arguments: list[str], words: list[str]) -> None:
+def test_commands_that_only_print(run: CliRunner, arguments: list[str], words: list[str]) -> None:
     result = run.invoke(build(()), arguments)
     assert result.exit_code == 0
     for word in words:
-        assert word in said(result)
+        assert word in output(result)
 
 
-def test_later_steps_are_not_shown(run: CliRunner) -> None:
+@pytest.mark.parametrize("group", [[], ["auth"], ["config"], ["permissions"]])
+def test_no_summary_is_cut_at_80_columns(run: CliRunner, group: list[str]) -> None:
+    lines = run.invoke(build(()), [*group, "--help"], env={"COLUMNS": "80"}).output.splitlines()
+    summaries = lines[lines.index("Commands:") + 1 :]
+    assert len(summaries) >= 4
+    assert [line for line in summaries if not line.endswith(".")] == []
+
+
+def test_planned_options_are_not_shown(run: CliRunner) -> None:
     shown = run.invoke(build(()), ["serve", "--help"]).output
     assert "--replay" not in shown
     assert run.invoke(build(()), ["serve", "--replay", "x"]).exit_code == 2
 
 
-def test_the_addon_is_there(run: CliRunner) -> None:
+def test_the_script_of_addon_path_exists(run: CliRunner) -> None:
     assert Path(run.invoke(build(()), ["addon-path"]).output.strip()).is_file()
 
 
-def test_config_path_tells_the_file_in_use(run: CliRunner, tmp_path: Path) -> None:
+def test_config_path_prints_the_file_in_use(run: CliRunner, tmp_path: Path) -> None:
     path = tmp_path / "ccproxy.toml"
     path.write_text("")
     assert run.invoke(build(()), ["config", "path"]).output.strip() == str(path)
@@ -92,9 +100,9 @@ def test_config_path_tells_the_file_in_use(run: CliRunner, tmp_path: Path) -> No
 def test_config_trust(run: CliRunner) -> None:
     result = run.invoke(build(()), ["config", "trust"])
     assert result.exit_code == 2
-    assert ".ccproxy.toml" in said(result)
+    assert ".ccproxy.toml" in output(result)
     assert run.invoke(build(()), ["config", "trust", "absent.toml"]).exit_code == 1
-    Path("ccproxy.toml").write_text("[server]\nport = 'x'\n")  # what is trusted need not be right
+    Path("ccproxy.toml").write_text("[server]\nport = 'x'\n")  # a trusted file may be wrong
     result = run.invoke(build(()), ["config", "trust"])
     assert result.exit_code == 0
-    assert "ccproxy.toml is trusted" in said(result)
+    assert "ccproxy.toml is trusted" in output(result)

@@ -19,7 +19,8 @@ from typer.testing import CliRunner, Result
 
 from ccproxy.cli.usage import data_folder, usage
 from ccproxy.ledger.database import Ledger
-from ccproxy.ledger.records import LIST_PRICE, Outcome, Record, Tokens, Usage
+from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
+from ccproxy.translate.usage import Tokens, Usage
 
 app = typer.Typer()
 app.command()(usage)

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from ccproxy.ledger.database import State, Status
 from ccproxy.ledger.metrics import CONTENT_TYPE, Metrics
 from ccproxy.ledger.quota import Quota
-from ccproxy.ledger.records import LIST_PRICE, Outcome, Record, Tokens, Usage
+from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.translate.formats import Format
+from ccproxy.translate.usage import Tokens, Usage
 
 Make = Callable[..., Record]
 

@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RawLog]]:
         assert not log._thread.is_alive()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not happen in time"

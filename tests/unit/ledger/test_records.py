@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ccproxy.ledger.clients import Session, client_family, session_of
-from ccproxy.ledger.records import Outcome, Record, StopClass, stop_class
+from ccproxy.ledger.records import Outcome, Record
+from ccproxy.translate.stops import StopClass, stop_class
 
 Make = Callable[..., Record]
 

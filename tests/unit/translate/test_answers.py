@@ -69,10 +69,10 @@ def test_the_stream_adds_up_to_the_whole_answer(client: Format, upstream: Format
     assert found.usage == (23, 7, 42, 9)
     assert found.reasoning in ("Let me think. 🤔", "Let me think.\n\n🤔")
     assert found.citations == ("https://example.com/a",)
-    assert stream.stop_reason == "tool_use"
-    assert stream.usage.output == 42
-    assert stream.usage.total_input == 23
-    assert stream.model == ("claude-opus-5" if upstream is A else "gpt-5.5")
+    assert stream.reading.usage is not None
+    assert stream.reading.usage.tokens.output == 42
+    assert stream.reading.usage.tokens.prompt == 23
+    assert stream.reading.model == ("claude-opus-5" if upstream is A else "gpt-5.5")
     assert stream.finished
 
 
@@ -267,7 +267,7 @@ def test_how_a_response_ends_for_anthropic(status: str, reason: str | None, outp
         ("model_context_window_exceeded", "length", "incomplete", "max_output_tokens"),
         ("refusal", "content_filter", "incomplete", "content_filter"),
         ("pause_turn", "stop", "incomplete", "max_output_tokens"),
-        ("compaction", "stop", "completed", None),
+        ("compaction", "stop", "incomplete", "max_output_tokens"),
         ("something_new", "stop", "completed", None),
     ],
 )
@@ -279,9 +279,9 @@ def test_how_a_message_ends_for_openai(stop: str, finish: str, status: str, reas
     told = json.loads(responses)
     assert told["status"] == status
     assert (told["incomplete_details"] or {}).get("reason") == reason
-    if stop in ("pause_turn", "something_new"):
+    if stop in ("pause_turn", "compaction", "something_new"):
         assert "stop_reason" in headers["x-ccproxy-loss"]
-        assert "x-ccproxy-loss" not in chat_headers or stop == "pause_turn"
+        assert ("x-ccproxy-loss" in chat_headers) == (stop != "something_new")
 
 
 def test_a_refusal_without_words_is_told_with_its_explanation() -> None:

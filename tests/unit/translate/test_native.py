@@ -13,7 +13,8 @@ from ccproxy.translate import capsule
 from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
 from ccproxy.translate.profiles import ResponsesProfile
-from tests.examples.answers import ANTHROPIC, EVENTS, RESPONSES, response, sse
+from ccproxy.translate.stops import StopClass
+from tests.examples.answers import EVENTS, RESPONSES, response, sse
 from tests.examples.requests import RICH
 
 Json = dict[str, Any]
@@ -192,41 +193,6 @@ def test_codex_keeps_no_conversations(name: str) -> None:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fmt", list(Format))
-def test_a_stream_passes_byte_for_byte_and_is_read_on_the_side(fmt: Format) -> None:
-    stream = translate_request(fmt, fmt, RICH[fmt]).stream_translator()
-    data = sse(fmt, EVENTS[fmt], end="\r\n") + b": done\r\n\r\n"
-    assert b"".join(stream.feed(data[i : i + 100]) for i in range(0, len(data), 100)) == data
-    assert stream.close() == b""
-    assert stream.finished
-    assert stream.usage.output == 42
-    assert stream.usage.total_input == 23
-    assert stream.stop_reason == "tool_use"
-    assert stream.fail(UpstreamUnreachable("late")) == b""
-
-
-@pytest.mark.parametrize("fmt", list(Format))
-def test_a_stream_that_breaks_off_gets_its_formats_error_after_a_blank_line(fmt: Format) -> None:
-    stream = translate_request(fmt, fmt, RICH[fmt]).stream_translator()
-    stream.feed(sse(fmt, EVENTS[fmt][:5], done=False) + b"data: {half")
-    ending = stream.close()
-    assert ending.startswith(b"\n\n")
-    assert b"error" in ending
-    assert stream.close() == b""
-    other = translate_request(fmt, fmt, RICH[fmt]).stream_translator()
-    assert b"The line" in other.fail(UpstreamUnreachable("The line went dead"))
-    assert other.ping() in (b": ping\n\n", b'event: ping\ndata: {"type":"ping"}\n\n')
-
-
-def test_events_in_process_are_framed() -> None:
-    stream = translate_request(A, A, RICH[A]).stream_translator()
-    framed = b"".join(stream.feed_event(event) for event in ANTHROPIC)
-    assert framed.startswith(b"event: message_start\ndata: ")
-    assert stream.finished
-    chat = translate_request(C, C, RICH[C]).stream_translator()
-    assert chat.feed_event(EVENTS[C][0]).startswith(b"data: ")
-
-
 @pytest.mark.parametrize("fmt", [A, C])
 def test_a_whole_answer_is_folded_from_a_stream(fmt: Format) -> None:
     exchange = translate_request(fmt, fmt, {"model": "m"})
@@ -262,9 +228,10 @@ def test_a_codex_stream_folds_into_its_own_last_word() -> None:
     assert status == 200
     assert json.loads(body) == RESPONSES[-1]["response"]
     assert headers["x-ccproxy-loss"] == "top_p"
-    assert folder.usage.output == 42
-    assert folder.stop_reason == "tool_use"
-    assert folder.model == "gpt-5.5"
+    assert folder.reading.usage is not None
+    assert folder.reading.usage.tokens.output == 42
+    assert folder.reading.stop is StopClass.TOOL_USE
+    assert folder.reading.model == "gpt-5.5"
     assert not folder.stopped
 
 

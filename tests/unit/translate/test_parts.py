@@ -8,26 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ccproxy.errors import BadRequest
-from ccproxy.translate import attachments, jsontext, schema, usage
-from ccproxy.translate.estimate import IMAGE_TOKENS, PDF_PAGE_TOKENS, estimate_tokens
+from ccproxy.translate import attachments, jsontext, schema
 from ccproxy.translate.exchange import translate_request
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import Unwrapper, unwrap_object, unwrap_text, wrap_end, wrap_start, wrap_text
 from ccproxy.translate.losses import Losses, child
 from ccproxy.translate.names import ClientTool, Names, fit
-from ccproxy.translate.neutral import Delta, Part, PartEnd, PartStart, Ping, Start, Tool, Usage, UsageUpdate
-from ccproxy.translate.profiles import (
-    AnthropicProfile,
-    ChatProfile,
-    ResponsesProfile,
-    clamp_effort,
-    default_profile,
-)
+from ccproxy.translate.neutral import Tool
 from ccproxy.translate.sse import SseParser, frame
-from ccproxy.translate.stops import StopFilter
-from tests.examples.answers import ASKING, EVENTS, RESPONSES, chat_chunk, sse
-from tests.examples.requests import RICH
+from tests.examples.answers import ASKING, EVENTS, chat_chunk, sse
 
 Json = dict[str, Any]
 A, C, R = Format
@@ -137,96 +126,6 @@ def test_a_broken_escape_gives_what_can_be_given() -> None:
     assert unwrapper.close('{"input": "a\\xb"}') == '{"input": "a\\xb"}'
 
 
-# --- stop sequences --------------------------------------------------------------------------------------------------
-
-
-def stopped(stops: list[str], pieces: list[str]) -> tuple[str, str | None]:
-    """What of a text passes a filter, and the sequence that ended it."""
-    found = StopFilter(stops)
-    part = Part("text")
-    events = found.feed(PartStart(0, part))
-    for piece in pieces:
-        events += found.feed(Delta(0, piece))
-    events += found.feed(PartEnd(0, Part("text", "".join(pieces))))
-    text = "".join(event.text for event in events if isinstance(event, Delta))
-    ends = [event for event in events if isinstance(event, PartEnd)]
-    assert len(ends) == 1
-    if found.match is not None:
-        assert ends[0].part.text == text
-    return text, found.match
-
-
-@given(
-    text=st.text("abc", max_size=20),
-    stops=st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=3),
-    cuts=st.lists(st.integers(0, 20), max_size=6),
-)
-def test_text_ends_at_the_first_match_wherever_it_is_cut(text: str, stops: list[str], cuts: list[int]) -> None:
-    places = sorted(min(cut, len(text)) for cut in cuts)
-    pieces = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
-    first = min((text.find(stop) for stop in stops if stop in text), default=-1)
-    found, match = stopped(stops, pieces)
-    if first < 0:
-        assert (found, match) == (text, None)
-    else:
-        assert match in stops
-        assert text.startswith(found)
-        assert text[len(found) :].startswith(match)
-        assert len(found) <= text.find(match)
-
-
-def _codex(client: Format, stops: list[str], **more: Any) -> Any:
-    field = "stop_sequences" if client is A else "stop"
-    return translate_request(
-        client, R, {**ASKING[client], field: stops, **more}, ResponsesProfile.of_model("gpt-5.5", codex=True)
-    )
-
-
-@pytest.mark.parametrize("client", [A, C])
-def test_a_stop_sequence_on_codex(client: Format) -> None:
-    exchange = _codex(client, ["warm", ""], stream=True)
-    stream = exchange.stream_translator()
-    out = b""
-    for event in RESPONSES:
-        out += stream.feed(sse(R, [event]))
-        if stream.stopped:
-            break
-    assert not stream.finished, "the upstream may still tell the usage"
-    rest = stream.close()
-    assert stream.finished
-    assert stream.stop_reason == "stop_sequence"
-    assert stream.usage.estimated
-    assert b"warm" not in out
-    if client is A:
-        assert b'"stop_reason":"stop_sequence","stop_sequence":"warm"' in rest
-    else:
-        assert b'"finish_reason":"stop"' in rest
-    folder = exchange.folder()
-    folder.feed(sse(R, RESPONSES))
-    assert folder.stopped
-    status, _, body = folder.result()
-    assert status == 200
-    assert folder.usage.output == 42, "an upstream that is heard out tells the usage"
-    whole = json.loads(body)
-    text = whole["content"][-1]["text"] if client is A else whole["choices"][0]["message"]["content"]
-    assert text == "Zürich is "
-    assert b"weather" not in body[-300:]
-
-
-def test_calls_before_a_stop_stay_and_what_is_open_is_ended() -> None:
-    found = StopFilter(["X"])
-    found.feed(Start(usage=Usage(input=7)))
-    found.feed(PartStart(0, Part("tool_call", id="c")))
-    found.feed(Delta(0, "{}"))
-    found.feed(PartStart(1, Part("text")))
-    assert found.feed(Delta(5, "nobody's")) == [Delta(5, "nobody's")]
-    events = found.feed(Delta(1, "aXb"))
-    assert [(event.index, event.part.text) for event in events if isinstance(event, PartEnd)] == [(0, "{}"), (1, "a")]
-    assert found.feed(Delta(0, "more")) == []
-    assert found.feed(Ping()) == [Ping()]
-    assert found.feed(UsageUpdate(Usage(output=3))) == [UsageUpdate(Usage(output=3))]
-
-
 # --- names, losses, JSON ---------------------------------------------------------------------------------------------
 
 
@@ -281,104 +180,7 @@ def test_white_space_around_json_is_none_of_our_business() -> None:
             jsontext.parse(text)
 
 
-# --- profiles --------------------------------------------------------------------------------------------------------
-
-CARD: Json = {
-    "id": "claude-x",
-    "max_tokens": 128_000,
-    "capabilities": {
-        "thinking": {
-            "supported": True,
-            "types": {
-                "adaptive": {"supported": True},
-                "enabled": {"supported": False},
-                "disabled": {"supported": True},
-            },
-        },
-        "effort": {
-            "supported": True,
-            "low": {"supported": True},
-            "high": {"supported": True},
-            "max": {"supported": False},
-            "xhigh": None,
-        },
-    },
-}
-
-
-def test_a_models_own_card_says_what_it_can() -> None:
-    profile = AnthropicProfile.of_model("claude-sonnet-4-5", CARD, max_tokens=500_000)
-    assert profile.thinking == {"adaptive", "disabled"}
-    assert profile.efforts == ("low", "high")
-    assert (profile.limit, profile.max_tokens) == (128_000, 128_000)
-    for odd in ({}, {"capabilities": 3}, {"capabilities": {"thinking": 3, "effort": 3}, "max_tokens": "x"}):
-        assert AnthropicProfile.of_model("claude-sonnet-4-5", odd).thinking == {"enabled", "disabled"}
-    assert (
-        AnthropicProfile.of_model("claude-x", {"capabilities": {"thinking": {"supported": False}}}).thinking
-        == frozenset()
-    )
-    assert AnthropicProfile.of_model("claude-x", {"capabilities": {"thinking": {"supported": True}}}).thinking
-
-
-@pytest.mark.parametrize(
-    ("model", "thinking", "sampling", "mid_system"),
-    [
-        ("claude-3-5-sonnet-20241022", set(), True, False),
-        ("claude-3-7-sonnet-latest", {"enabled", "disabled"}, True, False),
-        ("claude-sonnet-4-20250514", {"enabled", "disabled"}, True, False),
-        ("claude-opus-4-1-20250805", {"enabled", "disabled"}, True, False),
-        ("claude-haiku-4-5-20251001", {"enabled", "disabled"}, True, False),
-        ("claude-opus-4-6", {"enabled", "disabled", "adaptive"}, True, False),
-        ("claude-opus-4-7", {"adaptive"}, False, False),
-        ("claude-opus-4-8", {"adaptive"}, False, True),
-        ("claude-sonnet-5", {"adaptive", "disabled"}, False, True),
-        ("claude-haiku-5-5", {"adaptive", "disabled"}, False, True),
-        ("claude-fable-5-1", {"adaptive"}, False, True),
-        ("claude-of-tomorrow", {"adaptive", "disabled"}, False, True),
-        ("glm-4.6", {"enabled", "disabled"}, True, False),
-    ],
-)
-def test_what_can_be_guessed_of_a_claude(model: str, thinking: set[str], sampling: bool, mid_system: bool) -> None:
-    profile = AnthropicProfile.of_model(model)
-    assert profile.thinking == thinking
-    assert profile.takes_sampling is sampling
-    assert profile.mid_system is mid_system
-
-
-def test_what_the_codex_catalogue_says() -> None:
-    entry = {
-        "slug": "x",
-        "use_responses_lite": True,
-        "supported_reasoning_levels": [{"effort": "low"}, {"effort": "ultra"}, {"effort": "odd"}, 3],
-    }
-    profile = ResponsesProfile.of_model("gpt-5.5", entry, codex=True)
-    assert profile.lite
-    assert profile.efforts == ("low", "ultra")
-    assert not ResponsesProfile.of_model("gpt-6.1-sol", {"use_responses_lite": False}, codex=True).lite
-    assert ResponsesProfile.of_model("gpt-6.1-sol", codex=True).lite
-    assert not ResponsesProfile.of_model("gpt-6.1-sol").lite
-    assert [
-        ResponsesProfile.of_model(name).reasons
-        for name in ("o3-mini", "gpt-5", "gpt-4o", "gpt-4.1", "openai/gpt-5.2", "llama")
-    ] == [True, True, False, False, True, False]
-
-
-def test_efforts_are_clamped_to_the_nearest_and_ties_go_up() -> None:
-    assert clamp_effort("minimal", ("low", "high")) == "low"
-    assert clamp_effort("medium", ("low", "high")) == "high"
-    assert clamp_effort("none", ("minimal",)) == "minimal"
-    assert clamp_effort("max", ("low",)) == "low"
-    assert clamp_effort("odd", ("low", "medium")) == "medium"
-    assert clamp_effort("low", ()) == ""
-
-
-def test_profiles_by_default() -> None:
-    assert isinstance(default_profile(A, "x"), AnthropicProfile)
-    assert isinstance(default_profile(C, "x"), ChatProfile)
-    assert isinstance(default_profile(R, "x"), ResponsesProfile)
-
-
-# --- schemas, usage, attachments -------------------------------------------------------------------------------------
+# --- schemas, attachments -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -418,46 +220,10 @@ def test_schemas_of_any_shape_are_survived() -> None:
     )["required"] == ["a", "b"]
 
 
-def test_usage_without_numbers_is_none() -> None:
-    assert usage.from_anthropic(None) == Usage()
-    assert usage.from_openai("x") == Usage()
-    odd = usage.from_openai(
-        {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}, "completion_tokens": None}
-    )
-    assert (odd.input, odd.cache_read, odd.output) == (0, 5, 0), "no count is ever negative"
-    hour = usage.from_anthropic(
-        {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 4}, "service_tier": "priority"}
-    )
-    assert (hour.cache_write_1h, hour.service_tier) == (4, "priority")
-
-
 def test_data_uris() -> None:
     assert attachments.data_uri("https://example.com") is None
     assert attachments.data_uri("data:nothing") is None
     assert attachments.data_uri("data:,hi") == ("text/plain", "aGk=")
-
-
-# --- counting --------------------------------------------------------------------------------------------------------
-
-
-def test_an_estimate_grows_with_what_is_said() -> None:
-    small = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "Hello, world"}]})
-    assert 5 <= small <= 20
-    long = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "Hello, world " * 1000}]})
-    assert 2500 <= long <= 4500
-    chinese = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "你好世界" * 100}]})
-    assert 300 <= chinese <= 700
-    for fmt, body in RICH.items():
-        assert estimate_tokens(fmt, body) > IMAGE_TOKENS + PDF_PAGE_TOKENS
-    opaque = {
-        "role": "assistant",
-        "content": [{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x" * 400}}],
-    }
-    assert estimate_tokens(A, {"model": "m", "messages": [opaque]}) > 100
-    document = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "x" * 400}]}}
-    assert estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": [document]}]}) > 100
-    with pytest.raises(BadRequest):
-        estimate_tokens(C, {"model": "m"})
 
 
 # --- decoders on odd servers -----------------------------------------------------------------------------------------

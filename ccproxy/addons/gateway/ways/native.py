@@ -18,6 +18,7 @@ from ccproxy.providers.header_fields import mapped_model
 from ccproxy.providers.spec import Operation
 from ccproxy.translate import capsule
 from ccproxy.translate.exchange import Translated as Conversation, translate_request
+from ccproxy.translate.last_event import LastEvent
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,19 @@ class Native(UpstreamWay):
         query = request.path.partition("?")[2]
         assert self.route.upstream_path is not None
         return self.route.upstream_path + (f"?{query}" if query else "")
+
+    def begin_response(self, flow: http.HTTPFlow) -> None:
+        super().begin_response(flow)
+        response = flow.response
+        assert response
+        if (
+            self.route.operation is Operation.CREATE
+            and not self.is_converted
+            and response.status_code == 200
+            and response.headers.get("content-type", "").startswith("text/event-stream")
+            and response.headers.get("content-encoding", "identity").lower() == "identity"
+        ):
+            self.last_event = LastEvent(self.route.provider.format)
 
     def finish_response(self, flow: http.HTTPFlow) -> None:
         super().finish_response(flow)

@@ -9,16 +9,18 @@ from typing import Final
 
 from mitmproxy import http
 
-from ccproxy.addons.exchange import Client, Way, of
+from ccproxy.addons.exchange import Client, Transform, Way, of
 from ccproxy.addons.gateway.ways.shared import Shared
 from ccproxy.addons.transport.flow_edits import put_fields, send_to, twin
 from ccproxy.addons.transport.stream import ATTEMPTS
 from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import Credential
+from ccproxy.content_encoding import MAX_OUTPUT_PER_FEED, ContentDecoder, ContentEncodingError, TooLarge, decode
+from ccproxy.errors import ExchangeError, UpstreamBroken
 from ccproxy.providers.header_fields import Field, Kind, kind_of, number_in, request_fields, strangers_fields
 from ccproxy.providers.routing import Route
 from ccproxy.translate.errors import unsupported_parameter
-from ccproxy.translate.exchange import Translated as Conversation
+from ccproxy.translate.exchange import Folder, StreamTranslator, Translated as Conversation
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class UpstreamWay(Way):
         self.conversation: Conversation | None = None
         """Converts the response; None where its bytes pass as they are."""
         self.renewed = False
+        self._folder: Folder | None = None
 
     # ---- the request
 
@@ -205,7 +208,7 @@ class UpstreamWay(Way):
         """Stream the converted response, or hold it until it is whole."""
         is_sse = response.headers.get("content-type", "").startswith("text/event-stream")
         if response.status_code < 300 and conversation.stream and is_sse:
-            self.transform = conversation.stream_translator()
+            self.transform = _decoded(conversation.stream_translator(), response.headers.get("content-encoding", ""))
             fields = {
                 "content-type": "text/event-stream; charset=utf-8",
                 "cache-control": "no-cache",
@@ -215,18 +218,20 @@ class UpstreamWay(Way):
             response.stream = True
         else:
             response.stream = False
+            if response.status_code < 300 and is_sse and not _is_encoded(response):
+                self._folder = conversation.folder()
+                self.fold = self._folder.feed
 
     def _convert(self, flow: http.HTTPFlow, response: http.Response, conversation: Conversation) -> None:
         """Make the upstream's whole response the client's."""
-        try:
-            content = response.content or b""
-        except ValueError:
-            content = response.raw_content or b""
         if self.upstream_response is not None:
             self.upstream_response.data.content = response.raw_content
+        content = self._content(response)
         content_type = response.headers.get("content-type", "")
         if response.status_code >= 300:
             status, headers, body = conversation.error(response.status_code, _plain(response.headers), content)
+        elif self._folder is not None:
+            status, headers, body = self._folder.result()
         elif content_type.startswith("text/event-stream"):
             folder = conversation.folder()
             folder.feed(content)
@@ -244,6 +249,67 @@ class UpstreamWay(Way):
         response.raw_content = body
         fields = {"content-type": "application/json", **headers, "content-length": str(len(body))}
         put_fields(response.headers, fields, ABOUT_THE_BODY.__contains__)
+
+    def _content(self, response: http.Response) -> bytes:
+        """The response's body, decompressed.
+
+        Raises:
+            UpstreamBroken: it is too large, or not what its content-encoding says.
+
+        """
+        limit = self.shared.max_body
+        try:
+            return decode(response.raw_content or b"", response.headers.get("content-encoding", ""), limit)
+        except TooLarge:
+            size = f"{limit // 2**20} MB (server.max_body_mb)"
+            raise UpstreamBroken(f"The upstream's response is larger than {size}") from None
+        except ContentEncodingError:
+            raise UpstreamBroken("The upstream's response is not what its content-encoding says") from None
+
+
+class _Decoded:
+    """A transform of an upstream's stream that is compressed, although no compression was asked for."""
+
+    def __init__(self, transform: StreamTranslator, decoder: ContentDecoder) -> None:
+        self._transform = transform
+        self._decoder = decoder
+        self._failed = False
+
+    @property
+    def stopped(self) -> bool:
+        return self._failed or self._transform.stopped
+
+    def feed(self, chunk: bytes) -> bytes:
+        out: list[bytes] = []
+        try:
+            out.extend(self._transform.feed(piece) for piece in self._decoder.pieces(chunk))
+        except ContentEncodingError as error:
+            self._failed = True
+            too_large = isinstance(error, TooLarge)
+            what = "is too large when it is decompressed" if too_large else "is not what its content-encoding says"
+            out.append(self._transform.fail(UpstreamBroken(f"The upstream's response {what}")))
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        return self._transform.close()
+
+    def fail(self, error: ExchangeError) -> bytes:
+        return self._transform.fail(error)
+
+    def ping(self) -> bytes:
+        return self._transform.ping()
+
+
+def _decoded(transform: StreamTranslator, content_encoding: str) -> Transform:
+    try:
+        decoder = ContentDecoder(content_encoding, feed_limit=MAX_OUTPUT_PER_FEED)
+    except ContentEncodingError:
+        raise UpstreamBroken("The upstream's response has a content-encoding that ccproxy cannot decode") from None
+    return _Decoded(transform, decoder) if decoder.encoded else transform
+
+
+def _is_encoded(response: http.Response) -> bool:
+    return response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
 
 
 def _copy_of_head(response: http.Response) -> http.Response:

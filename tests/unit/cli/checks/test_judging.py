@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.cli.checks import answers, clients, configuration, listening, logins, machine, network
-from ccproxy.cli.checks.answers import QUESTION, Answer
+from ccproxy.cli.checks import clients, configuration, listening, logins, machine, mock_requests, network
 from ccproxy.cli.checks.configuration import File
 from ccproxy.cli.checks.finding import Finding, Severity
+from ccproxy.cli.checks.mock_requests import QUESTION, Reply
 from ccproxy.cli.checks.network import Reach
-from ccproxy.cli.running import Address, Found, Listener
+from ccproxy.cli.running import Address, Listener, PortState
 from ccproxy.providers.credentials import credential
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
@@ -56,17 +56,17 @@ def test_claude_sdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "severity", "fix"),
+    ("state", "severity", "fix"),
     [
-        (Found(Listener.NOBODY), WARN, "ccproxy serve"),
-        (Found(Listener.OTHER), BROKEN, "ccproxy config set server.port 8001"),
-        (Found(Listener.LOCKED), BROKEN, "SERVER__AUTH_TOKEN"),
-        (Found(Listener.CCPROXY, "0.0.9"), WARN, "restart"),
-        (Found(Listener.CCPROXY, "1.0.0"), OK, ""),
+        (PortState(Listener.NOTHING), WARN, "ccproxy serve"),
+        (PortState(Listener.OTHER), BROKEN, "ccproxy config set server.port 8001"),
+        (PortState(Listener.LOCKED), BROKEN, "SERVER__AUTH_TOKEN"),
+        (PortState(Listener.CCPROXY, "0.0.9"), WARN, "ccproxy serve"),
+        (PortState(Listener.CCPROXY, "1.0.0"), OK, ""),
     ],
 )
-def test_port(found: Found, severity: Severity, fix: str) -> None:
-    finding = listening.port(found, HERE, "1.0.0")
+def test_port(state: PortState, severity: Severity, fix: str) -> None:
+    finding = listening.port(state, HERE, "1.0.0")
     complete(finding)
     assert finding.severity is severity
     assert fix in finding.fix
@@ -79,13 +79,13 @@ def test_claude_processes() -> None:
     session = {"id": "mine", "busy": True, "pid": None, "turns": 0, "idle_seconds": 0}
     facts = {"processes": {"live": 3, "max": 8, "spare": 1, "waiting": 2}, "sessions": [session]}
     assert [(finding.subject, finding.what) for finding in listening.claude_processes(facts)] == [
-        ("claude processes", "3 of 8, 1 of them spare; 2 requests wait for one"),
-        ("claude session mine", "answers, 0 turns, no process yet"),
+        ("claude processes", "3 of 8, 1 of them spare; 2 requests are waiting"),
+        ("claude session mine", "busy, 0 turns, no process yet"),
     ]
 
 
 def test_a_port_that_changes_cannot_be_pointed_at() -> None:
-    assert listening.port(Found(Listener.NOBODY), Address("127.0.0.1", 0), "1").severity is SKIPPED
+    assert listening.port(PortState(Listener.NOTHING), Address("127.0.0.1", 0), "1").severity is SKIPPED
 
 
 def test_configuration_names_what_is_set_and_where_but_no_value() -> None:
@@ -93,7 +93,7 @@ def test_configuration_names_what_is_set_and_where_but_no_value() -> None:
     assert "server.port (environment SERVER__PORT)" in found[0].what
     assert "providers.claude_api.api_key (environment PROVIDERS__CLAUDE_API__API_KEY)" in found[0].what
     assert "very-secret" not in str(found)
-    assert "every setting is at its default" in configuration.sources(loaded_of())[0].what
+    assert "every setting has its default" in configuration.sources(loaded_of())[0].what
 
 
 def test_an_untrusted_file_is_told_of(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_claude_code(
 def test_reachability_names_the_step_that_failed() -> None:
     reached = [
         Reach("a", "https://a:443"), Reach("b", "https://b:443", step="tls", error="self-signed certificate"),
-        Reach("c", "https://c:443", via="http://proxy:8080", step="proxy", error="the proxy answers 407"),
+        Reach("c", "https://c:443", via="http://proxy:8080", step="proxy", error="the proxy responded with 407"),
     ]  # fmt: skip
     found = network.reachability(reached)
     for finding in found:
@@ -175,7 +175,7 @@ def test_reachability_names_the_step_that_failed() -> None:
     ("reached", "severity", "says"),
     [
         ([Reach("a", "https://a:443")], OK, "certificates are valid"),
-        ([Reach("a", "http://a:80")], SKIPPED, "nobody"),
+        ([Reach("a", "http://a:80")], SKIPPED, "no response contained a date"),
         ([Reach("a", "https://a:443", date=NOW - timedelta(seconds=30))], OK, "within 30 s"),
         ([Reach("a", "https://a:443", date=NOW - timedelta(hours=1))], WARN, "3600 s ahead"),
         ([Reach("a", "https://a:443", date=NOW + timedelta(hours=1))], WARN, "3600 s behind"),
@@ -199,20 +199,20 @@ def test_dates() -> None:
 
 
 def test_answers() -> None:
-    good = Answer("A", streamed=False, status=200, body=f"You said: {QUESTION}")
+    good = Reply("A", streamed=False, status=200, body=f"You said: {QUESTION}")
     received = [
-        good, Answer("A", streamed=True, status=200, body=QUESTION),
-        Answer("B", streamed=False, status=501, body='{"error":{"message":"not yet"}}'),
-        Answer("C", streamed=True, status=200, body="something else"),
-        Answer("D", streamed=False, status=0, body="connection refused"),
-        Answer("E", streamed=False, status=500, body="<html>"),
+        good, Reply("A", streamed=True, status=200, body=QUESTION),
+        Reply("B", streamed=False, status=501, body='{"error":{"message":"not yet"}}'),
+        Reply("C", streamed=True, status=200, body="something else"),
+        Reply("D", streamed=False, status=0, body="connection refused"),
+        Reply("E", streamed=False, status=500, body="<html>"),
     ]  # fmt: skip
-    found = answers.answers(received)
+    found = mock_requests.replies(received)
     for finding in found:
         complete(finding)
     assert [finding.severity for finding in found] == [OK, WARN, BROKEN, BROKEN, BROKEN]
     assert [finding.what for finding in found[1:]] == [
-        "whole: 501 not yet", "streamed: 200, but the answer is not the expected one", "whole: no answer: connection refused", "whole: 500 <html>",
+        "whole: 501 not yet", "streamed: 200, but not the expected answer", "whole: no response: connection refused", "whole: 500 <html>",
     ]  # fmt: skip
 
 
@@ -254,11 +254,16 @@ def test_a_missing_program_is_told_how_to_get() -> None:
         ),
         ("ANTHROPIC_BASE_URL", "http://127.0.0.1:8000", BROKEN, "export ANTHROPIC_BASE_URL=http://127.0.0.1:8000/api"),
         ("ANTHROPIC_BASE_URL", "http://127.0.0.1:8001/api", BROKEN, "another port"),
-        ("ANTHROPIC_BASE_URL", "https://127.0.0.1:8000/api", BROKEN, "ccproxy speaks plain http"),
-        ("ANTHROPIC_BASE_URL", "https://api.anthropic.com", OK, "not ccproxy's business"),
-        ("ANTHROPIC_BASE_URL", "http://127.0.0.1:eight/api", BROKEN, "is no URL"),
+        ("ANTHROPIC_BASE_URL", "https://127.0.0.1:8000/api", BROKEN, "ccproxy uses plain http"),
+        ("ANTHROPIC_BASE_URL", "https://api.anthropic.com", OK, "does not use ccproxy"),
+        ("ANTHROPIC_BASE_URL", "http://127.0.0.1:eight/api", BROKEN, "is not a URL"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:8000/api/v1", OK, "leads to a route"),
-        ("OPENAI_BASE_URL", "http://127.0.0.1:8000/api", BROKEN, "the client adds no /v1: write it"),
+        (
+            "OPENAI_BASE_URL",
+            "http://127.0.0.1:8000/api",
+            BROKEN,
+            "the client does not add /v1, so the URL must end with it",
+        ),
         ("OPENAI_BASE_URL", "http://127.0.0.1:8000/api/codex", OK, "leads to a route"),
         (
             "OPENAI_API_BASE",

@@ -1,11 +1,10 @@
-"""`ccproxy env`: what it prints is what the real shells read."""
+"""`ccproxy env`, as the real shells read its output."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import socket
 import subprocess
 from typing import Any
 
@@ -37,14 +36,6 @@ NASTY = [
 ]
 
 
-@pytest.fixture
-def nobody() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def invoke(*arguments: str, **environ: str) -> Result:
     app = typer.Typer()
     app.command()(env)
@@ -60,19 +51,19 @@ def printed(shell: str, script: str) -> dict[str, str]:
         shell
     ]
     feed = 'source (printf "%s" $SCRIPT | psub); env -0' if shell == "fish" else 'eval "$SCRIPT"; env -0'
-    kept = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "ANTHROPIC_API_KEY": "old", "LANG": "C.UTF-8"}
-    done = subprocess.run([*bare, feed], env={**kept, "SCRIPT": script}, capture_output=True, check=True)
+    minimal = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "ANTHROPIC_API_KEY": "old", "LANG": "C.UTF-8"}
+    done = subprocess.run([*bare, feed], env={**minimal, "SCRIPT": script}, capture_output=True, check=True)
     assert not done.stderr, done.stderr.decode()
     return dict(each.split("=", 1) for each in done.stdout.decode().split("\0") if "=" in each)
 
 
 @pytest.mark.parametrize("shell", list(Shell))
-def test_the_shells_read_values_as_they_were(shell: Shell) -> None:
+def test_the_shells_read_the_values_unchanged(shell: Shell) -> None:
     variables = [Variable(f"NASTY_{number}", value, "why # not") for number, value in enumerate(NASTY)]
-    variables.append(Variable("ANTHROPIC_API_KEY", None, "taken away"))
-    found = printed(shell.value, "\n".join(_exports(variables, fish=shell is Shell.FISH)))
-    assert [found[f"NASTY_{number}"] for number in range(len(NASTY))] == NASTY
-    assert "ANTHROPIC_API_KEY" not in found
+    variables.append(Variable("ANTHROPIC_API_KEY", None, "removed"))
+    values = printed(shell.value, "\n".join(_exports(variables, fish=shell is Shell.FISH)))
+    assert [values[f"NASTY_{number}"] for number in range(len(NASTY))] == NASTY
+    assert "ANTHROPIC_API_KEY" not in values
 
 
 @given(value=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40))
@@ -83,15 +74,15 @@ def test_bash_words_are_one_word(value: str) -> None:
     assert shlex.split(line) == ["export", f"X={value}"]
 
 
-def test_each_variable_has_its_comment(nobody: int) -> None:
-    lines = invoke("claude", "--via", "mock", "--port", str(nobody), SHELL="/bin/bash").stdout.splitlines()
-    said = ""
+def test_each_variable_has_its_comment(free_port: int) -> None:
+    lines = invoke("claude", "--via", "mock", "--port", str(free_port), SHELL="/bin/bash").stdout.splitlines()
+    comment = ""
     for line in lines:
         if line.startswith("#"):
-            said = line
+            comment = line
         else:
-            assert said, f"no comment before {line}"
-    assert f"# 127.0.0.1:{nobody}: nobody answers there now; start ccproxy with: ccproxy serve" in lines
+            assert comment, f"no comment before {line}"
+    assert f"# Nothing is listening on 127.0.0.1:{free_port}. Start ccproxy with: ccproxy serve" in lines
 
 
 @pytest.mark.parametrize(
@@ -102,24 +93,24 @@ def test_each_variable_has_its_comment(nobody: int) -> None:
         ("/bin/ksh", "export ANTHROPIC_MODEL=m"),
     ],
 )
-def test_the_users_own_shell_is_written_for(login_shell: str, line: str, nobody: int) -> None:
+def test_the_exports_have_the_syntax_of_the_users_shell(login_shell: str, line: str, free_port: int) -> None:
     assert (
         line
         in invoke(
-            "claude", "--via", "mock", "--model", "m", "--port", str(nobody), SHELL=login_shell
+            "claude", "--via", "mock", "--model", "m", "--port", str(free_port), SHELL=login_shell
         ).stdout.splitlines()
     )
 
 
 @pytest.mark.parametrize("shell", list(Shell))
-def test_codex_becomes_a_function_that_passes_its_arguments_on(shell: Shell, nobody: int, tmp_path: Any) -> None:
+def test_codex_becomes_a_function_that_forwards_its_arguments(shell: Shell, free_port: int, tmp_path: Any) -> None:
     codex = tmp_path / "codex"
     codex.write_text('#!/bin/sh\nfor word in "$@"; do printf "%s\\n" "$word"; done\n')
     codex.chmod(0o755)
     program = shutil.which(shell.value)
     if program is None:
         pytest.skip(f"{shell.value} is not installed")
-    script = invoke("codex", "--via", "mock", "--shell", shell.value, "--port", str(nobody)).stdout
+    script = invoke("codex", "--via", "mock", "--shell", shell.value, "--port", str(free_port)).stdout
     call = "\ncodex exec 'two words'\n"
     quiet = {"fish": ["--no-config"], "zsh": ["-f"], "bash": ["--norc"]}[shell.value]
     done = subprocess.run(
@@ -134,8 +125,8 @@ def test_codex_becomes_a_function_that_passes_its_arguments_on(shell: Shell, nob
     assert words[-2:] == ["exec", "two words"]
 
 
-def test_json_has_variables_and_arguments(nobody: int) -> None:
-    body = json.loads(invoke("codex", "--via", "mock", "--json", "--port", str(nobody)).stdout)
+def test_json_has_variables_and_arguments(free_port: int) -> None:
+    body = json.loads(invoke("codex", "--via", "mock", "--json", "--port", str(free_port)).stdout)
     assert body["variables"]["CCPROXY_KEY"] == "ccproxy"
     assert body["arguments"][0] == "-c"
 
@@ -143,14 +134,14 @@ def test_json_has_variables_and_arguments(nobody: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["emacs"], 2, "unknown client"),
-        (["claude", "--via", "gemini"], 2, "no provider 'gemini'"),
-        (["claude", "--port", "0"], 2, "give ccproxy a port that stays"),
+        (["emacs"], 2, "Unknown client"),
+        (["claude", "--via", "gemini"], 2, "Unknown provider 'gemini'"),
+        (["claude", "--port", "0"], 2, "Set a fixed port"),
         (["claude", "--via", "codex"], 1, "ccproxy auth login-openai"),
     ],
 )
-def test_what_is_wrong_is_said_on_stderr(arguments: list[str], code: int, says: str, nobody: int) -> None:
-    more = [] if "--port" in arguments else ["--port", str(nobody)]
+def test_errors_are_reported_on_stderr(arguments: list[str], code: int, says: str, free_port: int) -> None:
+    more = [] if "--port" in arguments else ["--port", str(free_port)]
     result = invoke(*arguments, *more)
     assert result.exit_code == code
     assert says in result.stderr

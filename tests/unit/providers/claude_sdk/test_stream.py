@@ -79,4 +79,4 @@ async def test_work_after_the_end_is_left_alone() -> None:
     stream = make(work)
     assert [event async for event in stream] == [{"type": "message_stop"}]
     await stream.aclose()
-    await asyncio.wait_for(settled.wait(), 1)
+    await asyncio.wait_for(settled.wait(), 30)

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ccproxy.ledger.records import Tokens, Usage
-from ccproxy.ledger.usage import read_usage
 from ccproxy.translate.formats import Format
+from ccproxy.translate.usage import Tokens, Usage, read_usage
 
 A, C, R = Format.ANTHROPIC, Format.OPENAI_CHAT, Format.OPENAI_RESPONSES
 
