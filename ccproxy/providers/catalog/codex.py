@@ -1,4 +1,4 @@
-"""OpenAI's Codex backend, which speaks Responses, streamed only, below `/backend-api/codex` of chatgpt.com."""
+"""OpenAI's Codex backend: Responses, streamed only, below `/backend-api/codex` of chatgpt.com."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FALLBACK_MODELS: Final = (
 
 
 def providers(settings: Settings) -> list[Provider]:
-    """The provider, if it is enabled."""
+    """Return the provider, if it is enabled."""
     own = settings.providers.codex
     if not own.enabled:
         return []

@@ -1,4 +1,4 @@
-"""Providers that the user defines: `[providers.NAME]`."""
+"""User-defined providers: `[providers.NAME]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccproxy.translate.formats import Format
 
 
 def providers(settings: Settings) -> list[Provider]:
-    """The user's own providers that are enabled."""
+    """Return the enabled ones."""
     return [_provider(name, own, settings) for name, own in settings.providers.custom.items() if own.enabled]
 
 
@@ -19,7 +19,7 @@ def _provider(name: str, own: CustomProviderSettings, settings: Settings) -> Pro
     fmt = Format(own.format)
     is_anthropic = fmt is Format.ANTHROPIC
     upstream = Upstream.parse(own.base_url)
-    # Base URLs are written as each field's own SDK takes them: OpenAI's end in /v1 (a bare origin means the same), Anthropic's do not.
+    # Base URLs have the form that each vendor's SDK expects: OpenAI's end in /v1 (a bare origin means the same), Anthropic's do not.
     has_version = upstream.path.endswith("/v1") or (not is_anthropic and upstream.path != "")
     root = "" if has_version else "/v1"
     wants_credential = own.auth != "auto" or bool(own.api_key.get_secret_value())
@@ -37,7 +37,7 @@ def _provider(name: str, own: CustomProviderSettings, settings: Settings) -> Pro
         models=own.models,
         catalogue=ModelCatalogue(
             target=f"{root}/models?limit=1000",
-            # A server without a key is the user's own: it is not asked, and the model's name decides.
+            # A server without a key is the user's own: its list is not fetched, and the model's name decides.
             describes=is_anthropic and wants_credential,
             fallback=CLAUDE_MODELS if is_anthropic else (),
             is_native=reads_anthropic_list if is_anthropic else reads_openai_list,
