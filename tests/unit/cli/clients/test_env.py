@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from ccproxy.cli.clients import Variable
 from ccproxy.cli.env import Shell, _exports, env
+from tests.fakes import ports
 
 NASTY = [
     "plain",
@@ -34,6 +35,12 @@ NASTY = [
     "%s",
     "-n",
 ]
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nothing listens."""
+    return ports.free_port()
 
 
 def invoke(*arguments: str, **environ: str) -> Result:
