@@ -26,6 +26,7 @@ from ccproxy.providers.header_fields import Field
 from ccproxy.providers.routing import Route
 from ccproxy.translate.formats import Format
 from ccproxy.translate.last_event import LastEvent
+from ccproxy.translate.reading import Reading
 
 _ATTRIBUTE = "_ccproxy_exchange"
 
@@ -88,6 +89,11 @@ class Way:
     def by_login(self) -> bool:
         """The request is paid for by a subscription."""
         return False
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the conversion has read of the upstream's response; None where nothing is converted."""
+        return None
 
     @property
     def is_converted(self) -> bool:
