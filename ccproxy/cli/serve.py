@@ -74,6 +74,7 @@ def serve(
             options=set_,
             scripts=[str(path) for path in script],
             record=record,
+            record_append=is_restart,
             web_open=web_open and not is_restart,
         )
     except (ConfigError, StartError) as error:

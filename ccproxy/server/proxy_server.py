@@ -37,6 +37,8 @@ class Extras:
     """`name=value`, as mitmproxy's `--set`."""
     scripts: Sequence[str] = ()
     record: Path | None = None
+    record_append: bool = False
+    """`record` continues what this proxy wrote before it was reloaded."""
     config: Path | None = None
     """The file that the settings are from, if it is another than the user's own."""
     web_open: bool = False
