@@ -1,7 +1,6 @@
-"""What went wrong in Claude Code, as the error that the client gets.
+"""Failures of Claude Code as the errors that the client gets.
 
-The status that the upstream answered decides; where there was none, the SDK's word for the kind of failure; else it
-is a 500.
+The status of the upstream's response decides; where there was none, the SDK's name for the kind of failure; else it is a 500.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from claude_agent_sdk import (
     TextBlock,
 )
 
-from ccproxy.errors import ExchangeError, UpstreamBroken, UpstreamUnreachable
+from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken, UpstreamUnreachable
 
 LOG_IN = (
     "Claude Code is not logged in: run `claude` and type /login, or set CLAUDE_CODE_OAUTH_TOKEN to what "
@@ -110,10 +109,14 @@ def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeEr
         how = "closed its pipes" if code is None else how
         if any("cannot be used with root" in line for line in last_words):
             return UpstreamBroken(f'Claude Code {how}: permission_mode = "bypassPermissions" is not allowed for root')
-        return UpstreamBroken(f"Claude Code {how} before its answer was whole; ccproxy's log has what it said")
+        return UpstreamBroken(f"Claude Code {how} before its answer was complete. See ccproxy's log for its last words")
     if isinstance(error, CLIConnectionError):
-        return UpstreamBroken("the connection to Claude Code broke; ccproxy's log has the reason")
-    return UpstreamBroken("Claude Code said what ccproxy does not understand; ccproxy's log has the reason")
+        return UpstreamBroken("The connection to Claude Code broke. See ccproxy's log for details")
+    if isinstance(error, OSError):
+        return Unavailable(
+            f"Claude Code cannot start: {error.strerror or error}. Check the space in the temporary folder"
+        )
+    return UpstreamBroken("Claude Code sent a message that ccproxy could not parse. See ccproxy's log for details")
 
 
 # Claude Code's prose around the upstream's own words.
