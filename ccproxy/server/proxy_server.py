@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
+from ccproxy.server.loop_watch import LoopWatch
 from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
@@ -79,7 +80,7 @@ class ProxyServer:
         ):
             self._master = self._make_master()
             check = StartCheck(self.started)
-            self._master.addons.add(check)
+            self._master.addons.add(check, LoopWatch())
             try:
                 await self._master.run()
             except OSError as error:  # mitmweb's own listener
