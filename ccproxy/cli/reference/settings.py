@@ -41,7 +41,7 @@ _TYPES = {
     SecretStr: "secret text",
     Any: "anything",
 }
-_CHECKED = {"_http_url": "URL", "_prefix": "path"}
+_CHECKED = {"_http_url": "URL", "_optional_http_url": "URL", "_prefix": "path"}
 """The type of a text, by its validator."""
 
 

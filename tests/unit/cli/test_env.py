@@ -39,6 +39,7 @@ NASTY = [
 
 @pytest.fixture
 def free_port() -> int:
+    """A port on which nothing listens."""
     return ports.free_port()
 
 
