@@ -92,6 +92,17 @@ class ProxyServer:
                 await self._proxyserver.servers.update(())
                 await self._hang_up()
 
+    @property
+    def master(self) -> Master:
+        """mitmproxy's master, once it runs."""
+        assert self._master
+        return self._master
+
+    @property
+    def cli_token(self) -> str:
+        """The token with which ccproxy's own commands ask this proxy."""
+        return self._cli_token
+
     def stop(self) -> None:
         """Stop at once: cut running responses."""
         self._stopping = asyncio.get_running_loop().create_task(self._stop(), name="stopping")

@@ -193,7 +193,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_it_before_the_process_ends
         running.signal(signal.SIGTERM)
         await closed(running.port)
         received = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(4 * PATIENCE):
             while data := await client.reader.read(1_000_000):
                 received += len(data)
         assert received >= len(body)
