@@ -25,7 +25,9 @@ from ccproxy.ledger.records import Record
 from ccproxy.providers.header_fields import Field
 from ccproxy.providers.routing import Route
 from ccproxy.translate.formats import Format
+from ccproxy.translate.labels import label
 from ccproxy.translate.last_event import LastEvent
+from ccproxy.translate.reading import Reading
 
 _ATTRIBUTE = "_ccproxy_exchange"
 
@@ -88,6 +90,11 @@ class Way:
     def by_login(self) -> bool:
         """The request is paid for by a subscription."""
         return False
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the conversion has read of the upstream's response; None where nothing is converted."""
+        return None
 
     @property
     def is_converted(self) -> bool:
@@ -216,7 +223,7 @@ class Exchange:
             "provider": route.provider.name if route else "",
             "operation": route.operation.value if route else "",
             "format": self.format.value,
-            "model": shown(self.model),
+            "model": label(self.model) or "",
             "truncated": self.progress.truncated,
             "attempts": self.progress.attempts,
         }
@@ -238,11 +245,6 @@ class Exchange:
         self.losses = tuple(dict.fromkeys(paths))
         if self.losses:
             self.add_response_field(b"x-ccproxy-loss", ", ".join(self.losses)[:4096])
-
-
-def shown(text: str) -> str:
-    """What a client sent, for a line of a log or a file: one line of bounded length without control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def begin(flow: http.HTTPFlow) -> Exchange:

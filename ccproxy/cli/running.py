@@ -1,4 +1,4 @@
-"""What listens on ccproxy's port: nothing, a ccproxy, or another program."""
+"""The program on ccproxy's port: nothing, a ccproxy, or another program."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
-from ccproxy.server.masters import gateway_options, idle_timeout, install, optional_options, plain_master
+from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
 
@@ -37,6 +37,8 @@ class Extras:
     """`name=value`, as mitmproxy's `--set`."""
     scripts: Sequence[str] = ()
     record: Path | None = None
+    record_append: bool = False
+    """`record` continues what this proxy wrote before it was reloaded."""
     config: Path | None = None
     """The file that the settings are from, if it is another than the user's own."""
     web_open: bool = False
@@ -71,7 +73,7 @@ class ProxyServer:
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
         self._cli_token = runtime.mint(self.port)
         with (
-            idle_timeout(self.settings.server.idle_timeout),
+            client_timeout(self.settings.server.idle_timeout),
             redacted_logs(redaction_for(self.settings, self._cli_token)),
         ):
             self._master = self._make_master()
@@ -148,11 +150,11 @@ class ProxyServer:
 
     def _make_master(self) -> Master:
         opts = options.Options()
-        shown: list[Any] = []
+        viewers: list[Any] = []
         try:
             if self.settings.server.web:
                 made, view = self._web_master(opts)
-                shown.append(view)
+                viewers.append(view)
             else:
                 made = plain_master(opts, self.extras.need_all_addons)
             if self.settings.server.web or self.extras.need_all_addons:
@@ -160,15 +162,15 @@ class ProxyServer:
 
                 sinks = StockSinks()
                 made.addons.add(sinks)
-                shown.insert(0, sinks)
+                viewers.insert(0, sinks)
             if self.extras.record:
                 from ccproxy.addons.watchers.record import Recorder
 
-                recorder = Recorder(self.extras.record)
+                recorder = Recorder(self.extras.record, append=self.extras.record_append)
                 made.addons.add(recorder)
-                shown.append(recorder)
-            legs = both_sides_for(self.settings, self._cli_token, shown)
-            install(made, addons_for(self.settings, self._cli_token, legs, self.extras.config))
+                viewers.append(recorder)
+            observers = both_sides_for(self.settings, self._cli_token, viewers)
+            install(made, addons_for(self.settings, self._cli_token, observers, self.extras.config))
             opts.update(**gateway_options(self.settings))
             opts.update_known(**optional_options())
             opts.update(mode=modes(self.hosts, self.port))

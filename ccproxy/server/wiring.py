@@ -15,7 +15,8 @@ from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
 from ccproxy.errors import ConfigError
-from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.location import check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.permissions.audit import Audit
@@ -35,8 +36,8 @@ from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
-    from ccproxy.addons.transport.watched_stream import Watcher
-    from ccproxy.addons.watchers.both_sides import Shown
+    from ccproxy.addons.watchers.both_sides import Viewer
+    from ccproxy.addons.watchers.traffic import Observer
 
 
 logger = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ def _report(settings: Settings, ledger: Ledger) -> Report:
     def report(by: str, since: str) -> dict[str, Any]:
         from ccproxy.ledger.report import By, parse_since, read_report
 
-        ledger.flush()
+        ledger.flush(timeout=0.5)  # what cannot be written by now is not in the report
         location = ledger_location(settings.ledger.url, data_dir())
         return read_report(location, By(by), parse_since(since, datetime.now().astimezone())).as_json()
 
@@ -181,21 +182,21 @@ def _ledger(settings: Settings) -> Ledger | None:
 
 
 def addons_for(
-    settings: Settings, cli_token: str = "", watchers: Sequence[Watcher] = (), config: Path | None = None
+    settings: Settings, cli_token: str = "", observers: Sequence[Observer] = (), config: Path | None = None
 ) -> list[Any]:
     """ccproxy's addons, as configured; see `parts`."""
-    return addons(parts(settings, cli_token, config), watchers)
+    return addons(parts(settings, cli_token, config), observers)
 
 
-def both_sides_for(settings: Settings, cli_token: str, shown: Sequence[Shown]) -> list[Watcher]:
-    """What makes exchanges fit to be looked at, if anybody looks."""
-    if not shown:
+def both_sides_for(settings: Settings, cli_token: str, viewers: Sequence[Viewer]) -> list[Observer]:
+    """The observer that makes flows of exchanges, if there are viewers."""
+    if not viewers:
         return []
     from ccproxy.addons.watchers import contentview
-    from ccproxy.addons.watchers.both_sides import Legs
+    from ccproxy.addons.watchers.both_sides import BothSides
 
     contentview.register()
-    return [Legs(redaction_for(settings, cli_token), shown)]
+    return [BothSides(redaction_for(settings, cli_token), viewers)]
 
 
 def redaction_for(settings: Settings, cli_token: str = "") -> Redaction:

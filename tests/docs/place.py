@@ -96,7 +96,7 @@ class Place:
             script = script.replace(f" {shown} ", f" {identifier} ")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"{PRELUDE}\n{script}\nended"],
-            env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
+            env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * LIMIT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         assert "ccproxy:" not in done.stderr, done.stderr

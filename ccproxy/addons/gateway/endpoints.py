@@ -19,6 +19,7 @@ from ccproxy.addons.in_process_body import InProcessBody
 from ccproxy.addons.transport.responses import json_response, response, stream_response
 from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
+from ccproxy.ledger.report import LedgerUnreadable
 from ccproxy.providers import json_edit
 from ccproxy.providers.client_credentials import key_of
 from ccproxy.providers.header_fields import Field
@@ -85,7 +86,7 @@ class OwnEndpoints:
         if path.startswith("/permissions"):
             await self._refuse_tools(flow.client_conn)
         if path == "/metrics":
-            return response(200, self.metrics(), {"content-type": CONTENT_TYPE}), None
+            return response(200, await asyncio.to_thread(self.metrics), {"content-type": CONTENT_TYPE}), None
         if path == "/usage":
             return json_response(await self._usage(flow.request)), None
         if path == PERMISSIONS_STREAM:
@@ -115,6 +116,8 @@ class OwnEndpoints:
             )
         except ValueError as error:
             raise BadRequest(str(error)) from None
+        except LedgerUnreadable as error:
+            raise Unavailable(str(error)) from None
 
     def _broker(self) -> Permissions:
         if self.permissions is None:

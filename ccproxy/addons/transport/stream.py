@@ -288,6 +288,7 @@ class GatewayStream(HttpStream):
         if isinstance(event, ResponseData):
             data = event.data
             self.upstream_active = self.parent.limits.clock()
+            converted = way.transform.feed(data) if way.transform is not None else b""
             for tap in exchange.taps:
                 tap(data)
             if way.transform is None:
@@ -297,7 +298,7 @@ class GatewayStream(HttpStream):
                 exchange.progress.sent(len(data))
                 yield SendHttp(event, self.context.client)
             else:
-                yield from self.send_data(way.transform.feed(data))
+                yield from self.send_data(converted)
                 if way.transform.stopped:
                     yield from self.enough()
         elif isinstance(event, Tick):
@@ -341,9 +342,9 @@ class GatewayStream(HttpStream):
         way = self.exchange.way
         self.upstream_active = self.parent.limits.clock()
         if way.fold is not None:
+            way.fold(data)
             for tap in self.exchange.taps:
                 tap(data)
-            way.fold(data)
             return
         self.response_body_buf += data
         if len(self.response_body_buf) <= self.parent.limits.max_body:

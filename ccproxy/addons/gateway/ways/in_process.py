@@ -24,6 +24,7 @@ from ccproxy.translate import jsontext
 from ccproxy.translate.errors import error_event
 from ccproxy.translate.exchange import StreamTranslator, Translated as Conversation, translate_request
 from ccproxy.translate.formats import Format
+from ccproxy.translate.reading import Reading
 
 
 class InProcess(Way):
@@ -34,6 +35,12 @@ class InProcess(Way):
     def __init__(self, route: Route, shared: Shared) -> None:
         self.route = route
         self.shared = shared
+        self._conversation: Conversation | None = None
+        """Converts the provider's events; None where the client gets them as they are."""
+
+    @property
+    def reading(self) -> Reading | None:
+        return self._conversation.reading if self._conversation else None
 
     @property
     def by_login(self) -> bool:
@@ -63,11 +70,13 @@ class InProcess(Way):
             tokens = await provider.count_tokens(LocalRequest(body, route.session_id, headers))
             flow.response = json_response(tokens, {"x-ccproxy-estimate": "1"})
             return
-        conversation = self._conversation(flow, body)
+        conversation = self._translate(flow, body)
+        if conversation.client is not Format.ANTHROPIC or not conversation.stream:
+            self._conversation = conversation
         request = LocalRequest(conversation.body, route.session_id, headers)
         await (self._stream if conversation.stream else self._whole)(flow, provider, request, conversation)
 
-    def _conversation(self, flow: http.HTTPFlow, body: dict[str, Any]) -> Conversation:
+    def _translate(self, flow: http.HTTPFlow, body: dict[str, Any]) -> Conversation:
         """The request as Messages. Nothing changes in the body of a client of that format."""
         if self.route.format is Format.ANTHROPIC:
             model = body.get("model")

@@ -21,6 +21,7 @@ from ccproxy.providers.header_fields import Field, Kind, kind_of, number_in, req
 from ccproxy.providers.routing import Route
 from ccproxy.translate.errors import unsupported_parameter
 from ccproxy.translate.exchange import Folder, StreamTranslator, Translated as Conversation
+from ccproxy.translate.reading import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +188,10 @@ class UpstreamWay(Way):
     @property
     def is_converted(self) -> bool:
         return self.conversation is not None
+
+    @property
+    def reading(self) -> Reading | None:
+        return self.conversation.reading if self.conversation else None
 
     def begin_response(self, flow: http.HTTPFlow) -> None:
         response = flow.response

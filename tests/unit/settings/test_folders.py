@@ -11,8 +11,9 @@ import pytest
 
 from ccproxy.addons.watchers.record import Recorder
 from ccproxy.auth.store import Store
-from ccproxy.ledger.database import open_engine
-from ccproxy.ledger.raw_log import Message, RawLog
+from ccproxy.ledger.location import open_engine
+from ccproxy.ledger.raw_log import RawLog
+from ccproxy.ledger.traffic import Message, Traffic
 from ccproxy.permissions.audit import Audit
 from ccproxy.permissions.rules import Rule, save_rule
 from ccproxy.providers.claude_sdk.folders import Folders
@@ -51,12 +52,13 @@ def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path) -> None:
 
 
 def raw_log(folder: Path) -> None:
-    log = RawLog(folder, Redaction())
-    log.start()
-    exchange = log.exchange("flow", datetime.now(UTC))
+    log = RawLog(folder)
+    traffic = Traffic(Redaction(), after_batch=[log.flush])
+    traffic.start()
+    exchange = traffic.exchange([log.exchange("flow", datetime.now(UTC))])
     exchange.head(Message.CLIENT_REQUEST, "GET / HTTP/1.1", [])
     exchange.close()
-    log.close()
+    traffic.close()
 
 
 def logins(folder: Path) -> None:
