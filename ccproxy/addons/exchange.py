@@ -82,7 +82,7 @@ class Way:
     upstream_response: http.Response | None = None
     """The upstream's response as it came. Where it is converted: a copy of its head, and the body once that is whole."""
     provider_events: object = None
-    """The events of a provider in this process, which may carry more: `providers.local.Told`."""
+    """The events of a provider in this process, which may carry more: `providers.local.AnswerReport`."""
     provider_request: dict[str, Any] | None = None
     """The body that a provider in this process was given, where the client wrote another one."""
 

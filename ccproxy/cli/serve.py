@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage, mitmproxy_patches
 from ccproxy.cli import reload as reloading
 from ccproxy.cli.console import fail
 from ccproxy.errors import ConfigError, StartError
@@ -103,9 +103,9 @@ def _serve(loaded: Loaded, next_change: NextChange | None, *, named_file: bool, 
         StartError: as `ProxyServer.run`.
 
     """
-    mitmproxy_patches.without_collecting()
-    mitmproxy_patches.without_unused_addons()
-    mitmproxy_patches.without_type_checks()
+    garbage.pause()
+    mitmproxy_patches.load_addons_on_demand()
+    mitmproxy_patches.skip_type_checks()
     from ccproxy.addons.watchers.log_redaction import redacted_logs
     from ccproxy.server.proxy_server import Extras, ProxyServer
     from ccproxy.server.wiring import redaction_for
@@ -148,7 +148,7 @@ class _Run:
 
     async def _announce(self) -> None:
         await self._server.started.wait()
-        mitmproxy_patches.settled()
+        garbage.resume()
         _print(_banner(self._server))
 
     async def _restart_on_change(self, next_change: NextChange) -> None:

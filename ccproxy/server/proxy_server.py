@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
-from ccproxy.server.masters import gateway_options, idle_timeout, install, optional_options, plain_master
+from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
 
@@ -73,7 +73,7 @@ class ProxyServer:
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
         self._cli_token = runtime.mint(self.port)
         with (
-            idle_timeout(self.settings.server.idle_timeout),
+            client_timeout(self.settings.server.idle_timeout),
             redacted_logs(redaction_for(self.settings, self._cli_token)),
         ):
             self._master = self._make_master()

@@ -13,7 +13,7 @@ from typing import Final
 
 from mitmproxy import http
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage
 from ccproxy.addons.exchange import Exchange, Way, begin
 from ccproxy.ledger.clients import client_family, session_of
 from ccproxy.ledger.database import Ledger
@@ -22,7 +22,7 @@ from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.ledger.tap import UsageTap
-from ccproxy.providers.local import Told
+from ccproxy.providers.local import AnswerReport
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.formats import Format
@@ -83,7 +83,7 @@ class Accounting:
             return
         if self._loading is None:  # the price list takes 0.3 s to read: while the upstream thinks
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
-            self._loading.add_done_callback(lambda _: mitmproxy_patches.settled())
+            self._loading.add_done_callback(lambda _: garbage.resume())
         if route.provider.upstream is None:
             account = self._account(flow)
             if route.format is Format.ANTHROPIC:
@@ -194,7 +194,12 @@ class Accounting:
         usage = seen.usage
         source = way.provider_events
         # Asking what is no iterator of ours whether it is one takes 20 µs.
-        if usage is not None and source is not None and isinstance(source, Told) and source.cost_usd is not None:
+        if (
+            usage is not None
+            and source is not None
+            and isinstance(source, AnswerReport)
+            and source.cost_usd is not None
+        ):
             usage = replace(usage, reported_cost=Decimal(str(source.cost_usd)))
         started = datetime.fromtimestamp(request.timestamp_start, UTC)
         headers = exchange.client.headers

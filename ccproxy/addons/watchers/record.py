@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from mitmproxy import http, version
-from mitmproxy.addons.savehar import SaveHar
 
-from ccproxy.addons.transport.mitmproxy_internals import FlowWriter
+from ccproxy.addons.transport.mitmproxy_internals import FlowWriter, SaveHar
 from ccproxy.errors import StartError
 from ccproxy.settings.folders import private
 

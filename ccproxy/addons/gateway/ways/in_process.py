@@ -16,7 +16,7 @@ from ccproxy.addons.in_process_body import InProcessBody
 from ccproxy.addons.transport.flow_edits import json_object
 from ccproxy.addons.transport.responses import json_response, response, stream_response
 from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken
-from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest, Told
+from ccproxy.providers.local import AnswerReport, Dropped, LocalProvider, LocalRequest
 from ccproxy.providers.model_lists import in_both_shapes
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
@@ -142,7 +142,7 @@ class InProcess(Way):
 def _losses(conversation: Conversation, events: object) -> list[str]:
     """What the request lost on its way into the provider: in the translation, and in the provider itself."""
     paths = [loss.path for loss in conversation.losses]
-    return paths + [path for path, _ in events.losses] if isinstance(events, Told) else paths
+    return paths + [path for path, _ in events.losses] if isinstance(events, AnswerReport) else paths
 
 
 def _broke_off() -> UpstreamBroken:
@@ -151,13 +151,21 @@ def _broke_off() -> UpstreamBroken:
 
 
 async def _framed(events: AsyncIterator[dict[str, Any]], exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """Messages events as SSE. Closing it closes the events: a provider must not work for a client that has left."""
+    """Messages events as SSE. Closing it closes the events: a provider must not work for a client that has left.
+
+    Raises:
+        UpstreamBroken: the events ended without `message_stop`.
+
+    """
+    event: dict[str, Any] = {}
     try:
         async for event in events:
             frame = b"event: %s\ndata: %s\n\n" % (event["type"].encode(), jsontext.dump_bytes(event))
             for tap in exchange.taps:
                 tap(frame)
             yield frame
+        if event.get("type") != "message_stop":
+            raise UpstreamBroken("The provider ended its response before it was complete")
     finally:
         close = getattr(events, "aclose", None)  # AsyncIterator does not promise it
         if close is not None:

@@ -11,7 +11,7 @@ from claude_agent_sdk import AssistantMessage, RateLimitEvent, ResultMessage, St
 from claude_agent_sdk.types import RateLimitInfo
 
 from ccproxy.errors import ExchangeError
-from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
+from ccproxy.providers.claude_sdk.answer_events import AgentAnswer, PlainAnswer
 from ccproxy.providers.claude_sdk.failures import Failure, process_error
 
 
@@ -159,3 +159,31 @@ def test_what_breaks_below_is_told_without_details() -> None:
         made = process_error(error, ["secret"])
         assert made.status == 502
         assert "secret" not in made.message
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [result()],
+        [*message(stop=None), result()],
+        [*message(start(0), stop=None), result()],
+        [*message(start(0), stop(0), stop=None), result()],
+        [*message(start(0), stop(0), stop="tool_use"), *message(start(0), stop=None), result()],
+        [*message(start(0), stop(0)), result(subtype="error_max_turns")],
+        [*message(start(0), stop(0)), result(subtype="error_during_execution")],
+        [*message(start(0), stop(0)), result(is_error=True)],
+    ],
+    ids=range(8),
+)
+def test_no_end_is_made_up(messages: list[Any]) -> None:
+    for answer in (AgentAnswer("text", ()), PlainAnswer(keep=True)):
+        events: list[tuple[str, Any]] = []
+        try:
+            for given in messages:
+                events += said(answer, given)
+        except ExchangeError:
+            assert ("message_stop", None) not in events or isinstance(answer, PlainAnswer)
+        else:
+            # The upstream gave its stop reason before the result came, which is about what Claude Code did next.
+            assert isinstance(answer, PlainAnswer)
+            assert answer.finished

@@ -1,7 +1,7 @@
-"""From what Claude Code says to the events of one Anthropic answer.
+"""Claude Code's messages as the events of one Anthropic answer.
 
-Answers are made of the raw stream events alone: the SDK's `AssistantMessage` comes before its block has ended,
-without stop reason and usage.
+Answers are made of the raw stream events alone: the SDK's `AssistantMessage` comes before its block has ended, without stop reason and usage. `message_stop` is
+sent only for a message whose stop reason the upstream has stated; everything else ends with an error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ _STOP: Event = {"type": "message_stop"}
 class PlainAnswer:
     """One upstream message, event by event, unchanged.
 
-    `finished` is set with the event that says why the model stopped, `reusable` if the process lives on; it is ready
-    for the next turn when `settled`.
+    `finished` is set with the event that has the stop reason, `reusable` if the process lives on; it is ready for the next turn when `settled`.
     """
 
     def __init__(self, *, keep: bool) -> None:
@@ -41,10 +40,9 @@ class PlainAnswer:
         self._spoke = False
 
     def is_last(self, raw: dict[str, Any]) -> bool:
-        """Whether the process must end with this message: it looks at them as they are read, before they queue up.
+        """Return whether the process must end with this message. It gets them as they are read, before they queue up.
 
-        After most stop reasons, and after an answer without text, Claude Code goes on by itself with a turn that nobody
-        wrote, within milliseconds.
+        After most stop reasons, and after an answer without text, Claude Code continues within milliseconds with a turn that no client wrote.
         """
         if raw.get("type") != "stream_event" or raw.get("parent_tool_use_id") is not None:
             return False
@@ -93,8 +91,7 @@ class PlainAnswer:
 class AgentAnswer:
     """All upstream messages of an agent's loop as one: blocks numbered through, usage summed.
 
-    The calls of Claude Code's own tools are hidden, told as text, or shown as blocks that no client tries to run. A
-    call of a client's tool ends the answer.
+    The calls of Claude Code's own tools are hidden, shown as text, or as blocks that no client tries to run. A call of a client's tool ends the answer.
     """
 
     def __init__(self, show_tools: Literal["hide", "text", "blocks"], client_tools: Collection[str]) -> None:
@@ -107,6 +104,7 @@ class AgentAnswer:
         self._show = show_tools
         self._client_tools = client_tools
         self._started = False
+        self._inside = False  # a message whose stop reason has not come
         self._next = 0
         self._index: dict[int, int] = {}  # the upstream's number of a block that is open -> ours
         self._own_calls: dict[int, _OwnCall] = {}
@@ -117,7 +115,7 @@ class AgentAnswer:
         self._message_usage: dict[str, Any] = {}
 
     def is_last(self, _raw: dict[str, Any]) -> bool:
-        """Never: the loop is Claude Code's own, and a call of a client's tool waits for ever."""
+        """Return False: the loop is Claude Code's own, and a call of a client's tool waits indefinitely."""
         return False
 
     def feed(self, message: Message) -> Iterator[Event]:
@@ -142,23 +140,29 @@ class AgentAnswer:
         elif isinstance(message, ResultMessage):
             self.settled = True
             self.total_usd = message.total_cost_usd
-            if message.is_error:
-                raise self._failure.error(message)
-            if not self._started:
-                raise UpstreamBroken("Claude Code ended its turn without an answer")
+            self._check_result(message)
             self.reusable = True
             yield from self._end(message.usage or self._usage)
+
+    def _check_result(self, result: ResultMessage) -> None:
+        if result.is_error or result.subtype != "success":
+            raise self._failure.error(result)
+        if not self._started:
+            raise UpstreamBroken("Claude Code ended its turn without an answer")
+        if self._inside:
+            raise UpstreamBroken("Claude Code ended its turn in the middle of a message")
 
     def _event(self, event: Event) -> Iterator[Event]:
         match event.get("type"):
             case "message_start":
-                # The one before broke off in the middle and is asked for again.
+                # The previous one broke off in the middle and is requested again.
                 for number in self._index.values():
                     yield {"type": "content_block_stop", "index": number}
                 self._index.clear()
                 self._own_calls.clear()
                 self._calls_client = False
                 self._message_usage = dict(event["message"].get("usage") or {})
+                self._inside = True
                 if not self._started:
                     self._started = True
                     yield event
@@ -169,7 +173,7 @@ class AgentAnswer:
             case "message_delta":
                 yield from self._message_end(event)
             case _:
-                pass  # message_stop of a part is none of the whole; what is unknown has no index of ours
+                pass  # message_stop of a part does not end the whole; unknown events have no index of ours
 
     def _start_block(self, event: Event) -> Iterator[Event]:
         number, block = event["index"], event["content_block"]
@@ -200,6 +204,7 @@ class AgentAnswer:
         reason = event["delta"].get("stop_reason")
         if reason is None:
             return
+        self._inside = False
         _add_usage(self._usage, {**self._message_usage, **(event.get("usage") or {})})
         self._stop = {name: value for name, value in event["delta"].items() if name in ("stop_reason", "stop_sequence")}
         if self._calls_client:
