@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VENDORS = {"claude_api": "anthropic", "claude_sdk": "anthropic", "codex": "openai"}
-"""Whose price list a built-in provider goes by, as `genai-prices` names it. Others: `PriceBook.vendor_of`."""
-
 MAX_RATES = 1000
 """Price lists of models that are remembered; names of models come from clients."""
 MAX_EXTRA = 100

@@ -20,31 +20,21 @@ from claude_agent_sdk import (
 )
 
 from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken, UpstreamUnreachable
+from ccproxy.translate.error_tables import KINDS, kind_of_status
 
 LOG_IN = (
     "Claude Code is not logged in: run `claude` and type /login, or set CLAUDE_CODE_OAUTH_TOKEN to what "
     "`claude setup-token` prints, or set providers.claude_sdk.api_key"
 )
 
-# https://docs.claude.com/en/api/errors
+# By the SDK's word, `AssistantMessage.error`.
 _KINDS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_STATUS_OF_KIND = {
-    "authentication_failed": 401,
-    "billing_error": 402,
-    "rate_limit": 429,
-    "invalid_request": 400,
-    "model_not_found": 404,
-    "overloaded": 529,
+    "authentication_failed": "authentication_error",
+    "billing_error": "billing_error",
+    "rate_limit": "rate_limit_error",
+    "invalid_request": "invalid_request_error",
+    "model_not_found": "not_found_error",
+    "overloaded": "overloaded_error",
 }
 
 
@@ -56,7 +46,7 @@ class UpstreamRefused(ExchangeError):
     def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(message, headers=headers)
         self.status = status
-        self.kind = _KINDS.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
+        self.kind = kind_of_status(status)
 
 
 class Failure:
@@ -80,8 +70,8 @@ class Failure:
         text = self._text or result.result or "; ".join(result.errors or ()) or result.subtype
         message = _upstream_message(text)
         status = result.api_error_status
-        if status is None:
-            status = _STATUS_OF_KIND.get(self._kind)
+        if status is None and self._kind in _KINDS:
+            status = KINDS[_KINDS[self._kind]].status
         if self._kind == "billing_error" and status == 400:
             status = 402
         if status == 401 and result.api_error_status is None:

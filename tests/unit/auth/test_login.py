@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,9 +8,8 @@ from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pydantic import SecretStr
 
-from ccproxy.auth.callback import Callback, LoginRefused, PortBusy, Received, read_callback
+from ccproxy.auth.callback import LoginRefused, PortBusy
 from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.login import LoginTimeout, NoBrowser, browser_login, device_login, manual_login
 from ccproxy.errors import LoginError
@@ -20,14 +18,6 @@ from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.people import Browser, Person, Watch, get
 
 QUICK = Network(connect_timeout=30, read_timeout=30)
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("kind", ["claude", "codex"])
@@ -232,59 +222,3 @@ def test_a_busy_port_has_a_second_one(server: FakeOAuth, two_ports: tuple[socket
     browser_login(client, QUICK, Person(Browser()), Watch().pace())
     assert server.requests[0].query["redirect_uri"] == f"http://127.0.0.1:{ports[1]}/auth/callback"
     first.close()
-
-
-def test_localhost_means_both_addresses() -> None:
-    outcomes: queue.SimpleQueue[Received] = queue.SimpleQueue()
-    with Callback("http://localhost/callback", (), outcomes) as callback:
-        port = urlsplit(callback.redirect_uri).port
-        assert callback.redirect_uri == f"http://localhost:{port}/callback"
-        assert get(f"http://127.0.0.1:{port}/")[0] == 404
-        if has_ipv6():
-            assert get(f"http://[::1]:{port}/")[0] == 404
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
-def test_half_of_localhost_is_not_enough() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(PortBusy), Callback(f"http://localhost:{port}/callback", (), queue.SimpleQueue()):
-            pass
-        with socket.create_server(("127.0.0.1", port)):
-            pass
-
-
-def test_other_requests_are_not_the_answer() -> None:
-    outcomes: queue.SimpleQueue[Received] = queue.SimpleQueue()
-    with Callback("http://127.0.0.1/callback", (), outcomes) as callback:
-        base = callback.redirect_uri
-        assert get(base + "?code=c&state=s")[0] == 404  # nobody has begun
-        callback.expect(SecretStr("s"))
-        assert get(base.replace("/callback", "/favicon.ico") + "?code=c&state=s")[0] == 404
-        assert outcomes.empty()
-        status, headers, _ = get(base + "?code=c&state=s")
-        assert status == 200
-        assert headers["Cache-Control"] == "no-store"
-        assert headers["Referrer-Policy"] == "no-referrer"
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert "Python" not in headers["Server"]
-        assert outcomes.get(timeout=5).code == SecretStr("c")
-
-
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ("code=c", "wrong state"),
-        ("code=c&state=", "wrong state"),
-        ("code=c&state=%C3%A9", "wrong state"),
-        ("state=s", "holds no code"),
-        ("error=x%0Ay&error_description=" + "d" * 500 + "&state=s", "The sign-in failed"),
-        ("error=access_denied&state=t", "wrong state"),
-    ],
-)
-def test_answers_that_are_none(query: str, words: str) -> None:
-    received = read_callback(query, "s")
-    assert received.code is None
-    assert words in str(received.problem)
-    assert "\n" not in str(received.problem)
-    assert len(str(received.problem)) < 300

@@ -1,4 +1,4 @@
-"""Requests told to Responses (OpenAI's public API, the Codex backend in both shapes) and to Chat: row by row."""
+"""Requests to the Responses API (the public one, and the Codex backend in both shapes), and rows that Chat shares: row by row."""
 
 from __future__ import annotations
 
@@ -297,40 +297,6 @@ def test_results_of_every_kind() -> None:
     ]
 
 
-def test_chat_shows_what_a_tool_shows_in_the_users_message() -> None:
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
-    messages = [
-        USER,
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "now", "input": {}}]},
-        {
-            "role": "user",
-            "content": [
-                {"type": "tool_result", "tool_use_id": "t1", "content": [image], "is_error": True},
-                {"type": "text", "text": "see?"},
-            ],
-        },
-    ]
-    found = told(CHAT, messages, tools=[TOOL]).body["messages"]
-    assert found[1] == {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "now", "arguments": "{}"}}],
-    }
-    assert found[2] == {
-        "role": "tool",
-        "tool_call_id": "t1",
-        "content": "Error: (The user's next message shows the rest of this result.)",
-    }
-    assert [part["type"] for part in found[3]["content"]] == ["text", "image_url", "text"]
-
-
-def test_chat_keeps_instructions_in_their_place() -> None:
-    found = told(CHAT, LATER, system=SYSTEM).body["messages"]
-    assert [message["role"] for message in found] == ["system", "user", "assistant", "system", "user"]
-    assert found[0]["content"] == SYSTEM
-    assert found[3]["content"] == "later"
-
-
 @pytest.mark.parametrize(
     ("block", "param"),
     [
@@ -381,20 +347,6 @@ def test_what_stands_in_the_wrong_place_is_refused() -> None:
             told(profile, [{"role": "user", "content": [call]}])
         with pytest.raises(BadRequest, match="user's turn only"):
             told(profile, [USER, {"role": "assistant", "content": [image]}])
-
-
-def test_chat_takes_no_addresses_of_files() -> None:
-    with pytest.raises(BadRequest) as refused:
-        told(
-            CHAT,
-            [
-                {
-                    "role": "user",
-                    "content": [{"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}],
-                }
-            ],
-        )
-    assert refused.value.param == "messages[0].content[0]"
 
 
 SERVER_BLOCKS: list[Json] = [
@@ -496,16 +448,6 @@ def test_chat_clients_carry_reasoning_back_to_responses() -> None:
         "id": "rs_1",
         "encrypted_content": "gAAA",
     }
-
-
-def test_a_chat_servers_reasoning_goes_back_to_it() -> None:
-    minted = {"reasoning_details": [{"type": "reasoning.text", "text": "t", "format": "google-gemini-v1", "index": 0}]}
-    plain = {"reasoning_content": "Hm."}
-    blocks = [{"type": "thinking", "thinking": "t", "signature": capsule.seal(C, "m", raw)} for raw in (minted, plain)]
-    message = told(
-        CHAT, [USER, {"role": "assistant", "content": [*blocks, {"type": "text", "text": "yes"}]}, USER]
-    ).body["messages"][1]
-    assert message == {"role": "assistant", "content": "yes", **minted, **plain}
 
 
 @pytest.mark.parametrize(
@@ -769,109 +711,6 @@ def test_allowed_and_custom_tools_of_chat_clients() -> None:
         "mode": "required",
         "tools": [{"type": "function", "name": "now"}],
     }
-
-
-CUSTOM: list[Json] = [
-    {
-        "type": "custom",
-        "name": "patch",
-        "description": "d",
-        "format": {"type": "grammar", "syntax": "lark", "definition": "s: /a/"},
-    }
-]
-CUSTOM_TURNS: list[Json] = [
-    {"role": "user", "content": "hi"},
-    {"type": "custom_tool_call", "call_id": "c1", "name": "patch", "input": 'a "b"'},
-    {"type": "custom_tool_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "ok"}]},
-]
-
-
-def test_free_text_tools_for_chat_servers_that_know_them_and_for_the_others() -> None:
-    plain = responses(CUSTOM_TURNS, tools=CUSTOM).body
-    assert plain["tools"][0]["function"]["parameters"]["required"] == ["input"]
-    assert plain["messages"][1]["tool_calls"][0]["function"] == {"name": "patch", "arguments": '{"input":"a \\"b\\""}'}
-    knowing = responses(
-        CUSTOM_TURNS, ChatProfile(custom_tools=True), tools=CUSTOM, tool_choice={"type": "custom", "name": "patch"}
-    ).body
-    assert knowing["tools"] == [
-        {
-            "type": "custom",
-            "custom": {
-                "name": "patch",
-                "description": "d",
-                "format": {"type": "grammar", "grammar": {"definition": "s: /a/", "syntax": "lark"}},
-            },
-        }
-    ]
-    assert knowing["messages"][1]["tool_calls"] == [
-        {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": 'a "b"'}}
-    ]
-    assert knowing["tool_choice"] == {"type": "custom", "custom": {"name": "patch"}}
-    anything = [{"type": "custom", "name": "any", "format": {"type": "text"}}]
-    assert responses(tools=anything, profile=ChatProfile(custom_tools=True)).body["tools"][0]["custom"]["format"] == {
-        "type": "text"
-    }
-
-
-def test_a_responses_client_on_a_chat_server() -> None:
-    items = [
-        {"role": "developer", "content": "be kind"},
-        {
-            "role": "user",
-            "content": [
-                {"type": "input_text", "text": "see"},
-                {"type": "input_image", "image_url": "https://example.com/a.png", "detail": "original"},
-            ],
-        },
-        {
-            "type": "message",
-            "role": "assistant",
-            "content": [{"type": "output_text", "text": "a"}],
-            "id": "m",
-            "status": "completed",
-        },
-        {"type": "function_call", "call_id": "c1", "name": "now", "arguments": ""},
-        {"type": "function_call", "call_id": "c2", "name": "now", "arguments": "{}"},
-        {"type": "function_call_output", "call_id": "c1", "output": "noon"},
-        {"type": "function_call_output", "call_id": "c2", "output": "night"},
-    ]
-    exchange = responses(
-        items,
-        instructions="be brief",
-        tools=[{"type": "function", "name": "now", "parameters": {"type": "object", "properties": {}}, "strict": True}],
-        tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "now"}]},
-        reasoning={"effort": "low"},
-        text={"verbosity": "low", "format": {"type": "json_object"}},
-        max_output_tokens=50,
-        temperature=0.5,
-        user="u",
-        service_tier="ultrafast",
-        prompt_cache_key="k",
-        stream=True,
-    )
-    body = exchange.body
-    assert [message["role"] for message in body["messages"]] == [
-        "system",
-        "system",
-        "user",
-        "assistant",
-        "tool",
-        "tool",
-    ]
-    assert body["messages"][3]["content"] == "a"
-    assert [call["function"]["arguments"] for call in body["messages"][3]["tool_calls"]] == ["{}", "{}"]
-    assert body["tools"][0]["function"]["strict"] is True
-    assert body["tool_choice"]["allowed_tools"]["mode"] == "auto"
-    assert (body["reasoning_effort"], body["verbosity"], body["max_completion_tokens"]) == ("low", "low", 50)
-    assert (body["temperature"], body["user"], body["service_tier"], body["prompt_cache_key"]) == (
-        0.5,
-        "u",
-        "priority",
-        "k",
-    )
-    assert body["response_format"] == {"type": "json_object"}
-    assert body["stream_options"] == {"include_usage": True}
-    assert lost(exchange) == ["input[1].content[1].detail"]
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Requests of OpenAI's clients, told to Anthropic: row by row."""
+"""Requests to the Messages API, from clients of OpenAI's formats: row by row."""
 
 from __future__ import annotations
 

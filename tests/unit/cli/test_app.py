@@ -1,4 +1,4 @@
-"""Commands, their exit codes and their error messages."""
+"""The command line: exit codes, error messages and help."""
 
 from __future__ import annotations
 
@@ -85,24 +85,3 @@ def test_planned_options_are_not_shown(run: CliRunner) -> None:
     shown = run.invoke(build(()), ["serve", "--help"]).output
     assert "--replay" not in shown
     assert run.invoke(build(()), ["serve", "--replay", "x"]).exit_code == 2
-
-
-def test_the_script_of_addon_path_exists(run: CliRunner) -> None:
-    assert Path(run.invoke(build(()), ["addon-path"]).output.strip()).is_file()
-
-
-def test_config_path_prints_the_file_in_use(run: CliRunner, tmp_path: Path) -> None:
-    path = tmp_path / "ccproxy.toml"
-    path.write_text("")
-    assert run.invoke(build(()), ["config", "path"]).output.strip() == str(path)
-
-
-def test_config_trust(run: CliRunner) -> None:
-    result = run.invoke(build(()), ["config", "trust"])
-    assert result.exit_code == 2
-    assert ".ccproxy.toml" in output(result)
-    assert run.invoke(build(()), ["config", "trust", "absent.toml"]).exit_code == 1
-    Path("ccproxy.toml").write_text("[server]\nport = 'x'\n")  # a trusted file may be wrong
-    result = run.invoke(build(()), ["config", "trust"])
-    assert result.exit_code == 0
-    assert "ccproxy.toml is trusted" in output(result)
