@@ -40,7 +40,13 @@ _TYPES = {
     SecretStr: "secret text",
     Any: "anything",
 }
-_CHECKED = {"_http_url": "URL", "_prefix": "path"}
+_CHECKED = {
+    "_http_url": "URL",
+    "_optional_url": "URL",
+    "_oauth_url": "URL",
+    "_prefix": "path",
+    "_key": "secret text",
+}
 """What a text must be, by the validator that says so."""
 
 
