@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -31,8 +29,10 @@ def show(as_json: bool = typer.Option(False, "--json", help="As JSON.")) -> None
 
     Example: ccproxy config show
     """
+    from ccproxy.settings.secrets import shown
+
     loaded = load_settings()
-    rows = [(".".join(keys), value, loaded.origin(*keys)) for keys, value in _leaves(loaded.settings)]
+    rows = [(".".join(path), value, loaded.origin(*path)) for path, value in shown(loaded.settings)]
     if as_json:
         typer.echo(
             json.dumps({key: {"value": value, "origin": origin} for key, value, origin in rows}, indent=2, default=str)
@@ -53,17 +53,16 @@ def init(force: bool = typer.Option(False, "--force", help="Overwrite the file t
 
     Example: ccproxy config init
     """
-    from ccproxy.settings.editing import template
-    from ccproxy.settings.folders import config_dir, private
+    from ccproxy.settings.editing import write_template
+    from ccproxy.settings.folders import config_dir
 
     file = config_dir() / "config.toml"
-    if file.exists() and not force:
-        fail(f"{file} is there already; --force overwrites it")
     try:
-        private(file.parent)
-        file.write_text(template(), encoding="utf-8")
+        write_template(file, replace=force)
+    except FileExistsError:
+        fail(f"{file} is there already; --force overwrites it")
     except OSError as error:
-        fail(f"{file}: {error}")
+        fail(f"{file}: {error.strerror or error}")
     typer.echo(f"wrote {file}")
 
 
@@ -124,22 +123,3 @@ def trust(
     except OSError as error:
         fail(f"{found}: {error}")
     typer.echo(f"{found} is trusted as it is now; after a change, say so again")
-
-
-def _leaves(table: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every setting below a model, as its path and a value fit for people."""
-    from pydantic import BaseModel
-
-    from ccproxy.settings.sources import secret_shown
-
-    names = [*type(table).model_fields, *(table.__pydantic_extra__ or {})]
-    for name in names:
-        value = getattr(table, name)
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, (*keys, name))
-        elif isinstance(value, tuple):
-            yield (*keys, name), [item.model_dump() if isinstance(item, BaseModel) else item for item in value]
-        elif isinstance(value, dict) and name == "env":
-            yield (*keys, name), dict.fromkeys(value, "********")
-        else:
-            yield (*keys, name), secret_shown(value)

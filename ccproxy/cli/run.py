@@ -20,9 +20,7 @@ from ccproxy.cli.clients import Client, Connection
 from ccproxy.cli.console import fail, load_settings
 from ccproxy.cli.options import CLIENT_ARGUMENT, CONFIG_OPTION, FORMAT_OPTION, MODEL_OPTION, PORT_OPTION, VIA_OPTION
 from ccproxy.errors import CcproxyError, ConfigError
-from ccproxy.settings.sources import SECTIONS
-
-SECRETS = frozenset({"api_key", "auth_token"})
+from ccproxy.settings.secrets import is_secret_variable
 
 
 def run(
@@ -96,12 +94,8 @@ def _run(program: str, client: Client, connection: Connection, given: Sequence[s
 
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """ccproxy's own keys are none of the client's business, and an agent runs programs that read their environment."""
-    return {name: value for name, value in environ.items() if not _is_secret(name.lower().split("__"))}
-
-
-def _is_secret(path: list[str]) -> bool:
-    return len(path) > 1 and path[0] in SECTIONS and path[-1] in SECRETS
+    """ccproxy's own secrets are none of the client's business, and an agent runs programs that read their environment."""
+    return {name: value for name, value in environ.items() if not is_secret_variable(name)}
 
 
 def _warn_of_its_own_settings(client: Client, environ: Mapping[str, str]) -> None:

@@ -56,17 +56,15 @@ def serve(
     from ccproxy.errors import StartError
     from ccproxy.server.proxy_server import Extras, ProxyServer
     from ccproxy.server.wiring import redaction_for
-    from ccproxy.settings.trust import is_trusted
 
     _logging(loaded.settings.server.log_level)
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
-    trusted = loaded.file is not None and is_trusted(loaded.file, loaded.file.read_bytes())
     extras = Extras(
         options=set_,
         scripts=[str(path) for path in script],
         record=record,
-        config=loaded.file if config or trusted else None,
+        config=loaded.file if loaded.trusted else None,
         web_open=web_open,
     )
     watched = [loaded.file] if loaded.file else []

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ccproxy.settings.folders import private
+from ccproxy.settings.folders import config_dir, data_dir, private, secured
 
 MAX_BYTES: Final = 2**20
 """Largest configuration file or `.env` that is read. The commented template with every setting is a hundredth of it."""
@@ -50,6 +50,8 @@ def replace_file(path: Path, content: bytes) -> Path:
 
     """
     target = Path(os.path.realpath(path))
+    if path.parent in {config_dir(), data_dir()}:
+        secured(path.parent)
     private(target.parent)
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
