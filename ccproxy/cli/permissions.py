@@ -37,12 +37,15 @@ class Endpoint:
 
 
 def endpoint() -> Endpoint:
-    """The proxy of this user: its default address, and the token that it minted when it started."""
+    """The proxy at the configured address, and the token that it wrote when it started."""
     from ccproxy.cli.console import load_settings
+    from ccproxy.cli.running import Address
     from ccproxy.settings.runtime import cli_token
 
-    server = load_settings().settings.server
-    return Endpoint(f"http://127.0.0.1:{server.port}", cli_token(server.port) or server.auth_token.get_secret_value())
+    settings = load_settings().settings
+    address = Address.of(settings)
+    token = cli_token(address.host, address.port) or settings.server.auth_token.get_secret_value()
+    return Endpoint(address.origin, token)
 
 
 # --- commands for scripts ---

@@ -48,7 +48,7 @@ class Address:
     @classmethod
     def of(cls, settings: Settings) -> Address:
         """Of the configured listener; a wildcard is reached on loopback."""
-        host, port = settings.server.host, settings.server.port
+        host, port = settings.server.host.removeprefix("[").removesuffix("]"), settings.server.port
         return cls(_REACHED_AT.get(host, host), port)
 
     @property
