@@ -23,6 +23,7 @@ from ccproxy.settings.values import (
     OAuthUrl,
     OptionalUrl,
     Prefix,
+    RedirectUrl,
     Statuses,
     Table,
     Words,
@@ -82,7 +83,7 @@ class OAuthSettings(Section):
     client_id: str = Field("", description="The program that asks, as the vendor knows it.")
     authorize_url: OAuthUrl = Field("", description="The page where you allow the access.")
     token_url: OAuthUrl = Field("", description="Where tokens are made; revocation and device codes move to its host.")
-    redirect_uri: OAuthUrl = Field(
+    redirect_uri: RedirectUrl = Field(
         "", description="Where the browser comes back to: loopback, or the page that shows the code for --manual."
     )
     scopes: Words = Field((), description="What is asked for.")

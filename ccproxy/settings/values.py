@@ -16,17 +16,23 @@ _MAX_HOST: Final = 253  # RFC 1035, section 2.3.4
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 _INVISIBLE: Final = "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
 """Characters without width that are copied along with a key."""
+_AROUND: Final = _INVISIBLE + "".join(map(chr, range(33))) + "\x7f\u0085\u00a0\u2028\u2029\u3000"
+
+
+def cleaned(text: str) -> str:
+    """Text without the blanks, line breaks and invisible characters that copying leaves around it."""
+    return text.strip(_AROUND)
 
 
 def clean_key(text: str) -> str:
-    """A key or token without the blanks, line breaks and invisible characters that copying leaves around it.
+    """A key or token, `cleaned`.
 
     Raises:
         ValueError: one of them is inside, where it would break the header that the key is sent in. The value is not in
             the message.
 
     """
-    text = text.strip(_INVISIBLE + "".join(map(chr, range(33))) + "\u0085\u00a0\u2028\u2029\u3000")
+    text = cleaned(text)
     for character in text:
         if "!" <= character <= "~":
             continue
@@ -98,7 +104,14 @@ def _oauth_url(value: str) -> str:
     return _split(value.strip()).geturl()
 
 
-def _split(url: str) -> SplitResult:
+def _redirect_url(value: str) -> str:
+    """As `_oauth_url`; port 0 stands for any free one."""
+    if "#" in value:
+        raise ValueError("must have no fragment")
+    return _split(value.strip(), any_port=True).geturl() if value.strip() else ""
+
+
+def _split(url: str, *, any_port: bool = False) -> SplitResult:
     """The parts of a URL that can be connected to.
 
     Raises:
@@ -118,7 +131,7 @@ def _split(url: str) -> SplitResult:
         raise ValueError("must be an absolute http:// or https:// URL")
     if "@" in parts.netloc:
         raise ValueError("must have no user name")
-    if port == 0 or parts.netloc.endswith(":"):
+    if (port == 0 and not any_port) or parts.netloc.endswith(":"):
         raise ValueError("must have a port from 1 to 65535, or none")
     host = _host(parts.hostname)
     return parts._replace(netloc=host if port is None else f"{host}:{port}")
@@ -154,6 +167,7 @@ AnyTable = Annotated[dict[str, Any], BeforeValidator(mapping)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 OptionalUrl = Annotated[str, AfterValidator(_optional_url)]
 OAuthUrl = Annotated[str, AfterValidator(_oauth_url)]
+RedirectUrl = Annotated[str, AfterValidator(_redirect_url)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower_case)]

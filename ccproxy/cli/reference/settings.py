@@ -44,6 +44,7 @@ _CHECKED = {
     "_http_url": "URL",
     "_optional_url": "URL",
     "_oauth_url": "URL",
+    "_redirect_url": "URL",
     "_prefix": "path",
     "_key": "secret text",
 }
