@@ -16,21 +16,17 @@ import logging
 import os
 import re
 import secrets
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ccproxy.settings.folders import runtime_dir, secured
-
-if sys.platform != "win32":
-    import fcntl
+from ccproxy.settings.folders import private, runtime_dir, secured
+from ccproxy.settings.locks import HAS_SHARED, is_locked, locked, try_lock
 
 logger = logging.getLogger(__name__)
 
-_HAS_LOCKS: Final = sys.platform != "win32"
 _PATIENCE: Final = 5.0  # seconds, until another proxy has written or removed its files
 _MAX_BYTES: Final = 1024
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -90,7 +86,7 @@ def cli_token(host: str, port: int) -> str:
         try:
             with file.open("rb") as opened:
                 token = opened.read(_MAX_BYTES).decode("ascii").strip()
-                if token and _is_locked(opened.fileno()):
+                if token and is_locked(opened.fileno()):
                     return token
         except (OSError, UnicodeDecodeError):
             continue
@@ -116,8 +112,9 @@ def _written(file: Path, token: str) -> int | None:
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".token-")  # mode 0600
     try:
         os.write(descriptor, token.encode("ascii"))
-        _lock(descriptor)
-        if not _HAS_LOCKS:  # Windows does not rename an open file
+        if HAS_SHARED:
+            try_lock(descriptor)
+        else:  # Windows does not rename an open file
             os.close(descriptor)
         Path(name).replace(file)
     except BaseException:
@@ -126,14 +123,14 @@ def _written(file: Path, token: str) -> int | None:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
-    return descriptor if _HAS_LOCKS else None
+    return descriptor if HAS_SHARED else None
 
 
 def _sweep() -> None:
     """Remove what killed proxies have left."""
     for file in (*runtime_dir().glob("token-*"), *runtime_dir().glob(".token-*")):
         with contextlib.suppress(OSError), file.open("rb") as opened:
-            if not _is_locked(opened.fileno()):
+            if not is_locked(opened.fileno()):
                 file.unlink()
 
 
@@ -149,23 +146,5 @@ def _is_same(file: Path, descriptor: int | None, token: str) -> bool:
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Held by one process at a time while it writes or removes token files. Raises `OSError`."""
-    import filelock
-
-    with filelock.FileLock(secured(runtime_dir()) / ".lock", timeout=_PATIENCE, mode=0o600):
+    with locked(private(secured(runtime_dir())) / ".lock", timeout=_PATIENCE):
         yield
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform != "win32":
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _is_locked(descriptor: int) -> bool:
-    """Whether a living proxy holds the file."""
-    if sys.platform == "win32":
-        return True  # a locked file could not be read there
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False

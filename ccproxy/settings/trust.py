@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ccproxy.settings.files import read_file, replace_file
-from ccproxy.settings.folders import config_dir, secured
+from ccproxy.settings.folders import config_dir, private, secured
+from ccproxy.settings.locks import locked
 
 _HARMLESS_SECTIONS = frozenset({"translate", "pricing"})
 _PATIENCE = 10.0  # seconds, until another ccproxy has written the list
@@ -48,10 +49,8 @@ def trust_content(path: Path, content: bytes) -> None:
         OSError: the list cannot be written.
 
     """
-    import filelock
-
-    folder = secured(config_dir())
-    with filelock.FileLock(folder / "trusted.lock", timeout=_PATIENCE, mode=0o600):
+    folder = private(secured(config_dir()))
+    with locked(folder / "trusted.lock", timeout=_PATIENCE):
         entries = _read() | {_place(path): _digest(content)}
         replace_file(folder / "trusted.json", json.dumps(entries, indent=1).encode())
 
