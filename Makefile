@@ -60,8 +60,9 @@ demo: install-demo  ## start with the built-in mock provider, ask it in each for
 run: install-run  ## start the proxy: ccproxy serve
 	@$(BIN)/ccproxy serve
 
-test: install-test  ## run the whole suite
-	@$(BIN)/python -m pytest -q $(ARGS)
+# A test goes to the next idle core; more than eight would spend longer on starting than on testing. ARGS="-n 0 --pdb" stays in one process.
+test: install-test  ## run the whole suite on all cores; ARGS="-k stream" selects tests, ARGS="-n 0" uses one process
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: install-check  ## lint, types, import contracts, spelling
 	@$(BIN)/ruff check .

@@ -18,9 +18,10 @@ from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.raw_log import Message, RawLog
-from ccproxy.ledger.records import Outcome, Record, Tokens, Usage
+from ccproxy.ledger.records import Outcome, Record
 from ccproxy.redaction import Redaction
 from ccproxy.translate.formats import Format
+from ccproxy.translate.usage import Tokens, Usage
 
 EXCHANGES = 10_000
 USAGE = Usage(Tokens(1000, 150_000, 2000, 1000, 500, 400))

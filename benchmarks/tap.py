@@ -96,8 +96,8 @@ def cost(fmt: Format, chunks: list[bytes], events: int, encoding: str = "") -> f
         for chunk in chunks:
             len(chunk)
         times.append((took - (time.perf_counter() - began)) / events * 1e6)
-        assert tap.answer.usage is not None
-        assert tap.answer.usage.tokens.output == DELTAS
+        assert tap.reading.usage is not None
+        assert tap.reading.usage.tokens.output == DELTAS
     return statistics.median(times)
 
 

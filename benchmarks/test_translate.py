@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ccproxy.providers import json_edit
 from ccproxy.translate import jsontext
 from ccproxy.translate.exchange import ReplayCache, translate_request
 from ccproxy.translate.formats import Format
@@ -161,7 +162,7 @@ def test_history_of_218_messages_bytes_to_bytes(
 ) -> None:
     data = jsontext.dump_bytes(history(client))
     assert 900_000 < len(data) < 1_200_000
-    benchmark(lambda: translate_request(client, upstream, jsontext.parse_request(data), profile).encode())
+    benchmark(lambda: translate_request(client, upstream, json_edit.loads(data), profile).encode())
 
 
 def test_history_of_218_messages_with_a_filled_replay_cache(benchmark: Any) -> None:
@@ -256,7 +257,7 @@ def test_small_exchange(benchmark: Any, client: Format, upstream: Format, profil
     answer = jsontext.dump_bytes(answers[upstream])
 
     def exchange() -> None:
-        found = translate_request(client, upstream, jsontext.parse_request(asked), profile)
+        found = translate_request(client, upstream, json_edit.loads(asked), profile)
         found.encode()
         assert found.whole(200, answer)[0] == 200
 

@@ -235,11 +235,3 @@ def _is_excepted(host: str, port: int, proxies: Mapping[str, str]) -> bool:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-company_proxy = corporate_proxy
-
-
-def extra_ca_file() -> str | None:
-    extra = extra_certificates()
-    return str(extra.path) if extra else None

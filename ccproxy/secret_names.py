@@ -41,11 +41,11 @@ SECRET_HEADERS: Final = frozenset(
 """In lower case. `is_secret_header` knows more: these are the ones that follow no pattern, or are worth naming."""
 
 _WORDS: Final = (
-    *("token", "secret", "password", "authorization", "authentication", "cookie", "credential", "credentials"),
-    *("api-key", "api_key", "apikey", "access-key", "secret-key", "subscription-key", "functions-key", "auth-key"),
+    *(b"token", b"secret", b"password", b"authorization", b"authentication", b"cookie", b"credential", b"credentials"),
+    *(b"api-key", b"apikey", b"access-key", b"secret-key", b"subscription-key", b"functions-key", b"auth-key"),
 )
-_LAST_WORDS: Final = tuple(f"{separator}{word}".encode() for word in _WORDS for separator in "-_")
-_WHOLE: Final = SECRET_HEADERS | {word.encode() for word in _WORDS}
+_LAST_WORDS: Final = tuple(b"-" + word for word in _WORDS)
+_WHOLE: Final = SECRET_HEADERS | frozenset(_WORDS)
 
 SECRET_QUERY_NAMES: Final = frozenset(
     {
@@ -67,7 +67,7 @@ def is_secret_header(name: bytes) -> bool:
     is_secret_header(b"X-Goog-Api-Key")  # True
     is_secret_header(b"x-ratelimit-remaining-tokens")  # False
     """
-    lower = name.strip().lower()
+    lower = name.strip().lower().replace(b"_", b"-")
     return lower in _WHOLE or lower.endswith(_LAST_WORDS)
 
 

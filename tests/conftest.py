@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage, mitmproxy_patches
 from ccproxy.settings import Settings
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import Upstream
@@ -21,6 +23,29 @@ settings.register_profile(
 )
 settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test: a shell that starts the suite in the background has it ignored, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the tests in a random order, which the seed repeats"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the files and the tests in each, so that fixtures of a module are still made once."""
+    seed = config.getoption("--shuffle")
+    if seed is None:
+        return
+    random.Random(seed).shuffle(items)
+    order = {path: position for position, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: order[item.path])
+
 
 _NETWORK = (
     "HTTPS_PROXY",
@@ -58,8 +83,9 @@ async def upstream() -> AsyncIterator[Upstream]:
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
     """The command line in this process and a folder of its own. What it sets for a process of its own is not set, or is put back."""
     monkeypatch.chdir(tmp_path)
-    for name in ("without_collecting", "without_unused_addons", "without_type_checks"):
+    for name in ("load_addons_on_demand", "skip_type_checks"):
         monkeypatch.setattr(mitmproxy_patches, name, lambda: None)
+    monkeypatch.setattr(garbage, "pause", lambda: None)
     for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
         monkeypatch.setattr(logging, name, getattr(logging, name, None), raising=False)
     root = logging.getLogger()

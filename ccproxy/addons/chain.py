@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client
-from mitmproxy.proxy.commands import StartHook
-from mitmproxy.proxy.server import ConnectionHandler
 
-from ccproxy.addons.gateway.addon import Credentials, Gateway
+from ccproxy.addons.gateway.addon import Gateway
 from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
 from ccproxy.addons.gateway.guard import Guard
-from ccproxy.addons.gateway.ways.translated import Translation
+from ccproxy.addons.gateway.ways.shared import Credentials, Shared
 from ccproxy.addons.transport.hook_table import FixedChain
-from ccproxy.addons.transport.stream import Limits, MakeStream
+from ccproxy.addons.transport.layer import MakeStream
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler, StartHook
+from ccproxy.addons.transport.stream import Limits
 from ccproxy.addons.transport.upstream_connections import Upstreams
 from ccproxy.addons.watchers.access_log import AccessLog
 from ccproxy.addons.watchers.accounting import Accounting
@@ -42,7 +42,7 @@ from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
     from ccproxy.addons.transport.watched_stream import Watcher
-    from ccproxy.addons.watchers.raw_http import RawHttp
+    from ccproxy.addons.watchers.traffic import Observer, RawHttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,11 @@ class Parts:
     network: Network = field(default_factory=Network)
 
 
-def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
-    """Ccproxy's own addons, in the order in which they run. `watchers` are told of all that passes."""
+def addons(parts: Parts, observers: Sequence[Observer] = ()) -> list[Any]:
+    """Ccproxy's own addons, in the order in which they run. `observers` store or show exchanges."""
     settings = parts.settings
-    watchers = [*_raw_log(parts), *watchers]
+    observers = [*_raw_log(parts), *observers]
+    watchers = _watchers(parts.redaction, observers)
     gateway = Gateway(
         router=parts.router,
         guard=Guard(
@@ -88,18 +89,17 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             tokens=parts.tokens,
             asked_by_tool=parts.asked_by_tool,
         ),
-        limits=Limits(settings.server.max_body_mb * 2**20, settings.server.connect_timeout),
-        credentials=parts.credentials,
-        translation=Translation(
+        limits=Limits(
+            settings.server.max_body_mb * 2**20, settings.server.connect_timeout, settings.server.idle_timeout
+        ),
+        shared=Shared(
+            credentials=parts.credentials,
             lists=parts.lists,
             replay=parts.replay,
+            locals=parts.locals,
             strict=settings.translate.strict,
-            max_tokens=settings.providers.claude_api.max_tokens,
-            fast=settings.providers.claude_api.fast,
-            auto_cache_control=settings.translate.auto_cache_control,
+            max_body=settings.server.max_body_mb * 2**20,
         ),
-        adds_identity=settings.providers.claude_api.identity,
-        locals=parts.locals,
         call_now=_call_now,
         drained=_drained,
         make_stream=_watched(watchers) if watchers else None,
@@ -110,13 +110,11 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
             ledger=parts.ledger,
             prices=parts.prices,
             metrics=parts.metrics,
-            subscriptions=frozenset()
-            if settings.providers.claude_sdk.api_key.get_secret_value()
-            else frozenset({"claude_sdk"}),
         ),
         Upstreams(connection_handler, parts.network),
         AccessLog(parts.redaction),
         *watchers,
+        *observers,
     ]
 
 
@@ -124,12 +122,20 @@ def _raw_log(parts: Parts) -> list[RawHttp]:
     own = parts.settings.raw_log
     if not own.enabled:
         return []
-    from ccproxy.addons.watchers.raw_http import RawHttp
+    from ccproxy.addons.watchers.traffic import RawHttp
     from ccproxy.ledger.raw_log import RawLog
 
     folder = Path(own.dir).expanduser() if own.dir else data_dir() / "raw"
-    log = RawLog(folder, parts.redaction, max_body_kb=own.max_body_kb, max_total_mb=own.max_total_mb)
-    return [RawHttp(log)]
+    return [RawHttp(RawLog(folder, max_body_kb=own.max_body_kb, max_total_mb=own.max_total_mb))]
+
+
+def _watchers(redaction: Redaction, observers: Sequence[Observer]) -> list[Watcher]:
+    """One for all observers: bodies are redacted once."""
+    if not observers:
+        return []
+    from ccproxy.addons.watchers.traffic import TrafficWatcher
+
+    return [TrafficWatcher(redaction, observers)]
 
 
 def _watched(watchers: Sequence[Watcher]) -> MakeStream:

@@ -1,23 +1,33 @@
-"""The state of one exchange, from its first header byte to its end. It hangs on the flow; nothing else holds it."""
+"""The state of one exchange, from its first header byte to its end. It is attached to the flow; nothing else holds it.
+
+`Exchange` has what every exchange has. What only one kind of exchange needs belongs to its `Way`; what only one watcher needs belongs to the watcher.
+Each field is written by one module:
+
+    client, format, route, way, retry, loaded    the gateway addon
+    progress                                     the transport (`transport/stream.py`)
+    response_fields, losses, taps                this module, through its methods
+    record                                       `watchers/accounting.py`
+    preview                                      `watchers/both_sides.py`
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mitmproxy import http
 
-from ccproxy.addons.in_process_body import LocalBody
-from ccproxy.auth.wire import Credential
+from ccproxy.addons.in_process_body import InProcessBody
 from ccproxy.errors import ExchangeError
 from ccproxy.ledger.records import Record
-from ccproxy.ledger.tap import UsageTap
 from ccproxy.providers.header_fields import Field
 from ccproxy.providers.routing import Route
-from ccproxy.translate.exchange import Translated
 from ccproxy.translate.formats import Format
+from ccproxy.translate.labels import label
+from ccproxy.translate.last_event import LastEvent
+from ccproxy.translate.reading import Reading
 
 _ATTRIBUTE = "_ccproxy_exchange"
 
@@ -31,107 +41,210 @@ class Transform(Protocol):
 
     def fail(self, error: ExchangeError) -> bytes: ...
 
+    def ping(self) -> bytes:
+        """A keep-alive in the client's format."""
+        ...
+
     @property
     def stopped(self) -> bool:
-        """The client has all that it asked for: the upstream need not go on."""
+        """The client has all that it asked for: the upstream need not continue."""
         ...
 
 
-class Glimpses(Protocol):
+class Preview(Protocol):
     """Shows an exchange that is under way."""
 
-    def glimpse(self) -> http.HTTPFlow:
+    def flow_so_far(self) -> http.HTTPFlow:
         """What may be seen of it so far, without secrets: always the same flow, with the live one's id."""
         ...
 
+    def withdraw(self) -> None:
+        """From now on the live flow itself is shown."""
+
+
+class Way:
+    """How one exchange is served. The gateway chooses it once, when guard and router have decided.
+
+    This one serves nothing: the request was refused, or its response was on the flow before a way was needed. The others are in `gateway/ways/`.
+    """
+
+    name = "answered at once"
+    model = ""
+    """The model that the client asks for, as it wrote it."""
+    body: InProcessBody | None = None
+    """A streamed response that is made in this process."""
+    transform: Transform | None = None
+    """Makes the client's stream of the upstream's; None where bytes pass as they are."""
+    fold: Callable[[bytes], None] | None = None
+    """Takes the upstream's stream, chunk by chunk, where the client gets a whole response; None where nothing is folded."""
+    last_event: LastEvent | None = None
+    """Looks for the last event of a stream whose bytes pass as they are; None where there is nothing to look for."""
+    upstream_response: http.Response | None = None
+    """The upstream's response as it came. Where it is converted: a copy of its head, and the body once that is whole."""
+    provider_events: object = None
+    """The events of a provider in this process, which may carry more: `providers.local.AnswerReport`."""
+    provider_request: dict[str, Any] | None = None
+    """The body that a provider in this process was given, where the client wrote another one."""
+
+    @property
+    def by_login(self) -> bool:
+        """The request is paid for by a subscription."""
+        return False
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the conversion has read of the upstream's response; None where nothing is converted."""
+        return None
+
+    @property
+    def is_converted(self) -> bool:
+        """The client's response is not the upstream's."""
+        return False
+
+    def prepare(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Make the request ready for its upstream, or put a response on the flow. Awaited only if something has to be waited for.
+
+        Raises:
+            ExchangeError: the request is refused.
+
+        """
+
+    def wire_fields(self, flow: http.HTTPFlow) -> tuple[Field, ...]:
+        """The header fields that go on the wire, credential included. They are made for each attempt, from what is on the flow by then."""
+        return flow.request.headers.fields
+
+    def retries(self, status: int) -> bool:
+        """Whether `retry` wants to see a response of this status before the client does."""
+        del status
+        return False
+
+    async def retry(self, flow: http.HTTPFlow) -> bool:
+        """Whether to send the request again; the refused response is on the flow. May change the request."""
+        del flow
+        return False
+
+    def begin_response(self, flow: http.HTTPFlow) -> None:
+        """The upstream's status and headers are on the flow."""
+
+    def finish_response(self, flow: http.HTTPFlow) -> None:
+        """The upstream's response is whole, or its stream has ended."""
+
+    def cancel(self) -> None:
+        """The client has left, or the proxy stops: stop whatever is made in this process."""
+        if self.body:
+            self.body.cancel()
+
 
 @dataclass(slots=True)
-class Exchange:
-    """One request and its answer."""
+class Client:
+    """What the client sent, less its body."""
 
-    started: float = field(default_factory=time.monotonic)
-    """Seconds on the monotonic clock."""
-    format: Format = Format.ANTHROPIC
-    """Of the client, for errors too."""
-    route: Route | None = None
-    client_credential: tuple[Field, ...] = field(default=(), repr=False)
-    """The client's own key, taken off the flow. Only pass-through puts it on the wire."""
-    origin: str = ""
-    """An allowed web origin, to be told in the answer."""
-    model: str = ""
-    credential: Credential | None = field(default=None, repr=False)
-    wire_fields: tuple[Field, ...] = field(default=(), repr=False)
-    """The header fields that go on the wire, credential included. Never on the flow."""
-    flow_fields: tuple[Field, ...] | None = field(default=None, repr=False)
-    """The flow's own when `wire_fields` were made: a script may change them afterwards."""
+    method: str = ""
+    path: str = ""
+    """As the client wrote it, without the query."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """By lower-case name, without its keys: looking one up on the flow takes 6 µs."""
+    credential: tuple[Field, ...] = field(default=(), repr=False)
+    """Its own key, which was taken off the flow. Only pass-through puts it on the wire."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has happened on the wire. Times are seconds on the monotonic clock."""
+
+    bytes_in: int = 0
+    """Size of the request's body as the client sent it."""
     attempts: int = 0
     """Upstream attempts that failed."""
-    retry_on: frozenset[int] = frozenset()
-    """Upstream statuses that the gateway wants to see before the client does: `upstream_answered`."""
-    retry: bool = False
-    """Set by the gateway in `upstream_answered`: send the request again."""
-    told: dict[str, str] = field(default_factory=dict)
-    """The client's header fields by lower-case name, without its keys: looking one up on the flow takes 6 µs."""
-    client_path: str = ""
-    """As the client wrote it, without the query."""
-    bytes_in: int = 0
-    losses: int = 0
-    """How many things translation could not carry over."""
-    upstream_answer: http.Response | None = None
-    """The upstream's answer as it came, where it is translated: a copy of the head, and the body once it is there."""
-    tap: UsageTap | None = None
     sent_upstream: float | None = None
-    """When the request began to go out, on the monotonic clock."""
-    answer_came: float | None = None
-    """When the upstream's head had come."""
-    answered: bool = False
-    """The answer on the flow is the upstream's own, not one of ours."""
-    translated: Translated | None = None
-    """How the answer becomes the client's; None where bytes pass as they are."""
-    transform: Transform | None = None
-    taps: list[Callable[[bytes], None]] = field(default_factory=list)
-    """See every chunk of the upstream's streamed body as it is. They must not raise."""
-    source: object = None
-    """The events of a provider in this process, which may tell more than they are: `providers.local.Told`."""
-    local_request: dict[str, Any] | None = None
-    """What a provider in this process was asked, where that is not what the client wrote."""
-    local_answer: list[bytes] | None = None
-    """Its events as SSE, where somebody wants to see them."""
-    body: LocalBody | None = None
-    """An answer made in this process, streamed."""
-    chunk: bytes = b""
-    """The piece of `body` that goes out next; empty at its end."""
-    answer_fields: tuple[Field, ...] = ()
-    """Added to the answer's head."""
+    """When the request began to go out."""
+    upstream_responded: float | None = None
+    """When the upstream's headers had come."""
+    from_upstream: bool = False
+    """The response on the flow is the upstream's own, not one of ours."""
     first_byte: float | None = None
-    """When the answer's head or first chunk went out, on the monotonic clock."""
-    first_token: float | None = None
-    """When the model's first output passed by, on the monotonic clock."""
+    """When the first byte of the response went out to the client."""
     bytes_out: int = 0
-    counted_open: bool = False
-    """The metrics count its stream as open."""
-    record: Record | None = None
-    """The exchange as the ledger has it, once it is over."""
-    loaded: bool = False
-    """The flow comes out of a file that somebody opens in mitmweb: it is over, and stays as it was."""
     truncated: str = ""
-    """Why a streamed answer broke off."""
-    glimpses: Glimpses | None = None
-    """What to show instead of the flow while it lives; None where nobody looks, or somebody has to see the flow itself."""
-
-    def secret_fields(self) -> tuple[Field, ...]:
-        """The credential as header fields."""
-        return self.credential.on_wire(()) if self.credential else ()
+    """Why a streamed response broke off."""
 
     def sent(self, size: int) -> None:
+        """So many bytes of the response go out now."""
         if self.first_byte is None:
             self.first_byte = time.monotonic()
         self.bytes_out += size
 
 
-def shown(text: str) -> str:
-    """What a client said, for a line of a log or a file: one line of bounded length that moves no cursor."""
-    return "".join(character if character.isprintable() else "?" for character in text[:200])
+@dataclass(slots=True, repr=False)
+class Exchange:
+    """One request and its response."""
+
+    started: float = field(default_factory=time.monotonic)
+    """Seconds on the monotonic clock."""
+    client: Client = field(default_factory=Client)
+    format: Format = Format.ANTHROPIC
+    """The client's, for errors too."""
+    route: Route | None = None
+    way: Way = field(default_factory=Way)
+    retry: bool = False
+    """The way wants the request to be sent again."""
+    loaded: bool = False
+    """The flow comes from a file that was opened in mitmweb: it is over, and stays as it was."""
+    progress: Progress = field(default_factory=Progress)
+    response_fields: tuple[Field, ...] = ()
+    """Header fields that ccproxy adds to the response."""
+    losses: tuple[str, ...] = ()
+    """JSON paths that a translation could not carry over."""
+    taps: tuple[Callable[[bytes], None], ...] = ()
+    """See every chunk of the upstream's streamed body as it came. They must not raise."""
+    record: Record | None = None
+    """The exchange as the ledger has it, once it is over."""
+    preview: Preview | None = None
+    """What to show instead of the flow while it is live; None where no viewer is open."""
+
+    def __repr__(self) -> str:
+        """Where the exchange stands: `Exchange(POST /api/v1/messages, translated, waiting for claude_api, attempt 2)`."""
+        progress = self.progress
+        state = "sending the response" if progress.first_byte is not None else "preparing"
+        if progress.first_byte is None and progress.sent_upstream is not None and self.route is not None:
+            state = f"waiting for {self.route.provider.name}"
+        attempt = f", attempt {progress.attempts + 1}" if progress.attempts else ""
+        return f"Exchange({self.client.method} {self.client.path[:200]}, {self.way.name}, {state}{attempt})"
+
+    @property
+    def model(self) -> str:
+        """The model that the client asks for, as it wrote it."""
+        return self.way.model
+
+    def summary(self) -> dict[str, Any]:
+        """The exchange in plain JSON values, for dumps and scripts."""
+        route = self.route
+        return {
+            "provider": route.provider.name if route else "",
+            "operation": route.operation.value if route else "",
+            "format": self.format.value,
+            "model": label(self.model) or "",
+            "truncated": self.progress.truncated,
+            "attempts": self.progress.attempts,
+        }
+
+    def interrupt(self, reason: str) -> None:
+        """Note that ccproxy ends the exchange, not the client."""
+        self.progress.truncated = self.progress.truncated or reason
+
+    def add_tap(self, tap: Callable[[bytes], None]) -> None:
+        self.taps = (*self.taps, tap)
+
+    def add_response_field(self, name: bytes, value: str) -> None:
+        """Add a header field to the client's response, in place of an earlier one of that name."""
+        others = (present for present in self.response_fields if present[0] != name)
+        self.response_fields = (*others, (name, value.encode("ascii", "backslashreplace")))
+
+    def report_losses(self, paths: Iterable[str]) -> None:
+        """List in `x-ccproxy-loss` the JSON paths that were lost."""
+        self.losses = tuple(dict.fromkeys(paths))
+        if self.losses:
+            self.add_response_field(b"x-ccproxy-loss", ", ".join(self.losses)[:4096])
 
 
 def begin(flow: http.HTTPFlow) -> Exchange:

@@ -16,22 +16,26 @@ _AHEAD = 16
 """Chunks that may be ready before the client has taken them: bounds memory, and lets small ones go out together."""
 
 
-class LocalBody:
+class InProcessBody:
     """Runs an async iterator of chunks in a task of its own, so that it can be cancelled while it yields nothing.
 
     `first()` waits for the first chunk and raises what the iterator raised before it. `failure(error)` gives the bytes that end a stream which
-    failed later.
+    failed later. A body that is cancelled before its end counts as dropped: it must never look whole.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes], failure: Callable[[ExchangeError], bytes]) -> None:
         self._chunks = chunks
         self._failure = failure
         self._queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(_AHEAD)
-        self._held: bytes | None = None
+        self._first: bytes | None = None
+        self._ended = False
+        self._cancelled = False
+        self.chunk = b""
+        """The piece that was pulled last; empty at the end."""
         self.dropped = False
-        """The answer broke off: cut the connection."""
+        """The response breaks off here: cut the connection."""
         self.error: ExchangeError | None = None
-        self._task = asyncio.get_running_loop().create_task(self._pump(), name="answer made in this process")
+        self._task = asyncio.get_running_loop().create_task(self._pump(), name="response made in this process")
 
     async def _pump(self) -> None:
         try:
@@ -44,54 +48,62 @@ class LocalBody:
         except (ExchangeError, Dropped) as error:
             await self._queue.put(error)
         except Exception:
-            logger.exception("a provider inside this process failed")
-            await self._queue.put(InternalError("ccproxy failed to make this answer; its log says more"))
+            logger.exception("a provider in this process failed")
+            await self._queue.put(InternalError("ccproxy failed to make this response. See ccproxy's log for details"))
         finally:
             with contextlib.suppress(AttributeError):  # an iterator that is no generator has nothing to close
                 await self._chunks.aclose()  # type: ignore[attr-defined]  # AsyncIterator does not promise it
 
     async def first(self) -> None:
-        """Wait until the answer begins.
+        """Wait until the response begins.
 
         Raises:
-            ExchangeError: it did not; nothing has been said yet.
+            ExchangeError: it did not; nothing has been sent yet.
             Dropped: it broke off before it began.
 
         """
         item = await self._queue.get()
         if isinstance(item, BaseException):
             raise item
-        self._held = item if item is not None else b""
+        self._first = item if item is not None else b""
 
-    async def next(self) -> bytes:
-        """The next piece, as many chunks as are ready; empty at the end."""
-        if self._held is not None:
-            pieces, self._held = [self._held], None
-            if not pieces[0]:
-                return b""
-        else:
-            pieces = []
-        while not pieces or not self._queue.empty():
+    async def pull(self) -> bytes:
+        """The next piece, as many chunks as are ready; empty at the end. Also in `chunk`."""
+        self.chunk = await self._next()
+        return self.chunk
+
+    async def _next(self) -> bytes:
+        pieces: list[bytes] = []
+        if self._first is not None:
+            pieces.append(self._first)
+            self._ended = not self._first
+            self._first = None
+        while not self._ended and (not pieces or not self._queue.empty()):
+            if self._cancelled and self._queue.empty():
+                self._ended = self.dropped = True
+                break
             item = await self._queue.get()
             if isinstance(item, bytes):
                 pieces.append(item)
                 continue
-            self._held = b""  # whatever comes next is the end
+            self._ended = True
             if isinstance(item, ExchangeError):
                 self.error = item
                 pieces.append(self._failure(item))
             elif isinstance(item, BaseException):
                 self.dropped = True
-            break
         return b"".join(pieces)
 
     async def whole(self) -> AsyncIterator[bytes]:
         """All pieces."""
-        while piece := await self.next():
+        while piece := await self.pull():
             yield piece
 
     def cancel(self) -> None:
-        """The client has left: stop all work."""
+        """The client has left, or the proxy stops: stop all work."""
+        if self._ended or self._cancelled:
+            return
+        self._cancelled = True
         self._task.cancel()
         if not self._queue.full():
-            self._queue.put_nowait(None)  # wakes whoever waits for a piece
+            self._queue.put_nowait(Dropped())  # wakes whoever waits for a piece

@@ -130,7 +130,7 @@ class Broker:
                     log.warning("%s: the login cannot be renewed when it ends: %s", state.auth.provider, error)
 
     async def headers(self, provider: str, sent: Fields = ()) -> Credential:
-        """The credential for a request whose client `sent` these header fields (`sources.carried`).
+        """The credential for a request whose client `sent` these header fields (those of `client_credentials.TOKEN_HEADERS`).
 
         Raises `Unauthenticated`, which names the command that mends it, and `UpstreamUnreachable` when the login has
         ended and its server cannot be reached now.

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr
 
 from ccproxy.auth.answers import TokenAnswer, mapping
+from ccproxy.providers.client_credentials import jwt_claims
 
 AHEAD = timedelta(minutes=5)
 """A token is renewed this long before it ends, as both vendors' own programs do."""
@@ -131,23 +129,6 @@ class CodexLogin(Login):
         return said | _said(id_token=answer.id_token)
 
 
-def jwt_claims(token: str) -> dict[str, object] | None:
-    """The claims of a JWT, unverified; None when `token` has not the shape of one."""
-    parts = token.split(".")
-    if len(parts) != 3 or not all(parts):
-        return None
-    header, payload = (_json_part(part) for part in parts[:2])
-    return payload if header is not None and "alg" in header else None
-
-
-def _json_part(part: str) -> dict[str, object] | None:
-    try:
-        value = json.loads(base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _expiry(answer: TokenAnswer, now: datetime) -> datetime | None:
     """`expires_in` does not depend on this machine's clock being right; a JWT's `exp` is the second best."""
     if answer.expires_in is not None:
@@ -184,4 +165,4 @@ def same_secret(one: SecretStr | None, other: SecretStr | None) -> bool:
     return one is not None and other is not None and one.get_secret_value() == other.get_secret_value()
 
 
-__all__ = ["AHEAD", "BLIND", "ClaudeLogin", "CodexLogin", "Login", "jwt_claims", "same_secret"]
+__all__ = ["AHEAD", "BLIND", "ClaudeLogin", "CodexLogin", "Login", "same_secret"]

@@ -18,6 +18,7 @@ from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.auth.oauth_session import JsonBody, NoAuth, Session, checked, host_of, secure_form
 from ccproxy.network import Network
+from ccproxy.providers.header_fields import number_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +117,8 @@ def device_code(client: OAuthClient, network: Network) -> DeviceCode:
     device_auth_id, user_code = answer.get("device_auth_id"), answer.get("user_code") or answer.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
         raise OAuthUnreachable(f"{host_of(client.device.code)} sent no device code")
-    try:
-        interval = float(str(answer.get("interval")))
-    except ValueError:
-        interval = 5.0
-    return DeviceCode(SecretStr(device_auth_id), user_code, min(max(interval, 1.0), 60.0))
+    interval = number_in(str(answer.get("interval")))
+    return DeviceCode(SecretStr(device_auth_id), user_code, min(max(5.0 if interval is None else interval, 1.0), 60.0))
 
 
 def device_grant(client: OAuthClient, device: DeviceCode, network: Network) -> DeviceGrant | None:

@@ -33,6 +33,7 @@ from ccproxy import __version__
 from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable, TokenAnswer, mapping
 from ccproxy.auth.clients import OAuthClient, is_loopback_url
 from ccproxy.network import Network, UnusableCertificates
+from ccproxy.providers.header_fields import number_in
 
 for _noisy in ("requests_oauthlib", "oauthlib"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # at DEBUG they print tokens
@@ -263,8 +264,8 @@ def _printable(text: object, limit: int) -> str:
 
 def _retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit():
-        return float(value)
+    if (seconds := number_in(value)) is not None:
+        return seconds
     try:
         return max((parsedate_to_datetime(value).astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
     except (ValueError, OverflowError):

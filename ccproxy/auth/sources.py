@@ -7,7 +7,6 @@ and nothing else is there. `server.auth_token` is ccproxy's and never goes anywh
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -15,15 +14,12 @@ from typing import Literal
 from pydantic import SecretStr
 
 from ccproxy.auth.clients import OAuthClient
-from ccproxy.auth.credentials import jwt_claims
 from ccproxy.errors import Unauthenticated
+from ccproxy.providers.client_credentials import KEY_HEADERS, KEY_SHAPES, key_of
 
 Mode = Literal["auto", "oauth", "api_key", "passthrough"]
 Fields = tuple[tuple[bytes, bytes], ...]
 """Raw header fields, names in any case."""
-
-CARRIERS = (b"authorization", b"x-api-key")
-"""Where clients carry a key."""
 
 
 class Source(StrEnum):
@@ -90,19 +86,14 @@ def _no_login(auth: ProviderAuth) -> str:
 
 def _passing(auth: ProviderAuth, sent: Fields, own_token: SecretStr | None) -> Fields:
     own = own_token.get_secret_value() if own_token else ""
-    fitting = SHAPES.get(auth.provider, _nothing) if auth.mode == "auto" else _anything
+    fitting = KEY_SHAPES.get(auth.provider, _nothing) if auth.mode == "auto" else _anything
     return tuple(
         (name, value)
         for name, value in sent
-        if name.lower() in (*CARRIERS, auth.key_header.encode()) and not _is_own(value, own) and fitting(bare(value))
+        if name.lower() in KEY_HEADERS | {auth.key_header.encode()}
+        and not _is_own(value, own)
+        and fitting(key_of(value))
     )
-
-
-def bare(value: bytes) -> str:
-    """A header's key without `Bearer `."""
-    text = value.decode("latin-1").strip()
-    scheme, _, key = text.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else text
 
 
 def _is_own(value: bytes, own: str) -> bool:
@@ -110,22 +101,8 @@ def _is_own(value: bytes, own: str) -> bool:
         return False
     return any(
         hmac.compare_digest(candidate.encode("latin-1"), own.encode())
-        for candidate in (bare(value), value.decode("latin-1"))
+        for candidate in (key_of(value), value.decode("latin-1"))
     )
-
-
-def is_anthropic_key(key: str) -> bool:
-    """An API key (`sk-ant-api…`) or an access token of Claude Code (`sk-ant-oat…`)."""
-    return key.startswith("sk-ant-") and not any(character.isspace() for character in key)
-
-
-def is_claude_token(key: str) -> bool:
-    """An access token, such as `claude setup-token` prints: it goes out as a bearer token."""
-    return key.startswith("sk-ant-oat")
-
-
-def is_jwt(key: str) -> bool:
-    return jwt_claims(key) is not None
 
 
 def _anything(key: str) -> bool:
@@ -136,14 +113,5 @@ def _nothing(_: str) -> bool:
     return False
 
 
-SHAPES: dict[str, Callable[[str], bool]] = {"claude_api": is_anthropic_key, "codex": is_jwt}
-"""A provider's own keys, recognised where `auth = "auto"`: a key of somebody else's must not reach it."""
-
-
 def _given(key: SecretStr | None) -> bool:
     return key is not None and bool(key.get_secret_value())
-
-
-def carried(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """The fields of a request in which a client carries a key."""
-    return tuple((name, value) for name, value in fields if name.lower() in CARRIERS)

@@ -8,9 +8,10 @@ from typing import Literal
 
 from ccproxy.auth import renewal
 from ccproxy.auth.credentials import Login
-from ccproxy.auth.sources import SHAPES, ProviderAuth, Source, choose, is_claude_token, is_jwt
+from ccproxy.auth.sources import ProviderAuth, Source, choose
 from ccproxy.auth.store import Store
 from ccproxy.errors import LoginError, Unauthenticated
+from ccproxy.providers.client_credentials import KEY_SHAPES, is_access_token
 
 Refresh = Literal["possible", "refused", "impossible"]
 
@@ -57,7 +58,7 @@ def _without(auth: ProviderAuth, login: Login | None, problem: str, command: str
     """Nothing of our own: a client's key may still do."""
     if auth.mode == "passthrough":
         return Status(auth.provider, "client", 'auth = "passthrough": the client\'s own key is passed on', login)
-    if auth.mode == "auto" and auth.provider in SHAPES:
+    if auth.mode == "auto" and auth.provider in KEY_SHAPES:
         why = "no API key is set and there is no login: only a client's own key of this provider passes"
         return Status(auth.provider, "client", why, login, None, problem, command)
     return Status(auth.provider, "none", "nothing is there", login, None, problem, command)
@@ -73,7 +74,7 @@ def _refresh(login: Login) -> Refresh:
 
 def _is_other_programs(auth: ProviderAuth) -> bool:
     key = auth.api_key.get_secret_value() if auth.api_key is not None else ""
-    return (auth.provider == "claude_api" and is_claude_token(key)) or (auth.provider == "codex" and is_jwt(key))
+    return is_access_token(auth.provider, key)
 
 
 def in_words(span: timedelta) -> str:

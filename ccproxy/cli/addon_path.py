@@ -8,7 +8,7 @@ import typer
 
 
 def addon_path() -> None:
-    """Print the script that loads ccproxy into a stock mitmproxy.
+    """Print the path of the script for mitmproxy's option -s.
 
     Example: mitmdump -s "$(ccproxy addon-path)"
     """

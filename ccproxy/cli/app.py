@@ -1,4 +1,4 @@
-"""The commands of `ccproxy`, one module each, imported only when they are run: `serve` must not wait for the others' imports."""
+"""The commands of `ccproxy`: one module each, imported only when it is needed, so that `serve` starts fast."""
 
 from __future__ import annotations
 
@@ -24,26 +24,32 @@ COMMANDS: Final = {
     "addon-path": "ccproxy.cli.addon_path:addon_path",
 }
 
+SHORT_HELP: Final = {
+    "doctor": "Diagnose problems and show how to fix them.",
+    "usage": "Show tokens and cost, by model or another column.",
+}
+"""Summaries for the list of commands where the first sentence of the help text is too long for 80 columns."""
+
 
 def build(arguments: Sequence[str]) -> typer.Typer:
-    """The program for these arguments: with the one command that they name, else with all, for help and completion."""
+    """Return the program with the command that the arguments name, or with all commands for help and completion."""
     app = typer.Typer(
         name="ccproxy",
         no_args_is_help=True,
         rich_markup_mode=None,
-        pretty_exceptions_enable=False,  # their tracebacks show local variables, and so secrets
-        help="Any Claude or OpenAI client, any of those models: change nothing but the client's base URL.",
+        pretty_exceptions_enable=False,  # those tracebacks show local variables, which may hold secrets
+        help="Use Claude and OpenAI models from any LLM client. Only the client's base URL changes.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_main)
-    named = arguments[0] if arguments else ""
-    for name in [named] if named in COMMANDS else COMMANDS:
+    first = arguments[0] if arguments else ""
+    for name in [first] if first in COMMANDS else COMMANDS:
         module, _, attribute = COMMANDS[name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name=name)(command)
+            app.command(name=name, short_help=SHORT_HELP.get(name))(command)
     return app
 
 

@@ -1,4 +1,4 @@
-"""`ccproxy auth`: sign in, sign out, and see what there is."""
+"""`ccproxy auth`: sign in, sign out, and show credentials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ccproxy.cli.terminal import Terminal
 from ccproxy.errors import CcproxyError, ConfigError, LoginError
 from ccproxy.network import Network
 
-app = typer.Typer(no_args_is_help=True, help="Sign in at Claude and ChatGPT, sign out, see what is there.")
+app = typer.Typer(no_args_is_help=True, help="Sign in to Claude or ChatGPT, sign out, show credentials.")
 
 IDENTITY_KEY = "providers.claude_api.identity"
 _NAMES = {"claude": "claude_api", "anthropic": "claude_api", "openai": "codex", "chatgpt": "codex"}
@@ -33,7 +33,7 @@ _NAMES = {"claude": "claude_api", "anthropic": "claude_api", "openai": "codex", 
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """What these commands need of the settings. `file` is the user's own configuration file."""
+    """The settings that these commands use. `file` is the user's own configuration file."""
 
     store: Store
     providers: Mapping[str, ProviderAuth]
@@ -43,12 +43,12 @@ class AuthSettings:
 
     def client(self, provider: str) -> OAuthClient:
         client = self.providers[provider].client
-        assert client is not None  # both providers with commands here have one
+        assert client is not None  # each provider with commands in this module has one
         return client
 
 
 def auth_settings() -> AuthSettings:
-    """The one place that knows where settings come from. Raises `ConfigError`."""
+    """Load the settings. Raises `ConfigError`."""
     from ccproxy.settings import load
     from ccproxy.settings.folders import config_dir
 
@@ -66,15 +66,15 @@ def auth_settings() -> AuthSettings:
 def login(
     manual: Annotated[
         bool,
-        typer.Option("--manual", "--no-browser", help="Print the address, paste the code that the page shows."),
+        typer.Option("--manual", "--no-browser", help="Print the page's address and ask for the code that it shows."),
     ] = False,
     identity: Annotated[
         bool | None,
-        typer.Option("--identity/--no-identity", help=f"Set {IDENTITY_KEY} without being asked.", show_default=False),
+        typer.Option("--identity/--no-identity", help=f"Set {IDENTITY_KEY} without a question.", show_default=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Sign in anew, even if there is a login.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing login.")] = False,
 ) -> None:
-    """Sign in with a Claude subscription, for /api.
+    """Sign in with a Claude subscription to use /api.
 
     Example: ccproxy auth login --manual --no-identity
     """
@@ -90,14 +90,14 @@ def login(
 @app.command()
 def login_openai(
     device: Annotated[
-        bool, typer.Option("--device", help="Type a code on another device: for machines without a browser.")
+        bool, typer.Option("--device", help="Enter a code on another device, for machines without a browser.")
     ] = False,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the page's address instead of opening a browser.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Sign in anew, even if there is a login.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing login.")] = False,
 ) -> None:
-    """Sign in with a ChatGPT plan, for /api/codex.
+    """Sign in with a ChatGPT plan to use /api/codex.
 
     Example: ccproxy auth login-openai --device
     """
@@ -112,9 +112,11 @@ def login_openai(
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    limits: Annotated[bool, typer.Option("--limits", help="Ask the vendors how much of the plan is used.")] = False,
+    limits: Annotated[bool, typer.Option("--limits", help="Request the usage of the plan from each vendor.")] = False,
 ) -> None:
-    """Show each provider's credential: source, account, plan, expiry. Never a secret.
+    """Show the credential of each provider, without secrets.
+
+    This includes its source, account, plan and expiry.
 
     Example: ccproxy auth status --limits
     """
@@ -123,24 +125,24 @@ def status(
         now = datetime.now(UTC)
         documents = []
         for auth in settings.providers.values():
-            shown = status_of(auth, settings.store)
-            document = auth_status.document(shown, now)
-            if limits and shown.source == "login":
+            status = status_of(auth, settings.store)
+            document = auth_status.document(status, now)
+            if limits and status.source == "login":
                 document |= _limits(settings, auth)
             documents.append(document)
         if as_json:
             typer.echo(json.dumps(documents, indent=2))
         else:
-            typer.echo("\n\n".join(auth_status.in_lines(document, now) for document in documents))
+            typer.echo("\n\n".join(auth_status.as_text(document, now) for document in documents))
 
 
 @app.command()
 def logout(
     provider: Annotated[
-        str | None, typer.Argument(help="claude_api or codex; without it: both.", show_default=False)
+        str | None, typer.Argument(help="claude_api or codex; both by default.", show_default=False)
     ] = None,
 ) -> None:
-    """Delete a login here and end it at the vendor.
+    """Delete a login and revoke it at the vendor.
 
     Example: ccproxy auth logout codex
     """
@@ -150,29 +152,33 @@ def logout(
         if provider is not None:
             provider = _NAMES.get(provider, provider)
             if provider not in names:
-                _fail(f"No provider {provider!r} with a login: {' or '.join(names)}.", 2)
+                _fail(f"{provider!r} is not a provider with a login. Use {' or '.join(names)}", 2)
             names = [provider]
         from ccproxy.auth import account
 
         for name in names:
             client = settings.client(name)
-            deleted, not_ended = account.forget(settings.store, client, settings.network)
-            typer.echo(f"{client.title}: {'signed out' if deleted else 'there was no login'}.")
-            if not_ended:
-                typer.echo(f"{client.title}: it is deleted here, but not ended at the vendor: {not_ended}.", err=True)
+            deleted, problem = account.forget(settings.store, client, settings.network)
+            typer.echo(f"{client.title}: {'signed out' if deleted else 'there was no login'}")
+            if problem:
+                typer.echo(
+                    f"{client.title}: The login is deleted here, but not revoked at the vendor: {problem}", err=True
+                )
 
 
 def _signed_in(settings: AuthSettings, client: OAuthClient) -> bool:
-    """Whether a login is there that still works or can be renewed; says so."""
+    """Return whether there is a login that works or can be renewed, and print a message if so."""
     try:
         stored = settings.store.load(client.provider, client.login)
     except StoreOpen:
         raise
     except StoreError:
-        return False  # a broken file: signing in replaces it
+        return False  # signing in replaces a broken file
     if stored is None or stored.refused or (stored.refresh_token is None and stored.expired(datetime.now(UTC))):
         return False
-    typer.echo(f"Already signed in at {client.title}{_whose(stored)}. Anew: {client.command} --force")
+    typer.echo(
+        f"Already signed in to {client.title}{_account(stored)}. To sign in again, run: {client.command} --force"
+    )
     return True
 
 
@@ -186,23 +192,24 @@ def _sign_in(
 ) -> None:
     from ccproxy.auth import account, login as flows
 
-    network, person, pace = settings.network, Terminal(), flows.Pace()
+    network, terminal, pace = settings.network, Terminal(), flows.Pace()
     try:
         if manual:
-            made = flows.manual_login(client, network, person, pace)
+            login = flows.manual_login(client, network, terminal, pace)
         elif device:
-            made = flows.device_login(client, network, person, pace)
+            login = flows.device_login(client, network, terminal, pace)
         else:
-            made = flows.browser_login(client, network, person, pace, open_browser=open_browser)
+            login = flows.browser_login(client, network, terminal, pace, open_browser=open_browser)
     except KeyboardInterrupt:
-        _fail("\nStopped. Nothing was stored.", 1)
-    made = account.keep(settings.store, client, network, made)
-    typer.echo(f"Signed in at {client.title}{_whose(made)}. Stored in {settings.store.path(client.provider)}.")
+        _fail("\nStopped. Nothing was stored", 1)
+    login = account.keep(settings.store, client, network, login)
+    path = settings.store.path(client.provider)
+    typer.echo(f"Signed in to {client.title}{_account(login)}. The login is stored in {path}")
 
 
-def _whose(made: Login) -> str:
-    plan = f" ({made.plan})" if made.plan else ""
-    return f" as {made.account}{plan}" if made.account else plan
+def _account(login: Login) -> str:
+    plan = f" ({login.plan})" if login.plan else ""
+    return f" as {login.account}{plan}" if login.account else plan
 
 
 def _terms(client: OAuthClient) -> None:
@@ -211,24 +218,24 @@ def _terms(client: OAuthClient) -> None:
     typer.echo()
 
 
-def _identity(settings: AuthSettings, wanted: bool | None) -> None:
-    """Set `providers.claude_api.identity` as wanted, or ask a person who can answer."""
-    if wanted is None:
+def _identity(settings: AuthSettings, enabled: bool | None) -> None:
+    """Set `providers.claude_api.identity`. If `enabled` is None, ask at a terminal and otherwise leave it unchanged."""
+    if enabled is None:
         if not sys.stdin.isatty():
             return
         typer.echo(
-            "\nWith a subscription login, Anthropic serves most models only if the system prompt begins with Claude\n"
-            "Code's own line. ccproxy can put that line first where a request has none; the model then reads it too."
+            "\nWith a subscription login, Anthropic serves most models only if the system prompt begins with the first\n"
+            "line of Claude Code's own. ccproxy can add that line to requests without it; the model reads it as well."
         )
         try:
-            wanted = typer.confirm("Do that?", default=settings.identity)
+            enabled = typer.confirm("Add that line?", default=settings.identity)
         except click.Abort:
-            typer.echo("\nLeft as it is.")
+            typer.echo("\nThe setting is unchanged.")
             return
     from ccproxy.settings import toml_edit
 
-    if toml_edit.set_key(settings.file, IDENTITY_KEY, wanted):
-        typer.echo(f"{IDENTITY_KEY} = {str(wanted).lower()} is set in {settings.file}.")
+    if toml_edit.set_key(settings.file, IDENTITY_KEY, enabled):
+        typer.echo(f"Set {IDENTITY_KEY} = {str(enabled).lower()} in {settings.file}")
 
 
 def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
@@ -245,7 +252,7 @@ def _limits(settings: AuthSettings, auth: ProviderAuth) -> dict[str, Any]:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """What went wrong, as one message and an exit code."""
+    """Turn errors into one message and an exit code."""
     try:
         yield
     except ConfigError as error:
@@ -253,7 +260,7 @@ def _failures() -> Iterator[None]:
     except CcproxyError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("Stopped.", 1)
+        _fail("Stopped", 1)
 
 
 def _fail(message: str, code: int) -> NoReturn:

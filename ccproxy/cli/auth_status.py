@@ -1,4 +1,4 @@
-"""What `ccproxy auth status` prints: JSON, and the same for people."""
+"""The output of `ccproxy auth status`: JSON, and the same facts as text."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from ccproxy.auth.answers import Window
 from ccproxy.auth.status import Status, in_words
 
 
-def window(shown: Window) -> dict[str, Any]:
-    return {"name": shown.name, "used_percent": shown.used, "resets_at": _iso(shown.resets_at)}
+def window(limit: Window) -> dict[str, Any]:
+    """Return one limit of a plan as JSON."""
+    return {"name": limit.name, "used_percent": limit.used, "resets_at": _iso(limit.resets_at)}
 
 
-def document(shown: Status, now: datetime) -> dict[str, Any]:
-    """One provider's status as JSON."""
-    found: dict[str, Any] = {"provider": shown.provider, "source": shown.source, "why": shown.why}
-    if shown.source == "login" and shown.login is not None:
-        stored = shown.login
-        left = (stored.expires_at - now).total_seconds() if stored.expires_at is not None else None
-        found |= {
-            "account": stored.account,
-            "plan": stored.plan,
-            "scopes": list(stored.scopes),
-            "expires_at": _iso(stored.expires_at),
+def document(status: Status, now: datetime) -> dict[str, Any]:
+    """Return the status of one provider as JSON."""
+    facts: dict[str, Any] = {"provider": status.provider, "source": status.source, "why": status.why}
+    if status.source == "login" and status.login is not None:
+        login = status.login
+        left = (login.expires_at - now).total_seconds() if login.expires_at is not None else None
+        facts |= {
+            "account": login.account,
+            "plan": login.plan,
+            "scopes": list(login.scopes),
+            "expires_at": _iso(login.expires_at),
             "expires_in": int(left) if left is not None else None,
-            "last_refresh": _iso(stored.last_refresh),
-            "refresh": shown.refresh,
+            "last_refresh": _iso(login.last_refresh),
+            "refresh": status.refresh,
         }
-    return {**found, "problem": shown.problem, "command": shown.command}
+    return {**facts, "problem": status.problem, "command": status.command}
 
 
-def in_lines(document: dict[str, Any], now: datetime) -> str:
-    """One provider's status for people."""
+def as_text(document: dict[str, Any], now: datetime) -> str:
+    """Return the status of one provider as lines of text."""
     rows = [("source", f"{_SOURCES[document['source']]}: {document['why']}")]
     if document["source"] == "login":
         expires_at, last = document["expires_at"], document["last_refresh"]
         rows += [
-            ("account", document["account"] or "not known"),
-            ("plan", document["plan"] or "not known"),
-            ("scopes", " ".join(document["scopes"]) or "not known"),
-            ("expires", f"{_moment(expires_at, now)}" if expires_at else "not known"),
-            ("renewed", f"{_moment(last, now)}" if last else "not known"),
+            ("account", document["account"] or "unknown"),
+            ("plan", document["plan"] or "unknown"),
+            ("scopes", " ".join(document["scopes"]) or "unknown"),
+            ("expires", f"{_moment(expires_at, now)}" if expires_at else "unknown"),
+            ("renewed", f"{_moment(last, now)}" if last else "unknown"),
             ("renewal", _RENEWAL[document["refresh"]]),
         ]
     for limit in document.get("limits") or ():
@@ -56,8 +57,8 @@ def in_lines(document: dict[str, Any], now: datetime) -> str:
 
 _SOURCES = {
     "api_key": "API key",
-    "login": "own login",
-    "other_program": "other program's token",
+    "login": "stored login",
+    "other_program": "token of another program",
     "client": "pass-through",
     "none": "none",
 }

@@ -1,7 +1,8 @@
-"""A proxy for as long as clients run: the one that answers already, else one that is started here and stopped after its last client.
+"""A proxy that runs as long as clients need it.
 
-Several `ccproxy run` may share one. Each holds a lock of its own while it uses the proxy, which the system lets go of however the process ends;
-the last to leave stops what a `ccproxy run` has started, and never a proxy that somebody started by hand.
+`ccproxy run` uses a proxy that already runs; otherwise it starts one and stops it after the last client. Several `ccproxy run` may share a proxy:
+each holds a lock of its own, which the operating system releases however the process ends. The last one stops a proxy that any `ccproxy run` has
+started, but never one that a user has started.
 """
 
 from __future__ import annotations
@@ -23,112 +24,115 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 import ccproxy
-from ccproxy.cli.running import Address, Found, Listener, look
+from ccproxy.cli.running import Address, Listener, PortState, probe_port
 from ccproxy.errors import StartError
 from ccproxy.settings.folders import private, runtime_dir
 
 START_LIMIT = 30.0
-"""Seconds that a proxy may take to answer; a cold disk makes the first start slow."""
+"""Seconds until a new proxy must respond. The first start from a cold disk is slow."""
 STOP_LIMIT = 20.0
-"""Seconds that it may take to stop, running answers included."""
+"""Seconds until a proxy must have stopped, including the grace of running responses."""
 _INTERVAL = 0.05
 _LOG_LINES = 15
 
 
 @contextlib.contextmanager
 def proxy(
-    address: Address, *, token: str = "", arguments: Sequence[str] = (), say: Callable[[str], None] = lambda _: None
-) -> Iterator[Found]:
-    """What answers at `address` while the block runs. `arguments` go to `ccproxy serve` if it has to be started.
+    address: Address, *, token: str = "", arguments: Sequence[str] = (), report: Callable[[str], None] = lambda _: None
+) -> Iterator[PortState]:
+    """Provide a proxy at `address` while the block runs. `arguments` are those of `ccproxy serve` if it must be started.
 
     Raises:
-        StartError: somebody else listens there, or the proxy did not start; the message says what to do.
+        StartError: another program uses the port, or the proxy did not start.
 
     """
-    place = _Place(address)
-    with place.alone():
-        place.enter()
+    registry = _Registry(address)
+    with registry.locked():
+        registry.enter()
         try:
-            found, process = _find_or_start(address, token, arguments, place)
+            state, process = _find_or_start(address, token, arguments, registry)
         except BaseException:
-            place.leave()
+            registry.leave()
             raise
     try:
-        yield found
+        yield state
     finally:
-        with place.alone():
-            _leave(place, process, address, token, say)
+        with registry.locked():
+            _leave(registry, process, address, token, report)
 
 
 def _find_or_start(
-    address: Address, token: str, arguments: Sequence[str], place: _Place
-) -> tuple[Found, subprocess.Popen[bytes] | None]:
-    found = look(address, token)
-    if found.listener is Listener.CCPROXY:
-        return found, None
-    if found.listener is Listener.LOCKED:
+    address: Address, token: str, arguments: Sequence[str], registry: _Registry
+) -> tuple[PortState, subprocess.Popen[bytes] | None]:
+    """Return the state of the port, and the process if this call has started it."""
+    state = probe_port(address, token)
+    if state.listener is Listener.CCPROXY:
+        return state, None
+    if state.listener is Listener.LOCKED:
         raise StartError(
-            f"the ccproxy on {address} has another token: set server.auth_token to it (SERVER__AUTH_TOKEN)"
+            f"The ccproxy on {address} requires another token. Set server.auth_token (SERVER__AUTH_TOKEN) to that token"
         )
-    if found.listener is Listener.OTHER:
+    if state.listener is Listener.OTHER:
         raise StartError(
-            f"{address} is taken by another program, which does not answer as ccproxy: stop it, or choose another port with --port "
+            f"{address} is in use by another program, which is not ccproxy. Stop it, or choose another port with --port "
             "(or SERVER__PORT)"
         )
     process: subprocess.Popen[bytes] | None = None
     try:
-        with place.log() as log, _uninterrupted():
+        with registry.log() as log, _uninterrupted():
             process = _start(address, arguments, log)
-        found = _wait(address, token, process, place)
+        state = _wait(address, token, process, registry)
     except BaseException:
         if process is not None:
             _end(process)
         raise
     if process.poll() is not None:
-        return found, None  # somebody else's start in the same moment was faster
-    place.remember(found.pid)
-    return found, process
+        return state, None  # another process started a proxy at the same moment and was faster
+    registry.remember(state.pid)
+    return state, process
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM that come meanwhile take effect at the end: in the middle of a start nobody would know what to end."""
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda found, _: came.append(found)) for number in numbers}
+    """Defer signals to the end of the block. In the middle of a start, the process to stop is not known yet."""
+    deferred: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else []))
+    handlers = {number: signal.signal(number, lambda number, _: deferred.append(number)) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-    for found in came:
-        signal.raise_signal(found)
+    for deferred_number in deferred:
+        signal.raise_signal(deferred_number)
 
 
 def _start(address: Address, arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """`ccproxy serve` in a session of its own, so that Ctrl-C in this terminal is the client's alone."""
+    """Start `ccproxy serve` in a session of its own, so that Ctrl-C in this terminal reaches only the client."""
     root = str(Path(ccproxy.__file__).parents[1])
     environ = dict(os.environ)
     if root not in {*site.getsitepackages(), site.getusersitepackages()}:
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environ.get("PYTHONPATH"))))
-    # -P: the current folder may be somebody else's, and no module of ours is to be found there
+    # -P: the current folder may be anybody's and must not provide modules
     command = [sys.executable, "-P", "-m", "ccproxy", "serve", "--port", str(address.port), *arguments]
-    return subprocess.Popen(  # noqa: S603 - ourselves
+    return subprocess.Popen(  # noqa: S603 - ccproxy itself
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, start_new_session=True
     )
 
 
-def _wait(address: Address, token: str, process: subprocess.Popen[bytes], place: _Place) -> Found:
+def _wait(address: Address, token: str, process: subprocess.Popen[bytes], registry: _Registry) -> PortState:
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         ended = process.poll() is not None
-        found = look(address, token)
-        if found.listener is Listener.CCPROXY:
-            return found
+        state = probe_port(address, token)
+        if state.listener is Listener.CCPROXY:
+            return state
         if ended:
-            raise StartError(f"the proxy did not start:\n{_tail(place.log_path)}\n(its log: {place.log_path})")
+            raise StartError(f"The proxy did not start:\n{_tail(registry.log_path)}\nIts log is {registry.log_path}")
         time.sleep(_INTERVAL)
-    raise StartError(f"the proxy does not answer on {address} after {START_LIMIT:.0f} s; its log: {place.log_path}")
+    raise StartError(
+        f"The proxy on {address} did not respond within {START_LIMIT:.0f} s. Its log is {registry.log_path}"
+    )
 
 
 def _tail(log: Path) -> str:
@@ -140,27 +144,30 @@ def _tail(log: Path) -> str:
 
 
 def _leave(
-    place: _Place,
+    registry: _Registry,
     process: subprocess.Popen[bytes] | None,
     address: Address,
     token: str,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    place.leave()
+    """Stop the proxy unless another client uses it or a user has started it."""
+    registry.leave()
     if process is not None and process.poll() is not None:
-        say(f"the proxy ended before its client, with exit code {process.returncode}; its log: {place.log_path}")
-        place.forget()
-    elif place.is_used():
+        report(
+            f"The proxy ended before its client, with exit code {process.returncode}. Its log is {registry.log_path}"
+        )
+        registry.forget()
+    elif registry.is_used():
         if process is not None:
-            say(f"the proxy on {address} goes on for another client and stops after it")
-            process.returncode = 0  # it is not ours to wait for any more
+            report(f"The proxy on {address} continues for another client and stops after it")
+            process.returncode = 0  # the last client waits for it instead
     elif process is not None:
         _end(process)
-        place.forget()
-    elif pid := place.started():
-        if look(address, token).pid == pid:  # what answers is what was started, whatever became of that number since
+        registry.forget()
+    elif pid := registry.started():
+        if probe_port(address, token).pid == pid:  # the process id may belong to another program by now
             _end_other(address, token, pid)
-        place.forget()
+        registry.forget()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -176,13 +183,13 @@ def _end_other(address: Address, token: str, pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT
-    while time.monotonic() < deadline and look(address, token).pid == pid:
+    while time.monotonic() < deadline and probe_port(address, token).pid == pid:
         time.sleep(_INTERVAL)
 
 
 @dataclass(slots=True)
-class _Place:
-    """The folder where the users of one port's proxy know of each other. Where none can be written, each is alone."""
+class _Registry:
+    """The folder in which the clients of one port's proxy are registered. Without a writable folder, no client knows of another."""
 
     address: Address
     log_path: Path = field(default_factory=Path)
@@ -198,8 +205,8 @@ class _Place:
             self._folder = None
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else comes or goes meanwhile."""
+    def locked(self) -> Iterator[None]:
+        """Keep other clients from coming or going while the block runs."""
         if self._folder is None:
             yield
             return
@@ -207,11 +214,13 @@ class _Place:
             with FileLock(self._folder / "door.lock", timeout=START_LIMIT + STOP_LIMIT):
                 yield
         except Timeout:
-            raise StartError(f"another `ccproxy run` keeps {self._folder} locked: is one stuck?") from None
+            raise StartError(
+                f"Another `ccproxy run` has kept {self._folder} locked for too long. End it and try again"
+            ) from None
 
     def enter(self) -> None:
         if self._folder is not None:
-            # not by the process alone: containers may share a home and have the same numbers
+            # A random part in addition to the process id, because containers may share a home and have equal ids.
             self._own = FileLock(self._folder / f"user-{os.getpid()}-{secrets.token_hex(4)}.lock")
             self._own.acquire(timeout=0)
 
@@ -222,7 +231,7 @@ class _Place:
             self._own = None
 
     def is_used(self) -> bool:
-        """Whether another process holds its lock; locks of processes that are no more are cleared away."""
+        """Return whether another process holds its lock. Remove the locks of processes that have ended."""
         used = False
         for path in self._folder.glob("user-*.lock") if self._folder else ():
             try:
@@ -236,7 +245,7 @@ class _Place:
 
     @contextlib.contextmanager
     def log(self) -> Iterator[IO[bytes]]:
-        """A file for what the proxy prints, readable by its owner alone."""
+        """Open the file for the proxy's output. Only its owner can read it."""
         if self._folder is None:
             handle, name = tempfile.mkstemp(prefix="ccproxy-", suffix=".log")
         else:
@@ -248,11 +257,11 @@ class _Place:
 
     def remember(self, pid: int) -> None:
         if self._folder is not None:
-            with contextlib.suppress(OSError):  # then only the one that started it stops it
+            with contextlib.suppress(OSError):  # then only the process that started the proxy stops it
                 self._marker.write_text(str(pid), encoding="ascii")
 
     def started(self) -> int:
-        """The process that a `ccproxy run` started here, or 0."""
+        """Return the id of the process that a `ccproxy run` has started, or 0."""
         try:
             return int(self._marker.read_text(encoding="ascii")) if self._folder else 0
         except (OSError, ValueError):

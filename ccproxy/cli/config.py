@@ -1,4 +1,4 @@
-"""`ccproxy config`: look at the configuration and change it."""
+"""`ccproxy config`: show and change the configuration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import typer
 
 from ccproxy.cli.console import fail, load_settings
 
-app = typer.Typer(help="Look at the configuration and change it.", no_args_is_help=True)
+app = typer.Typer(help="Show and change the configuration.", no_args_is_help=True)
 
 
 @app.command()
 def path() -> None:
-    """Print the configuration file in use, or the one that would be.
+    """Print the path of the configuration file.
 
     Example: ccproxy config path
     """
@@ -24,8 +24,10 @@ def path() -> None:
 
 
 @app.command()
-def show(as_json: bool = typer.Option(False, "--json", help="As JSON.")) -> None:
-    """Print every setting, its value and where the value came from; secrets are hidden.
+def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Show every setting with its value and origin.
+
+    Secrets are hidden.
 
     Example: ccproxy config show
     """
@@ -48,8 +50,10 @@ def show(as_json: bool = typer.Option(False, "--json", help="As JSON.")) -> None
 
 
 @app.command()
-def init(force: bool = typer.Option(False, "--force", help="Overwrite the file that is there.")) -> None:
-    """Write a commented configuration file with every setting at its default.
+def init(force: bool = typer.Option(False, "--force", help="Overwrite an existing file.")) -> None:
+    """Write a commented configuration file.
+
+    It contains every setting with its default.
 
     Example: ccproxy config init
     """
@@ -60,21 +64,21 @@ def init(force: bool = typer.Option(False, "--force", help="Overwrite the file t
     try:
         write_template(file, replace=force)
     except FileExistsError:
-        fail(f"{file} is there already; --force overwrites it")
+        fail(f"{file} exists already. Overwrite it with --force")
     except OSError as error:
         fail(f"{file}: {error.strerror or error}")
-    typer.echo(f"wrote {file}")
+    typer.echo(f"Wrote {file}")
 
 
 @app.command(name="set")
 def set_(
-    key: str = typer.Argument(help="The setting, such as server.port or providers.codex.api_key."),
-    value: str = typer.Argument(help="Its value; lists and tables as JSON."),
-    config: Path | None = typer.Option(
-        None, help="The file to change.", show_default="the one in use, or the user's own"
-    ),
+    key: str = typer.Argument(help="Name of the setting, such as server.port or providers.codex.api_key."),
+    value: str = typer.Argument(help="Value of the setting; lists and tables as JSON."),
+    config: Path | None = typer.Option(None, help="File to change.", show_default="the user's own"),
 ) -> None:
-    """Set one value in the configuration file; comments and order are kept.
+    """Set one value in the configuration file.
+
+    Comments and the order of the file do not change.
 
     Example: ccproxy config set server.port 9000
     """
@@ -87,12 +91,12 @@ def set_(
         set_value(file, key, value)
     except (ConfigError, OSError) as error:
         fail(str(error), 2)
-    typer.echo(f"{file}: {key} is set")
+    typer.echo(f"Set {key} in {file}")
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of the configuration file, for editors.
+    """Print the JSON Schema of the configuration file.
 
     Example: ccproxy config schema > ccproxy.schema.json
     """
@@ -104,22 +108,23 @@ def schema() -> None:
 @app.command()
 def trust(
     file: Path | None = typer.Argument(
-        None, help="The file; ./.ccproxy.toml, ./ccproxy.toml or ./.env if none is named."
+        None, help="File to trust.", show_default="./.ccproxy.toml, ./ccproxy.toml or ./.env"
     ),
 ) -> None:
-    """Let a configuration file of the current folder set everything, as it is now.
+    """Trust a file in the current folder to set everything.
+
+    The trust applies to its present content and ends when the file changes.
 
     Example: ccproxy config trust .ccproxy.toml
     """
     from ccproxy.settings.trust import trust as trust_file
 
-    found = file or next(
-        (Path(name) for name in (".ccproxy.toml", "ccproxy.toml", ".env") if Path(name).is_file()), None
-    )
-    if found is None:
-        fail("there is no .ccproxy.toml, ccproxy.toml or .env in this folder", 2)
+    candidates = (Path(name) for name in (".ccproxy.toml", "ccproxy.toml", ".env"))
+    path = file or next((each for each in candidates if each.is_file()), None)
+    if path is None:
+        fail("This folder has no .ccproxy.toml, ccproxy.toml or .env", 2)
     try:
-        trust_file(found)
+        trust_file(path)
     except OSError as error:
-        fail(f"{found}: {error}")
-    typer.echo(f"{found} is trusted as it is now; after a change, say so again")
+        fail(f"{path}: {error}")
+    typer.echo(f"{path} is trusted with its present content. Run this command again after a change")

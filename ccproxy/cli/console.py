@@ -1,4 +1,4 @@
-"""How commands load the settings and how they fail: one line on stderr, exit code 1 or 2."""
+"""Loading the settings for a command, and ending a command with one line on stderr."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ccproxy.settings import Loaded, load
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """End the program. Code 1: it failed; 2: wrong usage or configuration."""
+    """End the program with exit code 1 for a failure or 2 for wrong usage or configuration."""
     typer.echo(f"ccproxy: {message}", err=True)
     raise typer.Exit(code)
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> Loaded:
-    """The settings, or the end of the program with exit code 2."""
+    """Load the settings. End the program with exit code 2 if they are wrong."""
     try:
         return load(flags, config=config)
     except ConfigError as error:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,87 +17,94 @@ from ccproxy.cli.console import fail
 
 if TYPE_CHECKING:
     import httpx
+    from rich.console import Console
 
 QUESTION = "What is a reverse proxy?"
 MODEL = "mock-claude"
 PRICE = {"input": 3, "output": 15}
-"""What the pretend model is said to cost, in USD per million tokens, so that there is a cost to show."""
+"""An invented price of the mock model, in USD per million tokens, so that there is a cost to show."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request of the demo and how its answer is read."""
+class Example:
+    """One request of the demo."""
 
     name: str
     path: str
     body: dict[str, Any]
 
 
-FORMATS = (
-    Asked(
+EXAMPLES = (
+    Example(
         "Anthropic Messages",
         "/mock/v1/messages",
         {"max_tokens": 100, "messages": [{"role": "user", "content": QUESTION}]},
     ),
-    Asked(
+    Example(
         "OpenAI Chat Completions", "/mock/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}
     ),
-    Asked("OpenAI Responses", "/mock/v1/responses", {"input": QUESTION}),
+    Example("OpenAI Responses", "/mock/v1/responses", {"input": QUESTION}),
 )
 
 
 def demo() -> None:
-    """Start the proxy with the mock provider on a free port, ask it, print what came back, and stop.
+    """Start the proxy with the mock provider and try it.
+
+    The proxy listens on a free port and receives a request in each format. The responses, their tokens and their cost are printed, and the proxy stops.
 
     Example: ccproxy demo
     """
+    from rich.console import Console
+
     from ccproxy.errors import CcproxyError
 
     try:
-        rows = asyncio.run(_run())
+        rows = asyncio.run(requested_rows(typer.echo))
     except CcproxyError as error:
         fail(str(error))
-    _print(rows)
+    print_rows(rows, Console(width=None if os.isatty(1) else 120))
 
 
-async def _run() -> list[tuple[str, ...]]:
+async def requested_rows(report: Callable[[str], None]) -> list[tuple[str, ...]]:
+    """Run a proxy, send it the examples and return a row of the table for each."""
     import httpx
 
     from ccproxy.server.proxy_server import ProxyServer
     from ccproxy.settings import load
 
     with tempfile.TemporaryDirectory(prefix="ccproxy-demo-") as folder:
-        quiet = {
+        overrides = {
             "server": {"port": 0, "host": "127.0.0.1"},
             "ledger": {"enabled": False},
             "pricing": {"overrides": {MODEL: PRICE}},
         }
-        host = ProxyServer(load(quiet, environ={}, folder=_path(folder)).settings)
-        running = asyncio.get_running_loop().create_task(host.run())
-        started = asyncio.get_running_loop().create_task(host.started.wait())
+        server = ProxyServer(load(overrides, environ={}, folder=Path(folder)).settings)
+        running = asyncio.get_running_loop().create_task(server.run())
+        started = asyncio.get_running_loop().create_task(server.started.wait())
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             await running
-        typer.echo(f"ccproxy runs on http://127.0.0.1:{host.port} with the mock provider at /mock\n")
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{host.port}", trust_env=False) as client:
-            rows = [await _ask(client, asked, stream) for asked in FORMATS for stream in (False, True)]
-        host.stop()
+        report(f"ccproxy runs on http://127.0.0.1:{server.port} with the mock provider at /mock\n")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+            rows = [await _row(client, example, stream) for example in EXAMPLES for stream in (False, True)]
+        server.stop()
         await running
     return rows
 
 
-async def _ask(client: httpx.AsyncClient, asked: Asked, stream: bool) -> tuple[str, ...]:
-    body = {"model": MODEL, **asked.body, **({"stream": True} if stream else {})}
-    if stream and "completions" in asked.path:
+async def _row(client: httpx.AsyncClient, example: Example, stream: bool) -> tuple[str, ...]:
+    """Send one request and return its row of the table."""
+    body = {"model": MODEL, **example.body, **({"stream": True} if stream else {})}
+    if stream and "completions" in example.path:
         body["stream_options"] = {"include_usage": True}
-    answer = await client.post(asked.path, json=body)
-    if answer.status_code != 200:
-        fail(f"{asked.name}: {answer.status_code} {answer.text}")
-    objects = list(_events(answer.text)) if stream else [answer.json()]
+    response = await client.post(example.path, json=body)
+    if response.status_code != 200:
+        fail(f"{example.name}: {response.status_code} {response.text}")
+    objects = list(_events(response.text)) if stream else [response.json()]
     tokens_in, tokens_out = _tokens(objects)
-    cost = answer.headers.get("x-ccproxy-cost-usd", "-")
-    how = f"{len(objects)} events" if stream else "whole"
-    return asked.name, how, _said(objects, stream), tokens_in, tokens_out, cost
+    cost = response.headers.get("x-ccproxy-cost-usd", "-")
+    kind = f"{len(objects)} events" if stream else "whole"
+    return example.name, kind, _text(objects, stream), tokens_in, tokens_out, cost
 
 
 def _events(text: str) -> Iterator[dict[str, Any]]:
@@ -105,8 +113,8 @@ def _events(text: str) -> Iterator[dict[str, Any]]:
             yield json.loads(line[6:])
 
 
-def _said(objects: list[dict[str, Any]], stream: bool) -> str:
-    """The text of an answer in any of the formats."""
+def _text(objects: list[dict[str, Any]], stream: bool) -> str:
+    """Return the model's answer from a response in any format."""
     if stream:
         return "".join(_delta(event) for event in objects)
     body = objects[0]
@@ -127,29 +135,23 @@ def _delta(event: dict[str, Any]) -> str:
 
 
 def _tokens(objects: list[dict[str, Any]]) -> tuple[str, str]:
-    usages = [found for body in objects if (found := body.get("usage") or (body.get("response") or {}).get("usage"))]
-    last = usages[-1] if usages else {}
-    return str(last.get("input_tokens", last.get("prompt_tokens", "-"))), str(
-        last.get("output_tokens", last.get("completion_tokens", "-"))
-    )
+    """Return the input and output tokens that the last object with usage reports."""
+    usages = [body.get("usage") or (body.get("response") or {}).get("usage") for body in objects]
+    last: dict[str, Any] = next(filter(None, reversed(usages)), {})
+    tokens_in = last.get("input_tokens", last.get("prompt_tokens", "-"))
+    return str(tokens_in), str(last.get("output_tokens", last.get("completion_tokens", "-")))
 
 
-def _print(rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
+def print_rows(rows: list[tuple[str, ...]], console: Console) -> None:
+    """Print the table."""
     from rich.table import Table
 
     table = Table(
-        title=f"asked: {QUESTION}   (priced as if a million tokens cost ${PRICE['input']} in and ${PRICE['output']} out)",
+        title=f"Question: {QUESTION}   (priced at ${PRICE['input']} per million input and ${PRICE['output']} per million output tokens)",
         title_justify="left",
     )
-    for heading in ("client format", "answer", "what came back", "tokens in", "out", "USD"):
+    for heading in ("client format", "response", "answer", "tokens in", "out", "USD"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if os.isatty(1) else 120).print(table)
-
-
-def _path(folder: str) -> Any:
-    from pathlib import Path
-
-    return Path(folder)
+    console.print(table)

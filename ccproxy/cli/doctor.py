@@ -24,34 +24,34 @@ if TYPE_CHECKING:
     from ccproxy.providers.routing import Router
 
 Check = tuple[str, Callable[[], Iterable[Finding]]]
-"""What is looked at, in a word or two, and how."""
+"""The name of a check and its function."""
 
 
 def doctor(
     client: str | None = typer.Argument(
         None,
         metavar="[CLIENT]",
-        help="A client to look at too: claude, codex, openai, anthropic, aider, opencode, llm, curl, cursor.",
+        help="Client to check as well: claude, codex, openai, anthropic, aider, opencode, llm, curl or cursor.",
         autocompletion=lambda incomplete: [
             *complete_client(incomplete),
             *(["cursor"] if "cursor".startswith(incomplete) else []),
         ],
     ),
     offline: bool = typer.Option(False, "--offline", help="Do not connect to upstreams."),
-    as_json: bool = typer.Option(False, "--json", help="As JSON."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     port: int | None = PORT_OPTION,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
-    """Look for what is wrong, why it matters, and the command that mends it. Upstreams are connected to, but never asked anything.
+    """Diagnose problems: what is wrong, why it matters and how to fix it.
 
-    Exit code 1 when something is broken.
+    ccproxy connects to the upstreams, but sends them no requests. The exit code is 1 if something is broken.
 
     Example: ccproxy doctor claude
     """
     from ccproxy.cli.clients import CLIENTS
 
     if client is not None and client not in {*CLIENTS, "cursor"}:
-        fail(f"unknown client {client!r}: known are {', '.join(CLIENTS)}, cursor", 2)
+        fail(f"Unknown client {client!r}. Known clients: {', '.join(CLIENTS)}, cursor", 2)
     findings = _all_findings(client, port, config, offline=offline, quiet=as_json)
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in findings], indent=2))
@@ -89,17 +89,17 @@ def _checks(loaded: Loaded, client: str | None, *, offline: bool) -> Iterator[Ch
     yield "python", _machine
     yield "configuration", lambda: configuration.sources(loaded)
     yield "files", lambda: configuration.modes(probes.private_files(loaded))
-    yield "the proxy", lambda: _proxy(settings)
+    yield "proxy", lambda: _proxy(settings)
     yield "logins", lambda: _logins(settings)
     yield "claude code", lambda: _claude_code(settings)
     yield "upstreams", lambda: _network(settings, offline=offline)
-    yield "this shell", lambda: _shell(settings)
+    yield "shell", lambda: _shell(settings)
     if client is not None:
         yield client, lambda: _client(client, settings)
 
 
 def _with_progress(checks: list[Check], *, quiet: bool) -> Iterator[Finding]:
-    """On a terminal a line on stderr says what is being looked at."""
+    """Run the checks. On a terminal, show the name of the current check on stderr."""
     if quiet or not sys.stderr.isatty():
         for _, check in checks:
             yield from check()
@@ -109,25 +109,25 @@ def _with_progress(checks: list[Check], *, quiet: bool) -> Iterator[Finding]:
     console = Console(stderr=True)
     with console.status("") as status:
         for name, check in checks:
-            status.update(f"looking at {name}")
+            status.update(f"Checking {name}")
             yield from check()
 
 
 def _proxy(settings: Settings) -> Iterator[Finding]:
-    from ccproxy.cli.checks import answers, listening, probes
-    from ccproxy.cli.running import Address, Listener, look
+    from ccproxy.cli.checks import listening, mock_requests, probes
+    from ccproxy.cli.running import Address, Listener, probe_port
 
     address, token = Address.of(settings), settings.server.auth_token.get_secret_value()
-    found = look(address, token)
-    yield listening.port(found, address, __version__)
-    yield from listening.claude_processes(found.providers.get("claude_sdk", {}))
-    mock = found.providers.get("mock")
-    if found.listener is not Listener.CCPROXY:
-        yield skipped("requests", "no ccproxy to ask", "ccproxy serve")
+    state = probe_port(address, token)
+    yield listening.port(state, address, __version__)
+    yield from listening.claude_processes(state.providers.get("claude_sdk", {}))
+    mock = state.providers.get("mock")
+    if state.listener is not Listener.CCPROXY:
+        yield skipped("requests", "ccproxy is not running", "ccproxy serve")
     elif mock is None:
-        yield skipped("requests", "the mock provider is switched off", "ccproxy config set providers.mock.enabled true")
+        yield skipped("requests", "the mock provider is disabled", "ccproxy config set providers.mock.enabled true")
     else:
-        yield from answers.answers(probes.ask_mock(address, str(mock["prefix"]), token))
+        yield from mock_requests.replies(probes.mock_replies(address, str(mock["prefix"]), token))
 
 
 def _logins(settings: Settings) -> list[Finding]:
@@ -146,13 +146,13 @@ def _claude_code(settings: Settings) -> list[Finding]:
 
     own = settings.providers.claude_sdk
     has_sdk = find_spec("claude_agent_sdk") is not None
-    found = machine.claude_sdk(enabled=own.enabled, installed=has_sdk)
+    findings = machine.claude_sdk(enabled=own.enabled, installed=has_sdk)
     if not own.enabled or not has_sdk:
-        return found
+        return findings
     path = probes.claude_program(own.cli_path)
     version = (probes.output_of(path, "--version") or "").strip() or None if path else None
     logged_in = probes.claude_logged_in(path) if path and version else None
-    return [*found, *logins.claude_code(path, version, logged_in, has_key=bool(own.api_key.get_secret_value()))]
+    return [*findings, *logins.claude_code(path, version, logged_in, has_key=bool(own.api_key.get_secret_value()))]
 
 
 def _network(settings: Settings, *, offline: bool) -> list[Finding]:
@@ -163,8 +163,8 @@ def _network(settings: Settings, *, offline: bool) -> list[Finding]:
 
     if offline:
         return [
-            skipped("upstreams", "not connected to: --offline"),
-            skipped("clock", "nothing to compare with: --offline"),
+            skipped("upstreams", "not checked because of --offline"),
+            skipped("clock", "not checked because of --offline"),
         ]
     remote = [provider for provider in providers(settings) if provider.upstream is not None]
     if not remote:
@@ -204,7 +204,7 @@ def _client(name: str, settings: Settings) -> Iterator[Finding]:
     if name == "cursor":
         yield from clients.cursor(settings)
         return
-    if name not in {"openai", "anthropic"}:  # libraries, not programs
+    if name not in {"openai", "anthropic"}:  # libraries without a program
         program = CLIENTS[name].program
         path = probes.program(program)
         version = clients.parse_version(probes.output_of(path, "--version") or "") if path else None
@@ -216,9 +216,9 @@ def _client(name: str, settings: Settings) -> Iterator[Finding]:
             probes.config_of_codex(os.environ), Address.of(settings), _router(settings)
         )
     elif name in {"openai", "llm"} and not os.environ.get("OPENAI_BASE_URL"):
-        yield clients.not_pointed(name, "OPENAI_BASE_URL")
+        yield clients.not_configured(name, "OPENAI_BASE_URL is not set in this shell")
     elif name == "anthropic" and not os.environ.get("ANTHROPIC_BASE_URL"):
-        yield clients.not_pointed(name, "ANTHROPIC_BASE_URL")
+        yield clients.not_configured(name, "ANTHROPIC_BASE_URL is not set in this shell")
 
 
 _COLOURS = {Severity.OK: "green", Severity.WARN: "yellow", Severity.BROKEN: "bold red", Severity.SKIPPED: "dim"}

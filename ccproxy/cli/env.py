@@ -18,7 +18,7 @@ from ccproxy.errors import CcproxyError, ConfigError
 
 
 class Shell(StrEnum):
-    """The shells that the exports can be written for."""
+    """The supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -30,43 +30,51 @@ def env(
     via: str | None = VIA_OPTION,
     model: str | None = MODEL_OPTION,
     format_: str | None = FORMAT_OPTION,
-    shell: Shell | None = typer.Option(None, help="The shell to write for.", show_default="$SHELL, else bash"),
-    as_json: bool = typer.Option(False, "--json", help="As JSON; null takes a variable away."),
+    shell: Shell | None = typer.Option(
+        None, help="Shell whose syntax to print.", show_default="the shell in $SHELL, or bash"
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON; null means that a variable is unset."),
     port: int | None = PORT_OPTION,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
-    """Print the variables that point a client at ccproxy, as exports with a comment on each. Nothing is started.
+    """Print the variables that point a client at ccproxy.
+
+    Each is an export with a comment that explains it. No program is started.
 
     Example: eval "$(ccproxy env claude)"      fish: ccproxy env claude | source
     """
-    from ccproxy.cli.running import Listener, look
+    from ccproxy.cli.running import Listener, probe_port
     from ccproxy.cli.target import target
 
     loaded = load_settings({"server": {"port": port}} if port is not None else {}, config)
     if loaded.settings.server.port == 0:
-        fail("server.port is 0, a free one at each start: give ccproxy a port that stays", 2)
+        fail(
+            "server.port is 0, so each start picks another port. Set a fixed port in the configuration or with --port",
+            2,
+        )
     try:
-        wanted = target(loaded.settings, client, via=via, model=model, wanted=format_)
-        running = look(wanted.address, wanted.auth_token)
-        connection = wanted.connection(running)
+        chosen = target(loaded.settings, client, via=via, model=model, dialect=format_)
+        running = probe_port(chosen.address, chosen.auth_token)
+        connection = chosen.connection(running)
     except CcproxyError as error:
         fail(str(error), 2 if isinstance(error, ConfigError) else 1)
-    variables = list(wanted.client.variables(connection, os.environ))
-    arguments = wanted.client.arguments(connection, [])
+    variables = list(chosen.client.variables(connection, os.environ))
+    arguments = chosen.client.arguments(connection, [])
     if as_json:
         body = {"variables": {each.name: each.value for each in variables}, "arguments": arguments}
         typer.echo(json.dumps(body, indent=2))
         return
     fish = (shell or _current_shell()) is Shell.FISH
-    typer.echo(f"# {wanted.client.title} through ccproxy at {connection.base} ({wanted.provider.name})")
+    typer.echo(f"# {chosen.client.title} through ccproxy at {connection.base} ({chosen.provider.name})")
     if running.listener is not Listener.CCPROXY:
-        typer.echo(f"# {wanted.address}: {running.listener.value} answers there now; start ccproxy with: ccproxy serve")
+        problem = f"{running.listener.value} is listening on {chosen.address}"
+        typer.echo(f"# {problem[0].upper()}{problem[1:]}. Start ccproxy with: ccproxy serve")
     if connection.key is None:
-        typer.echo("# its own key or login is passed through: ccproxy has no credential for this provider")
-    for line in (*_exports(variables, fish=fish), *(f"# {note}" for note in wanted.client.notes)):
+        typer.echo("# The client's own key or login passes through: ccproxy has no credential for this provider")
+    for line in (*_exports(variables, fish=fish), *(f"# {note}" for note in chosen.client.notes)):
         typer.echo(line)
     if arguments:
-        typer.echo(_function(wanted.client.program, arguments, fish=fish))
+        typer.echo(_function(chosen.client.program, arguments, fish=fish))
 
 
 def _current_shell() -> Shell:
@@ -75,11 +83,12 @@ def _current_shell() -> Shell:
 
 
 def _exports(variables: list[Variable], *, fish: bool) -> Iterator[str]:
-    said = ""
+    """Yield an export for each variable, with one comment for successive variables of the same purpose."""
+    comment = ""
     for variable in variables:
-        if variable.why != said:
+        if variable.why != comment:
             yield f"# {variable.why}"
-        said = variable.why
+        comment = variable.why
         yield _export(variable, fish=fish)
 
 
@@ -98,7 +107,7 @@ def _export(variable: Variable, *, fish: bool) -> str:
 
 
 def _quoted(text: str, *, fish: bool) -> str:
-    """One word of the shell. Between fish's single quotes a backslash keeps its meaning before another and before a quote."""
+    """Return the text as one word of the shell. In fish's single quotes, only a backslash and a quote need a backslash."""
     if not fish:
         return shlex.quote(text)
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,4 +1,4 @@
-"""Which providers have a stored login: the one place where the commands that show or need it ask."""
+"""The stored logins, as far as commands need to know them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ccproxy.settings import Settings
 
 
 def has_login(settings: Settings, provider: str) -> bool:
-    """Whether a login for this provider is stored; one that cannot be read counts, its user wants to know."""
+    """Return whether a login for this provider is stored. One that cannot be read counts, so that its user gets to know."""
     try:
         return setup.store(settings.auth.dir).stamp(provider) is not None
     except OSError:
@@ -16,5 +16,5 @@ def has_login(settings: Settings, provider: str) -> bool:
 
 
 def credential_of(settings: Settings, provider: str) -> Credential:
-    """What ccproxy has to show this provider's upstream."""
+    """Return the credential that ccproxy sends to this provider's upstream."""
     return credential(settings, provider, has_login=has_login(settings, provider))

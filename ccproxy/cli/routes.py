@@ -32,15 +32,19 @@ class Row:
     provider: str
     client_format: str
     upstream: str
-    """URL at the upstream; of a translated route, its own endpoint."""
+    """The URL at the upstream; for a translated route, that of the upstream's own endpoint."""
     handling: str
-    """`native`, `translated`, or `inside` where this process answers."""
+    """`native`, `translated`, or `inside` if this process makes the response."""
     credential: str
     terms: str
 
 
-def routes(as_json: bool = typer.Option(False, "--json", help="As JSON."), config: Path | None = CONFIG_OPTION) -> None:
-    """List every route: who answers, in which format it is asked, where it leads, with whose credential, under which terms.
+def routes(
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."), config: Path | None = CONFIG_OPTION
+) -> None:
+    """List every route with its provider, format and upstream.
+
+    The last two columns show the credential and the terms of use that apply.
 
     Example: ccproxy routes
     """
@@ -59,7 +63,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def all_rows(settings: Settings) -> Iterator[Row]:
-    """Every route of the enabled providers, provider by provider."""
+    """Yield every route of the enabled providers, sorted by prefix."""
     from ccproxy.cli.logins import credential_of
     from ccproxy.providers.registry import providers
 
@@ -69,7 +73,7 @@ def all_rows(settings: Settings) -> Iterator[Row]:
 
 
 def rows_of(provider: Provider, credential: str = "", label: str = "") -> Iterator[Row]:
-    """Every route of one provider."""
+    """Yield every route of one provider."""
     session = "[/SESSION]" if provider.sessions else ""
     for path, endpoint in provider.endpoints.items():
         models = endpoint.operation is Operation.MODELS
@@ -111,7 +115,7 @@ def _upstream(provider: Provider, upstream_path: str | None, operation: Operatio
     if upstream_path is not None:
         return _base(provider) + upstream_path
     if operation is not Operation.CREATE:
-        return "-"  # estimated here
+        return "-"  # estimated in this process
     own = next(
         (
             each.upstream_path
@@ -129,15 +133,14 @@ def _base(provider: Provider) -> str:
 
 
 def terms(provider: Provider, state: CredentialState) -> str:
-    """Under whose terms requests of this provider go, in a few words; docs/explanation/terms.md says what the vendors write."""
-    if provider.name == "mock":
-        return "nobody's: no vendor is asked"
-    if provider.name == "claude_sdk":
-        return "your own Claude Code"
-    return {
-        CredentialState.API_KEY: "your own API key",
-        CredentialState.LOGIN: "stored subscription login: personal use",
-        CredentialState.CLIENT: "the client's own credential",
-        CredentialState.UNNEEDED: "your own server",
-        CredentialState.MISSING: "-",
-    }[state]
+    """Return a label for the terms that apply to requests of this provider; docs/explanation/terms.md explains them."""
+    return (
+        provider.terms
+        or {
+            CredentialState.API_KEY: "your own API key",
+            CredentialState.LOGIN: "stored subscription login: personal use",
+            CredentialState.CLIENT: "the client's own credential",
+            CredentialState.UNNEEDED: "your own server",
+            CredentialState.MISSING: "-",
+        }[state]
+    )

@@ -26,7 +26,7 @@ from ccproxy.settings.secrets import is_secret_variable
 def run(
     client: str = CLIENT_ARGUMENT,
     arguments: list[str] | None = typer.Argument(
-        None, metavar="[-- ARGS]...", help="The client's own arguments, after --."
+        None, metavar="[-- ARGS]...", help="Arguments of the client, after --."
     ),
     via: str | None = VIA_OPTION,
     model: str | None = MODEL_OPTION,
@@ -34,59 +34,69 @@ def run(
     port: int | None = PORT_OPTION,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
-    """Run a client through ccproxy: it is told where to go for this run only, and ccproxy is started if none answers.
+    """Run a client through ccproxy.
 
-    Known clients: claude, codex, openai, anthropic, aider, opencode, llm, curl; any other program with --format. The exit code is the client's.
+    The client is configured for this run only. ccproxy is started if it is not running. The exit code is that of the client.
+
+    Known clients are claude, codex, openai, anthropic, aider, opencode, llm and curl. Any other program needs --format.
 
     Example: ccproxy run claude --via codex --model gpt-6.1-sol -- -p "say hi"
     """
     from ccproxy.cli.background import proxy
-    from ccproxy.cli.running import look
+    from ccproxy.cli.running import probe_port
     from ccproxy.cli.target import target
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a started proxy is stopped
+    _exit_on_signals()
     loaded = load_settings({"server": {"port": port}} if port is not None else {}, config)
     for warning in loaded.warnings:
-        typer.echo(f"ccproxy: {warning}", err=True)
+        _report(warning)
     try:
-        wanted = target(loaded.settings, client, via=via, model=model, wanted=format_)
-        program = _program(wanted.client)
-        # what cannot work is said before anything is started
-        wanted.connection(look(wanted.address, wanted.auth_token))
+        chosen = target(loaded.settings, client, via=via, model=model, dialect=format_)
+        program = _program(chosen.client)
+        chosen.connection(probe_port(chosen.address, chosen.auth_token))  # report a problem before a proxy is started
         serve_arguments = ["--config", str(config)] if config else []
-        with proxy(wanted.address, token=wanted.auth_token, arguments=serve_arguments, say=_say) as found:
-            wanted.check_running(found)
-            code = _run(program, wanted.client, wanted.connection(found), arguments or [])
+        with proxy(chosen.address, token=chosen.auth_token, arguments=serve_arguments, report=_report) as running:
+            chosen.check_running(running)
+            code = _run(program, chosen.client, chosen.connection(running), arguments or [])
     except CcproxyError as error:
         fail(str(error), 2 if isinstance(error, ConfigError) else 1)
-    except OSError as error:  # the folder of locks and logs belongs to somebody else, or the disk is full
+    except OSError as error:  # the folder of locks and logs belongs to another user, or the disk is full
         fail(str(error))
     raise typer.Exit(code)
 
 
-def _say(message: str) -> None:
-    typer.echo(f"ccproxy: {message}", err=True)
+def _exit_on_signals() -> None:
+    """Exit through the context managers, so that a proxy that this process has started is stopped."""
+    for number in (signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def _report(message: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        typer.echo(f"ccproxy: {message}", err=True)
 
 
 def _program(client: Client) -> str:
-    found = shutil.which(client.program)
-    if found is None:
-        raise ConfigError(f"{client.program}: no such program on PATH; install {client.title} first")
-    return found
+    path = shutil.which(client.program)
+    if path is None:
+        raise ConfigError(f"{client.program} is not on PATH. Install {client.title} first")
+    return path
 
 
-def _run(program: str, client: Client, connection: Connection, given: Sequence[str]) -> int:
+def _run(program: str, client: Client, connection: Connection, arguments: Sequence[str]) -> int:
     environ = _without_secrets(os.environ)
     for variable in client.variables(connection, environ):
         if variable.value is None:
             environ.pop(variable.name, None)
         else:
             environ[variable.name] = variable.value
-    _warn_of_its_own_settings(client, environ)
+    _warn_about_its_settings(client, environ)
     started: list[subprocess.Popen[bytes]] = []
-    with _header_file(client, connection) as told, _signals_go_to(started):
+    with _header_file(client, connection) as completed, _forwarded_signals(started):
         try:
-            started.append(subprocess.Popen([program, *client.arguments(told, given)], env=environ))  # noqa: S603 - what the user asked for
+            command = [program, *client.arguments(completed, arguments)]
+            started.append(subprocess.Popen(command, env=environ))  # noqa: S603 - the user's own command
         except OSError as error:
             fail(f"{program}: {error.strerror or error}")
         code = started[0].wait()
@@ -94,26 +104,27 @@ def _run(program: str, client: Client, connection: Connection, given: Sequence[s
 
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """ccproxy's own secrets are none of the client's business, and an agent runs programs that read their environment."""
+    """Return the environment without ccproxy's own secrets: an agent runs programs that can read its environment."""
     return {name: value for name, value in environ.items() if not is_secret_variable(name)}
 
 
-def _warn_of_its_own_settings(client: Client, environ: Mapping[str, str]) -> None:
-    """Claude Code's settings file wins over the environment."""
+def _warn_about_its_settings(client: Client, environ: Mapping[str, str]) -> None:
+    """Warn if Claude Code's settings file, which takes precedence over the environment, sets another base URL."""
     if client.name != "claude":
         return
     from ccproxy.cli.checks.probes import settings_env_of_claude
 
-    wanted = environ["ANTHROPIC_BASE_URL"]
-    if settings_env_of_claude(environ).get("ANTHROPIC_BASE_URL", wanted) != wanted:
-        _say(
-            "Claude Code's settings.json sets ANTHROPIC_BASE_URL, which wins over ccproxy's: take it out of its \"env\""
+    base_url = environ["ANTHROPIC_BASE_URL"]
+    if settings_env_of_claude(environ).get("ANTHROPIC_BASE_URL", base_url) != base_url:
+        _report(
+            "Claude Code's settings.json sets ANTHROPIC_BASE_URL, which takes precedence over ccproxy's. "
+            'Remove it from "env" in that file'
         )
 
 
 @contextlib.contextmanager
 def _header_file(client: Client, connection: Connection) -> Iterator[Connection]:
-    """ccproxy's token in a file for a client that reads one: everybody on the machine can read arguments."""
+    """Write ccproxy's token to a file for a client that can read one, because all users can read arguments."""
     if not client.reads_header_file or not connection.own_token:
         yield connection
         return
@@ -124,29 +135,31 @@ def _header_file(client: Client, connection: Connection) -> Iterator[Connection]
 
 
 @contextlib.contextmanager
-def _signals_go_to(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Ctrl-C is the client's: the terminal sends it to both, so here it does nothing; from anywhere else it is handed on, as is the end."""
+def _forwarded_signals(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Forward signals to the client, except a Ctrl-C that the terminal has sent to both processes."""
 
-    def hand_on(number: int, _: Any) -> None:
-        if number == signal.SIGINT and _terminal_has_us():
+    def forward(number: int, _: Any) -> None:
+        if number == signal.SIGINT and _is_in_foreground():
             return
         for child in children:
             with contextlib.suppress(OSError):
                 child.send_signal(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGQUIT] if os.name == "posix" else [])]
-    before = {number: signal.signal(number, hand_on) for number in numbers}
+    # An ignored signal stays ignored, and the client inherits that: nohup works so.
+    forwarded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, forward) for number in forwarded}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _terminal_has_us() -> bool:
-    """Whether this process group has the terminal, so that the client got the signal from it too."""
+def _is_in_foreground() -> bool:
+    """Return whether this process group is in the terminal's foreground, so that the client gets its signals as well."""
     if sys.platform == "win32":
-        return True  # a console tells all its programs
+        return True  # a console signals all its programs
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Who listens on ccproxy's port: nobody, a ccproxy, or somebody else."""
+"""The program on ccproxy's port: nothing, a ccproxy, or another program."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 
 from ccproxy.settings import Settings
 
-PATIENCE = 3.0
-"""Seconds that whoever listens gets to answer."""
-
-
-_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}  # noqa: S104 - compared, not bound
+TIMEOUT = 3.0
+"""Seconds that the program on the port has to respond."""
+_HEALTH_LIMIT = 2**20
+"""Bytes of `/health` that are read."""
+_REACHABLE_AS = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}  # noqa: S104 - compared, not bound
 
 
 class Listener(StrEnum):
-    """What was found on the port."""
+    """The kinds of program on a port."""
 
-    NOBODY = "nobody"
+    NOTHING = "nothing"
     CCPROXY = "ccproxy"
     LOCKED = "ccproxy with another token"
     OTHER = "another program"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What listens, and what it says of itself."""
+class PortState:
+    """The program on a port and, if it is ccproxy, what it reports about itself."""
 
     listener: Listener
     version: str = ""
@@ -40,16 +40,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where this machine's programs reach ccproxy."""
+    """The address at which programs on this machine reach ccproxy."""
 
     host: str
     port: int
 
     @classmethod
     def of(cls, settings: Settings) -> Address:
-        """Of the configured listener; a wildcard is reached on loopback."""
+        """Return the address of the configured listener. A wildcard address is reached on loopback."""
         host, port = settings.server.host.removeprefix("[").removesuffix("]"), settings.server.port
-        return cls(_REACHED_AT.get(host, host), port)
+        return cls(_REACHABLE_AS.get(host, host), port)
 
     @property
     def origin(self) -> str:
@@ -60,31 +60,31 @@ class Address:
         return self.origin.removeprefix("http://")
 
 
-def look(address: Address, token: str = "") -> Found:
-    """Ask whoever listens there for `/health`. Never goes through a company's proxy."""
+def probe_port(address: Address, token: str = "") -> PortState:
+    """Request `/health` from the program on the port, never through a corporate proxy."""
     try:
-        socket.create_connection((address.host, address.port), timeout=PATIENCE).close()
+        socket.create_connection((address.host, address.port), timeout=TIMEOUT).close()
     except OSError:
-        return Found(Listener.NOBODY)
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
+        return PortState(Listener.NOTHING)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
     try:
         connection.request("GET", "/health", headers={"x-ccproxy-token": token} if token else {})
-        answer = connection.getresponse()
-        ours = answer.getheader("x-ccproxy-flow") is not None
-        body = json.loads(answer.read(2**20)) if answer.status == 200 else None
+        response = connection.getresponse()
+        is_ccproxy = response.getheader("x-ccproxy-flow") is not None
+        body = json.loads(response.read(_HEALTH_LIMIT)) if response.status == 200 else None
     except (OSError, http.client.HTTPException, ValueError):
-        return Found(Listener.OTHER)
+        return PortState(Listener.OTHER)
     finally:
         connection.close()
     if isinstance(body, dict) and body.get("name") == "ccproxy":
-        return Found(
+        return PortState(
             Listener.CCPROXY, str(body.get("version", "")), int(body.get("pid") or 0), body.get("providers") or {}
         )
-    return Found(Listener.LOCKED if ours and answer.status == 401 else Listener.OTHER)
+    return PortState(Listener.LOCKED if is_ccproxy and response.status == 401 else Listener.OTHER)
 
 
 def free_port(host: str) -> int:
-    """A port that nobody uses now."""
+    """Return a port that is free at the moment."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

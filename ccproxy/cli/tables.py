@@ -1,4 +1,4 @@
-"""Tables for people at a terminal and for programs in a pipe."""
+"""Tables for terminals and for pipes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import typer
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A drawn table on a terminal, in its width and colours (`NO_COLOR` and `COLUMNS` count); in a pipe one whole line a row.
+    """Print a table.
 
-    In a pipe columns are two spaces or more apart, nothing is cut and nothing is coloured.
+    On a terminal it is drawn in the terminal's width and colours (`COLUMNS` and `NO_COLOR` apply). In a pipe each row is one line without colours:
+    columns are at least two spaces apart, and no cell is shortened.
     """
     if sys.stdout.isatty():
         from rich import box

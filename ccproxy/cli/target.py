@@ -1,4 +1,4 @@
-"""What a command about a client needs to know, put together from settings and arguments: client, provider, address, credential."""
+"""The client, provider, address and credential of a command, from its arguments and the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ccproxy.cli.clients import Client, Connection
 from ccproxy.cli.clients.connect import client_named, connect, provider_named
 from ccproxy.cli.logins import credential_of
-from ccproxy.cli.running import Address, Found, free_port
+from ccproxy.cli.running import Address, PortState, free_port
 from ccproxy.errors import StartError
 from ccproxy.providers.credentials import Credential, CredentialState
 from ccproxy.providers.registry import providers
@@ -18,7 +18,7 @@ from ccproxy.settings.model import ProvidersSettings
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """See the module."""
+    """A client and the provider that it is to use."""
 
     client: Client
     provider: Provider
@@ -26,20 +26,21 @@ class Target:
     credential: Credential
     auth_token: str
     model: str | None
-    wanted: str | None
-    """The dialect asked for."""
+    dialect: str | None
+    """The value of `--format`."""
 
-    def connection(self, running: Found | None = None) -> Connection:
-        """What the client has to be told. A proxy that runs already may know more of its credentials than these settings.
+    def connection(self, running: PortState | None = None) -> Connection:
+        """Return the connection of the client. A running proxy may have a credential that these settings do not name.
 
         Raises:
-            ConfigError, StartError: as `connect`.
+            ConfigError: see `connect`.
+            StartError: see `connect`.
 
         """
         credential = self.credential
-        told = running.providers.get(self.provider.name, {}).get("credential") if running else None
-        if told in set(CredentialState) and not credential.state.is_own:
-            credential = replace(credential, state=CredentialState(told))
+        reported = running.providers.get(self.provider.name, {}).get("credential") if running else None
+        if reported in set(CredentialState) and not credential.state.is_own:
+            credential = replace(credential, state=CredentialState(reported))
         return connect(
             self.client,
             self.provider,
@@ -47,43 +48,43 @@ class Target:
             credential=credential,
             auth_token=self.auth_token,
             model=self.model,
-            wanted=self.wanted,
+            dialect=self.dialect,
         )
 
-    def check_running(self, running: Found) -> None:
-        """See that the proxy that answers has this provider where it is expected.
+    def check_running(self, running: PortState) -> None:
+        """Check that the running proxy has the provider at the expected prefix.
 
         Raises:
             StartError: it was started with another configuration.
 
         """
-        there = running.providers.get(self.provider.name)
-        if there is None or there.get("prefix") != self.provider.prefix:
+        reported = running.providers.get(self.provider.name)
+        if reported is None or reported.get("prefix") != self.provider.prefix:
             raise StartError(
-                f"the ccproxy on {self.address} runs with another configuration, without {self.provider.name} at {self.provider.prefix}: "
-                "restart it, or choose another port with --port"
+                f"The ccproxy on {self.address} runs with another configuration, without {self.provider.name} at {self.provider.prefix}. "
+                "Restart it, or choose another port with --port"
             )
 
 
-def target(settings: Settings, client: str, *, via: str | None, model: str | None, wanted: str | None) -> Target:
-    """Look everything up.
+def target(settings: Settings, name: str, *, via: str | None, model: str | None, dialect: str | None) -> Target:
+    """Look up the client and the provider.
 
     Raises:
-        ConfigError: an unknown client, provider or format.
+        ConfigError: the client, provider or format is unknown.
 
     """
-    known = client_named(client, wanted)
+    client = client_named(name, dialect)
     names = {*ProvidersSettings.model_fields, *settings.providers.custom}
-    provider = provider_named(via or known.via, providers(settings), names)
+    provider = provider_named(via or client.via, providers(settings), names)
     address = Address.of(settings)
     if address.port == 0:
         address = replace(address, port=free_port(address.host))
     return Target(
-        client=known,
+        client=client,
         provider=provider,
         address=address,
         credential=credential_of(settings, provider.name),
         auth_token=settings.server.auth_token.get_secret_value(),
         model=model,
-        wanted=wanted,
+        dialect=dialect,
     )

@@ -1,4 +1,4 @@
-"""A person at a terminal, as the sign-in flows see one."""
+"""A user at a terminal, for the sign-in flows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Terminal:
-    """Prints, asks, opens browsers."""
+    """Prints text, asks questions and opens browsers."""
 
     def __init__(self) -> None:
         self._ended = False
@@ -22,12 +22,12 @@ class Terminal:
         return input(f"{question}: ")
 
     def pasted(self) -> str | None:
-        """A line from standard input, if one is there. Windows cannot look without waiting: never one."""
+        """Return a line from standard input if there is one. Windows offers no check that does not block, so never there."""
         if self._ended or os.name == "nt":
             return None
         try:
             ready, _, _ = select.select([sys.stdin], [], [], 0)
-        except (OSError, ValueError):  # no standard input, or one that is no file
+        except (OSError, ValueError):  # no standard input, or one without a file descriptor
             self._ended = True
             return None
         if not ready:

@@ -7,11 +7,12 @@ families as `x-codex-NAME-primary-…`, and the same in the stream event `codex.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+
+from ccproxy.providers.header_fields import number_in
 
 _ANTHROPIC = re.compile(r"anthropic-ratelimit-unified-([a-z0-9_]+)-(utilization|reset|status)")
 _CODEX = re.compile(r"x-codex-(?:([a-z0-9_-]+)-)?(primary|secondary)-(used-percent|window-minutes|reset-at)")
@@ -87,11 +88,7 @@ def _duration(minutes: float | None) -> str | None:
 
 
 def _number(value: str | None) -> float | None:
-    try:
-        number = float(value) if value is not None else math.nan
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return None if value is None else number_in(value.strip())
 
 
 def _moment(value: str | None) -> datetime | None:

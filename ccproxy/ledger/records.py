@@ -11,7 +11,13 @@ from decimal import Decimal
 from enum import StrEnum
 
 from ccproxy.translate.formats import Format
+from ccproxy.translate.labels import label
+from ccproxy.translate.stops import StopClass, stop_class
+from ccproxy.translate.usage import Usage
 
+MAX_PATH = 512
+MAX_METHOD = 16
+"""The most characters of a path or method."""
 LIST_PRICE = "list price, not your bill"
 """Label of a price on a route that is paid by subscription."""
 
@@ -27,109 +33,6 @@ class Outcome(StrEnum):
     """The client closed before the answer was whole."""
     ERROR = "error"
     """ccproxy answered with an error of its own, or the answer ended in an error event."""
-
-
-class StopClass(StrEnum):
-    """Why the model stopped, in one vocabulary for the three formats."""
-
-    END = "end"
-    LENGTH = "length"
-    STOP_SEQUENCE = "stop_sequence"
-    TOOL_USE = "tool_use"
-    REFUSAL = "refusal"
-    PAUSE = "pause"
-    ERROR = "error"
-    OTHER = "other"
-
-
-_STOP_CLASSES = {
-    # Anthropic Messages
-    "end_turn": StopClass.END,
-    "max_tokens": StopClass.LENGTH,
-    "model_context_window_exceeded": StopClass.LENGTH,
-    "stop_sequence": StopClass.STOP_SEQUENCE,
-    "tool_use": StopClass.TOOL_USE,
-    "refusal": StopClass.REFUSAL,
-    "pause_turn": StopClass.PAUSE,
-    "compaction": StopClass.PAUSE,
-    # Chat Completions
-    "stop": StopClass.END,
-    "length": StopClass.LENGTH,
-    "tool_calls": StopClass.TOOL_USE,
-    "function_call": StopClass.TOOL_USE,
-    "content_filter": StopClass.REFUSAL,
-    # Responses: `status`, or the reason of an incomplete one
-    "completed": StopClass.END,
-    "max_output_tokens": StopClass.LENGTH,
-    "failed": StopClass.ERROR,
-    "cancelled": StopClass.ERROR,
-}
-
-
-def stop_class(reason: str | None) -> StopClass | None:
-    """The class of a format's own stop reason; a reason unknown today is `other`."""
-    return None if reason is None else _STOP_CLASSES.get(reason, StopClass.OTHER)
-
-
-@dataclass(slots=True, frozen=True)
-class Tokens:
-    """Token counts in disjoint parts: the whole prompt is `input + cache_read + cache_write_5m + cache_write_1h`.
-
-    `output` includes `reasoning`. OpenAI's cache writes, of any retention, count as `cache_write_5m`: its price list
-    knows one kind.
-    """
-
-    input: int = 0
-    cache_read: int = 0
-    cache_write_5m: int = 0
-    cache_write_1h: int = 0
-    output: int = 0
-    reasoning: int = 0
-    web_searches: int = 0
-    """Server-side web searches, billed apiece."""
-    server_tool_uses: int = 0
-    """Server-side tool uses of any kind, web searches included."""
-
-    @property
-    def prompt(self) -> int:
-        """All input tokens, cached or not: what the long-context tiers of price lists look at."""
-        return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
-
-    def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(
-            self.input + other.input,
-            self.cache_read + other.cache_read,
-            self.cache_write_5m + other.cache_write_5m,
-            self.cache_write_1h + other.cache_write_1h,
-            self.output + other.output,
-            self.reasoning + other.reasoning,
-            self.web_searches + other.web_searches,
-            self.server_tool_uses + other.server_tool_uses,
-        )
-
-
-@dataclass(slots=True, frozen=True)
-class Usage:
-    """What one answer used, as its upstream reported it."""
-
-    tokens: Tokens
-    """The answering model's own."""
-    extra: tuple[tuple[str | None, Tokens], ...] = ()
-    """Work billed beside it, by model (`None`: the answering one): Anthropic's compaction and advisor iterations, which
-    the top-level counts leave out."""
-    service_tier: str | None = None
-    """Anthropic `standard|priority|batch`, OpenAI `default|flex|priority|…`; decides the price list."""
-    speed: str | None = None
-    """Anthropic `standard|fast`."""
-    reported_cost: Decimal | None = None
-    """US dollars, where the upstream names a figure (OpenRouter's `usage.cost`, the Claude SDK's `total_cost_usd`)."""
-
-    @property
-    def total(self) -> Tokens:
-        total = self.tokens
-        for _, tokens in self.extra:
-            total += tokens
-        return total
 
 
 @dataclass(slots=True)
@@ -195,6 +98,18 @@ class Record:
     """Left out: by outcome and `stop_reason`."""
 
     def __post_init__(self) -> None:
+        """Names come from clients and upstreams: here they become fit for the database, metrics, terminals and tables."""
+        self.path = label(self.path, MAX_PATH) or ""
+        self.method = label(self.method, MAX_METHOD) or ""
+        self.client = label(self.client) or "unknown"
+        self.model_asked = label(self.model_asked)
+        self.model_answered = label(self.model_answered)
+        self.stop_reason = label(self.stop_reason)
+        self.error_type = label(self.error_type)
+        self.session = label(self.session)
+        self.agent = label(self.agent)
+        self.parent_agent = label(self.parent_agent)
+        self.account = label(self.account)
         if self.stop is None:
             self.stop = StopClass.ERROR if self.outcome is Outcome.ERROR else stop_class(self.stop_reason)
 

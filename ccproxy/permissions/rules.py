@@ -1,130 +1,212 @@
-r"""Rules that allow or deny a tool call, in Claude Code's syntax: `Bash(git *)`, `Read(~/notes/*)`,
-`WebFetch(domain:example.com)`, `mcp__files__*`.
+r"""Rules that allow or deny a tool call, in Claude Code's syntax: `Bash(git *)`, `Read(~/notes/*)`, `WebFetch(domain:example.com)`, `mcp__files__*`.
 
-A rule is a tool's name, with `*` for any characters (`\*` for a star), and optionally a pattern for the argument
-that matters. Rules are a convenience for well-meant calls, not a jail: a shell command can do the same thing in many
-spellings. So an allow rule with a wildcard takes no command that joins several, and a deny rule looks at each command
-of the line.
+A rule is a tool's name, with `*` for any characters (`\*` for a star), and optionally a pattern for the argument that matters. Rules are a convenience for
+well-meant calls, not a sandbox: a shell command can do the same thing in many spellings. Where a call cannot be read for certain, a rule that allows does not
+apply and a rule that denies or asks does. What "certain" means is in `commands`, `paths` and `urls`.
 """
 
 from __future__ import annotations
 
-import json
-import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
+
+from ccproxy.permissions.commands import CommandPattern
+from ccproxy.permissions.globs import Glob, has_star, literal
+from ccproxy.permissions.paths import SEARCHES, UNKNOWN, CallContext, PathPattern, absolute_path, targets
+from ccproxy.permissions.urls import Doubtful, UrlPattern, read_url
 
 RuleDecision = Literal["allow", "deny", "ask"]
 
-# Where a tool's own argument is found. https://code.claude.com/docs/en/permissions
-_ARGUMENTS = {
-    "Bash": ("command",),
+LONGEST_RULE: Final = 4000
+"""Characters of the longest rule."""
+
+# https://code.claude.com/docs/en/permissions
+_COMMANDS: Final = frozenset({"Bash", "Monitor", "PowerShell"})
+_PATHS: Final = frozenset({"Read", "Edit", "MultiEdit", "Write", "NotebookEdit", "NotebookRead"}) | SEARCHES
+_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "BashOutput": ("bash_id",),
-    "Read": ("file_path",),
-    "Edit": ("file_path",),
-    "MultiEdit": ("file_path",),
-    "Write": ("file_path",),
-    "NotebookEdit": ("notebook_path",),
-    "Glob": ("path", "pattern"),
-    "Grep": ("path", "pattern"),
-    "WebFetch": ("url",),
     "WebSearch": ("query",),
     "Agent": ("subagent_type",),
     "Task": ("subagent_type",),
     "Skill": ("skill", "command"),
 }
-_PATH_TOOLS = frozenset({"Read", "Edit", "MultiEdit", "Write", "NotebookEdit", "Glob", "Grep"})
-_JOINTS = re.compile(r"&&|\|\||[;&|\n]|\$\(|`|[<>]\(|[(){}]")
-_JOINED = re.compile(r"[;&|\n`<>]|\$\(")
+"""Where the argument of other tools is found."""
+_WITH_PATTERN: Final = _COMMANDS | _PATHS | {"WebFetch"} | _ARGUMENTS.keys()
+_ALSO_MEANS: Final[Mapping[str, frozenset[str]]] = {
+    "Bash": frozenset({"Monitor", "PowerShell"}),
+    "Edit": frozenset({"MultiEdit", "Write", "NotebookEdit"}),
+    "Read": frozenset({"NotebookRead", *SEARCHES}),
+    "Agent": frozenset({"Task"}),
+    "Task": frozenset({"Agent"}),
+}
+"""Other tools that do the same: a rule that denies or asks covers them too, as in Claude Code."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of `[permissions] rules`."""
+    """One entry of `[permissions] rules`.
+
+    Raises ValueError, saying what is wrong with it. Reads the file system: a path is resolved when its rule is made.
+    """
 
     tool: str
     decision: RuleDecision
+    _name: str = field(init=False, repr=False, compare=False)
+    _names: Glob = field(init=False, repr=False, compare=False)
+    _pattern: _Pattern = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        name, pattern = _parse(self.tool)
+        for attribute, value in (("_name", name), ("_names", Glob(name)), ("_pattern", pattern)):
+            object.__setattr__(self, attribute, value)
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> Rule:
-        """A rule as the configuration says it.
+        """A rule as the configuration states it.
 
         Raises:
             ValueError: saying what is wrong with the entry.
 
         """
         tool, decision = entry.get("tool"), entry.get("decision")
-        if not isinstance(tool, str) or not re.fullmatch(r"[^()]+(\(.*\))?", tool, re.DOTALL):
-            raise ValueError(f'tool = {tool!r}: expected a tool\'s name, or a name with a pattern like "Bash(git *)"')
+        if not isinstance(tool, str):
+            expected = 'expected a tool\'s name, or a name with a pattern such as "Bash(git *)"'
+            raise ValueError(f"tool = {tool!r}: {expected}")  # noqa: TRY004 - the entry's fault, not a caller's
         if decision not in ("allow", "deny", "ask"):
             raise ValueError(f'decision = {decision!r}: expected "allow", "deny" or "ask"')
         return cls(tool, decision)
 
-    def matches(self, tool: str, arguments: Mapping[str, Any]) -> bool:
-        name, pattern = self._parts
-        if not name.fullmatch(tool):
+    def matches(self, tool: str, arguments: Mapping[str, Any], context: CallContext = UNKNOWN) -> bool:
+        """Return whether the rule decides about this call. Reads the file system if the rule is about paths."""
+        careful = self.decision != "allow"
+        if not self._names.matches(tool) and not (careful and tool in _ALSO_MEANS.get(self._name, ())):
             return False
-        if pattern is None or pattern == "*":
-            return True
-        value = argument_of(tool, arguments)
+        match self._pattern:
+            case None:
+                return True
+            case CommandPattern() as command:
+                line = arguments.get("command")
+                if not isinstance(line, str):
+                    return careful and line is not None
+                return command.may_cover(line) if careful else command.covers(line)
+            case UrlPattern() as pattern:
+                url = arguments.get("url")
+                if not isinstance(url, str):
+                    return careful and url is not None
+                return pattern.may_cover(url) if careful else pattern.covers(url)
+            case PathPattern() as path:
+                named, search = targets(tool, arguments, context), tool in SEARCHES
+                if careful:
+                    return any(path.may_cover(target, search=search, below=self._name in SEARCHES) for target in named)
+                return bool(named) and all(path.covers(target, search=search) for target in named)
+            case Glob() as glob:
+                value = _argument(tool, arguments)
+                return glob.matches(value) if isinstance(value, str) else careful and value is not None
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether `matches` reads the file system."""
+        return isinstance(self._pattern, PathPattern)
+
+
+_Pattern = CommandPattern | UrlPattern | PathPattern | Glob | None
+
+
+def _parse(rule: str) -> tuple[str, _Pattern]:
+    """The tool's name and the compiled pattern; None for a rule about every call of the tool.
+
+    Raises:
+        ValueError: saying what is wrong with the rule.
+
+    """
+    shown = f"tool = {rule[:200]!r}"
+    if len(rule) > LONGEST_RULE:
+        raise ValueError(f"{shown}…: expected at most {LONGEST_RULE} characters")
+    name, bracket, rest = rule.partition("(")
+    name = name.strip()
+    if not re.fullmatch(r"[\w.*\\ -]+", name, re.ASCII):
+        raise ValueError(f"{shown}: expected a tool's name before the parenthesis, such as Bash, mcp__files__* or *")
+    if not bracket:
+        return name, None
+    if not rest.rstrip().endswith(")"):
+        raise ValueError(f'{shown}: expected a closing parenthesis at the end, such as "Bash(git *)"')
+    pattern = rest.rstrip()[:-1].strip()
+    if not pattern:
+        raise ValueError(f'{shown}: expected a pattern between the parentheses; write "{name}" to cover all calls')
+    if pattern == "*":
+        return name, None
+    if name not in _WITH_PATTERN:
+        raise ValueError(
+            f"{shown}: expected no pattern: ccproxy knows the arguments of these tools only: {', '.join(sorted(_WITH_PATTERN))}"
+        )
+    # A literal command may be anything a shell takes, such as the branches of `case`.
+    if not _is_balanced(pattern) and not (name in _COMMANDS and not has_star(pattern)):
+        raise ValueError(f"{shown}: expected as many closing as opening parentheses")
+    try:
+        return name, _compile(name, pattern)
+    except ValueError as error:
+        raise ValueError(f"{shown}: {error}") from None
+
+
+def _compile(name: str, pattern: str) -> _Pattern:
+    if name in _COMMANDS:
+        return CommandPattern(pattern)
+    if name in _PATHS:
+        return PathPattern(pattern)
+    return UrlPattern.parse(pattern) if name == "WebFetch" else Glob(pattern)
+
+
+def _is_balanced(text: str) -> bool:
+    depth = 0
+    for sign in re.findall(r"[()]", text):
+        depth += 1 if sign == "(" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _argument(tool: str, arguments: Mapping[str, Any]) -> object:
+    names = _ARGUMENTS.get(tool, ())
+    return next((arguments[name] for name in names if arguments.get(name) is not None), None)
+
+
+def suggest_rule(tool: str, arguments: Mapping[str, Any], context: CallContext = UNKNOWN) -> str:
+    """The narrowest rule that covers this call: what "always" means if nothing else is said. Empty if no rule covers it alone."""
+    if tool in _COMMANDS:
+        value = arguments.get("command")
+    elif tool in _PATHS:
+        value = arguments.get(
+            "path" if tool in SEARCHES else "notebook_path" if tool.startswith("Notebook") else "file_path"
+        )
+        value = context.cwd if value is None and tool in SEARCHES else value
+        value = absolute_path(value, context) if isinstance(value, str) else None
+    elif tool == "WebFetch":
+        try:
+            value = f"domain:{read_url(str(arguments.get('url'))).host}"
+        except Doubtful:
+            value = None
+    elif tool in _ARGUMENTS:
+        value = _argument(tool, arguments)
         if value is None:
-            return False
-        if tool == "Bash":
-            return self._matches_command(pattern, value)
-        if tool == "WebFetch" and pattern.startswith("domain:"):
-            host, wanted = urlsplit(value).hostname or "", pattern.removeprefix("domain:").lower()
-            return _glob(wanted).fullmatch(host) is not None
-        if tool in _PATH_TOOLS:
-            return _path_glob(pattern).fullmatch(posixpath.normpath(value)) is not None
-        return _glob(pattern).fullmatch(value) is not None
-
-    def _matches_command(self, pattern: str, command: str) -> bool:
-        command = command.strip()
-        if command == pattern.replace(r"\*", "*") and "*" not in pattern.replace(r"\*", ""):
-            return True
-        glob = _command_glob(pattern)
-        if self.decision == "deny":
-            return any(glob.fullmatch(part.strip()) for part in _JOINTS.split(command))
-        return not _JOINED.search(command) and glob.fullmatch(command) is not None
-
-    @cached_property
-    def _parts(self) -> tuple[re.Pattern[str], str | None]:
-        name, bracket, rest = self.tool.partition("(")
-        return _glob(name.strip()), rest[:-1].strip() if bracket else None
-
-
-def argument_of(tool: str, arguments: Mapping[str, Any]) -> str | None:
-    """The argument that rules for `tool` look at."""
-    for name in _ARGUMENTS.get(tool, ()):
-        if isinstance(arguments.get(name), str):
-            value: str = arguments[name]
-            return value
-    return None
-
-
-def suggest_rule(tool: str, arguments: Mapping[str, Any]) -> str:
-    """The narrowest rule that covers this call: what "always" means if nothing else is said."""
-    value = argument_of(tool, arguments)
-    if value is None:
+            return tool
+    else:
         return tool
-    if tool == "WebFetch":
-        return f"WebFetch(domain:{urlsplit(value).hostname or ''})"
-    if tool in _PATH_TOOLS:
-        return f"{tool}({'/' if value.startswith('/') else ''}{_literal(posixpath.normpath(value))})"
-    return f"{tool}({_literal(value.strip())})"
+    if not isinstance(value, str) or not value.strip():
+        return ""
+    text = literal(value.strip())
+    rule = f"{tool}({'/' if tool in _PATHS else ''}{text})"
+    return rule if len(rule) <= LONGEST_RULE else ""
 
 
 def save_rule(path: Path, rule: Rule) -> None:
-    """Put a rule first in `[permissions] rules` of a configuration file, where it wins over older ones; comments and order stay.
+    """Insert a rule at the front of `[permissions] rules` of a configuration file, where it wins over older ones. Comments and order stay.
 
     Raises:
         OSError: the file cannot be read or written.
-        ValueError: the file is no TOML, or its `rules` is no list.
+        ValueError: the file is not valid TOML, or its `rules` is not a list.
 
     """
     # A person decides once in a while: until then none of this is needed.
@@ -162,45 +244,11 @@ def with_rule(path: Path, content: bytes, rule: Rule) -> bytes:
     elif isinstance(rules, Array):
         entry = tomlkit.inline_table()
     else:
-        raise ValueError(f"{path}: permissions.rules is no list")  # noqa: TRY004 - the file's fault, not a caller's
+        raise ValueError(f"{path}: permissions.rules is not a list")  # noqa: TRY004 - the file's fault, not a caller's
     entry.update({"tool": rule.tool, "decision": rule.decision})
     rules.insert(0, entry)
     written = tomlkit.dumps(document)
     if tomlkit.parse(written).unwrap()["permissions"]["rules"][0] != {"tool": rule.tool, "decision": rule.decision}:
         # tomlkit edits a copy of a list whose tables have others between them
-        raise ValueError(f"{path}: permissions.rules stands in several places, so nothing can be added to it")
+        raise ValueError(f"{path}: permissions.rules is defined in several places, so nothing can be added to it")
     return written.encode()
-
-
-def shorten(arguments: Mapping[str, Any], limit: int = 2000) -> str:
-    """The arguments as JSON, cut to `limit` characters."""
-    text = json.dumps(arguments, ensure_ascii=False, default=str)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _literal(text: str) -> str:
-    return text.replace("*", r"\*")
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    parts = (part.replace(r"\*", "*") for part in re.split(r"(?<!\\)\*", pattern))
-    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
-
-
-def _command_glob(pattern: str) -> re.Pattern[str]:
-    """`git *` is `git` with or without arguments; `git:*` is Claude Code's older spelling of it."""
-    pattern = re.sub(r":\*$", " *", pattern)
-    if pattern.endswith(" *"):
-        return re.compile(f"{_glob(pattern[:-2]).pattern}(?:\\s.*)?", re.DOTALL)
-    return _glob(pattern)
-
-
-def _path_glob(pattern: str) -> re.Pattern[str]:
-    """`//etc/x` and `/etc/x` are absolute, `~/x` is in the home folder, anything else may stand below any folder."""
-    if pattern.startswith("~/"):
-        pattern = posixpath.join(Path.home().as_posix(), pattern[2:])
-    elif pattern.startswith("//"):
-        pattern = pattern[1:]
-    elif not pattern.startswith("/"):
-        return re.compile(f"(?:.*/)?{_glob(pattern.removeprefix('./')).pattern}", re.DOTALL)
-    return _glob(pattern)

@@ -59,3 +59,11 @@ def _json_part(part: str) -> dict[str, object] | None:
 
 KEY_SHAPES: Final[Mapping[str, Callable[[str], bool]]] = {"claude_api": is_anthropic_key, "codex": is_jwt}
 """The shape of each provider's own keys. With `auth = "auto"` a client's key passes only if it has it: another vendor's must not."""
+
+_ACCESS_TOKENS: Final[Mapping[str, Callable[[str], bool]]] = {"claude_api": is_claude_token, "codex": is_jwt}
+
+
+def is_access_token(provider: str, key: str) -> bool:
+    """Return whether a configured key is the access token of the vendor's own program."""
+    fits = _ACCESS_TOKENS.get(provider)
+    return fits is not None and fits(key)

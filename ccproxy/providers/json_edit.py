@@ -1,6 +1,6 @@
 """Changes to single top-level keys of a JSON object that leave every other byte as it was.
 
-Re-printing a body would change escapes, number spellings and white space, on which upstreams' caches and signatures hang.
+Re-printing a body would change escapes, number spellings and white space, on which upstreams' caches and signatures depend.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import orjson
 from ccproxy.errors import BadRequest
 from ccproxy.translate import jsontext
 
-_DECODER: Final = JSONDecoder()
 _SPACE: Final = " \t\n\r"
-_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
+_SPACES: Final = re.compile(r"[ \t\n\r]*+")
+_MAX_MEMBERS: Final = 1000
+"""Top-level keys of a body that is edited. The longest requests of any API have about sixty."""
+_LENIENT: Final = JSONDecoder(parse_constant=jsontext.refuse_constant)
 
 
 class _Remove:
@@ -32,68 +34,72 @@ REMOVE: Final = _Remove()
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One key of the object and where it stands in the text."""
+    """One key of the object and its position in the text."""
 
     key: str
     value: Any
     start: int
-    """Where the key's quote is."""
+    """Position of the key's opening quote."""
     value_start: int
     end: int
-    """Behind the value."""
+    """Position after the value."""
 
 
 def loads(body: bytes) -> Any:
-    """Parse a body.
+    """Parse a body that is going to be translated.
 
     Raises:
-        BadRequest: it is no JSON; the message says where.
+        BadRequest: it is not valid JSON, or holds a number that cannot be written again; the message says where.
 
     """
     try:
-        return jsontext.exact(body)
-    except ValueError:
-        pass
-    try:
-        return json.loads(body)
+        return jsontext.decode(body)
     except (ValueError, RecursionError) as error:
-        raise _no_json(error) from None
+        raise _invalid(error) from None
 
 
 def glance(body: bytes) -> Any:
-    """What a body says, for looking at only: integers beyond 64 bits come as floats.
+    """Parse a body that is forwarded as it is, to look at it only: numbers may lose digits.
 
     Raises:
-        BadRequest: it is no JSON; the message says where.
+        BadRequest: it is not valid JSON; the message says where.
 
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return loads(body)  # which says where, and reads what orjson does not, such as lone surrogates
+        pass  # the standard library says where, and reads what orjson does not: lone surrogates, numbers of any size
+    try:
+        return _LENIENT.decode(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _invalid(error) from None
 
 
 def members(text: str) -> Iterator[Member]:
     """The top-level members of a JSON object, in order.
 
     Raises:
-        BadRequest: the text is no JSON object; the message says where.
+        BadRequest: the text is not a JSON object, or has too many members; the message says where.
 
     """
     try:
         yield from _members(text)
     except (ValueError, RecursionError) as error:
-        raise _no_json(error) from None
+        raise _invalid(error) from None
 
 
 def _members(text: str) -> Iterator[Member]:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
-        _DECODER.raw_decode(text, at)
-        raise BadRequest("the body must be a JSON object")
+        jsontext.STRICT.raw_decode(text, at)
+        raise BadRequest("The request body must be a JSON object")
     at = _skip(text, at + 1)
     more = text[at : at + 1] != "}"
+    count = 0
     while more:
+        count += 1
+        if count > _MAX_MEMBERS:
+            raise BadRequest(f"The request body may have at most {_MAX_MEMBERS} top-level keys")
         start = at
         if text[at : at + 1] != '"':
             raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
@@ -102,7 +108,7 @@ def _members(text: str) -> Iterator[Member]:
         if text[at : at + 1] != ":":
             raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
         value_start = _skip(text, at + 1)
-        value, at = _DECODER.raw_decode(text, value_start)
+        value, at = jsontext.STRICT.raw_decode(text, value_start)
         yield Member(key, value, start, value_start, at)
         at = _skip(text, at)
         more = text[at : at + 1] == ","
@@ -114,23 +120,32 @@ def _members(text: str) -> Iterator[Member]:
         raise json.JSONDecodeError("Extra data", text, end)
 
 
-def _no_json(error: ValueError | RecursionError) -> BadRequest:
+def _invalid(error: ValueError | RecursionError) -> BadRequest:
     match error:
         case json.JSONDecodeError():
             where = f"{error.msg} at line {error.lineno}, column {error.colno}"
         case UnicodeDecodeError():
-            where = f"byte {error.start} is no UTF-8"
+            where = f"byte {error.start} is not UTF-8"
+        case jsontext.NotANumber():
+            where = str(error)
+        case RecursionError():
+            where = "it is nested too deeply"
         case _:
-            where = "it is nested too deep, or has a number of too many digits"
-    return BadRequest(f"the body is no JSON: {where}")
+            where = "it has a number of too many digits"
+    return BadRequest(f"The request body is not valid JSON: {where}")
 
 
-def edited(text: str, found: list[Member], changes: Mapping[str, object]) -> str:
-    """`text` with the keys of `changes` set, added at the end, or removed (`REMOVE`); all else as it was."""
+def edited(text: str, parts: list[Member], changes: Mapping[str, object]) -> str:
+    """`text`, whose members are `parts`, with the keys of `changes` set, added at the end, or removed (`REMOVE`); all else as it was.
+
+    Raises:
+        BadRequest: a new value is nested too deeply to be written.
+
+    """
     out: list[str] = []
     position = 0
     missing = {key: value for key, value in changes.items() if value is not REMOVE}
-    for index, member in enumerate(found):
+    for index, member in enumerate(parts):
         if member.key not in changes:
             continue
         value = changes[member.key]
@@ -138,9 +153,9 @@ def edited(text: str, found: list[Member], changes: Mapping[str, object]) -> str
         if value is not REMOVE:
             out += (text[position : member.value_start], _dumps(value))
             position = member.end
-        elif index + 1 < len(found):
+        elif index + 1 < len(parts):
             out.append(text[position : member.start])
-            position = found[index + 1].start
+            position = parts[index + 1].start
         else:  # the last member goes together with the comma before it, if one of those before stays
             out.append(text[position : member.start])
             position = member.end
@@ -161,12 +176,13 @@ def _without_last_comma(head: str) -> str:
 
 
 def _skip(text: str, at: int) -> int:
-    while text[at : at + 1] and text[at] in _SPACE:
-        at += 1
-    return at
+    spaces = _SPACES.match(text, at)
+    assert spaces is not None  # it matches nothing, too
+    return spaces.end()
 
 
 def _dumps(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # Half a surrogate pair is fine as an escape and cannot be written otherwise.
-    return text if text.isascii() or not _HALF_PAIR.search(text) else json.dumps(value, separators=(",", ":"))
+    try:
+        return jsontext.dump_bytes(value).decode()  # a lone surrogate goes out as its escape
+    except jsontext.TooDeep:
+        raise BadRequest("The request body is nested too deeply") from None

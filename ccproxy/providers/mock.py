@@ -1,7 +1,7 @@
 """The mock provider: a deterministic model that needs no credentials and no network, and plays faults by model name.
 
-What it says depends on the request alone. It echoes the last user text; calls a declared tool when `tool_choice` demands one or the text says
-`[[tool]]` or `[[tool:NAME]]`, and tells the result once it comes; thinks when thinking is on. `FAULTS` lists the model names that play faults.
+Its answer depends on the request alone. It echoes the last user text; calls a declared tool when `tool_choice` requires one or the text has
+`[[tool]]` or `[[tool:NAME]]`, and repeats the result once it comes; thinks when thinking is on. `FAULTS` lists the model names that play faults.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import orjson
 
 from ccproxy.errors import (
     BadRequest,
@@ -23,9 +26,11 @@ from ccproxy.errors import (
     TooManyRequests,
     Unauthenticated,
 )
+from ccproxy.providers.json_limits import MOST_MESSAGES, MOST_NAME, check_values, member, refusal
 from ccproxy.providers.local import Dropped, LocalRequest
 
 Json = dict[str, Any]
+_Result = TypeVar("_Result")
 
 FAULTS: Final[dict[str, str]] = {
     "mock-400": "an invalid_request_error",
@@ -58,25 +63,36 @@ _ERRORS: Final[dict[str, Callable[[], ExchangeError]]] = {
     "mock-500": lambda: ExchangeError("mock-500: internal error, as asked for"),
     "mock-529": lambda: Overloaded("mock-529: overloaded, as asked for"),
 }
-_TOOL_MARK: Final = re.compile(r"\[\[tool(?::([^\]]+))?\]\]")
+_TOOL_MARK: Final = re.compile(r"\[\[tool(?::([^\[\]]{1,256}))?\]\]")
+_MOST_ARGUMENTS: Final = 10_000  # of all tools together
+_ARGUMENT: Final = 1000  # characters of an argument that is made of the user's text
+_SMALL: Final = 200_000  # bytes of a body that is read on the event loop
 _CREATED: Final = "2026-01-01T00:00:00Z"
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """An answer before it is written."""
+
+    identifier: str
+    model: str
+    content: list[Json]
+    input_tokens: int
+    stop: tuple[str, str | None]
+
+
 class Mock:
-    """See the module. `sleep` is asyncio's own unless a test gives another."""
+    """The provider. `sleep` is asyncio's own unless a test passes another."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
 
     async def stream(self, request: LocalRequest) -> AsyncIterator[Json]:
-        body = request.body
-        _check(body)
-        model = str(body["model"])
-        if error := _ERRORS.get(model):
-            raise error()
-        events = list(_events(body))
-        middle = max(2, len(events) // 2)
-        for index, event in enumerate(events):
+        plan = await _off_loop(_make_plan, request.body)
+        model = plan.model
+        plays = model in {"mock-error", "mock-drop", "mock-hang"}
+        middle = max(2, sum(1 for _ in _events(plan)) // 2) if plays else None
+        for index, event in enumerate(_events(plan)):
             if model == "mock-slow":
                 await self._sleep(0.05)
             if index == middle:
@@ -89,8 +105,7 @@ class Mock:
             yield event
 
     async def count_tokens(self, request: LocalRequest) -> Json:
-        _check(request.body)
-        return {"input_tokens": _tokens(request.body)}
+        return {"input_tokens": await _off_loop(_count, request.body)}
 
     async def models(self) -> list[Json]:
         return [{"type": "model", "id": name, "display_name": name, "created_at": _CREATED} for name in MODELS]
@@ -102,27 +117,100 @@ class Mock:
         return
 
 
+async def _off_loop(work: Callable[[Json], _Result], body: Json) -> _Result:
+    """`work(body)`, in a thread if the body is large.
+
+    Raises:
+        ExchangeError: from `work`, or a value is not accepted.
+
+    """
+    try:
+        size = len(orjson.dumps(body))
+    except TypeError:  # what it does not write is not portable, or nested deeper than is accepted
+        await asyncio.to_thread(check_values, body)
+        raise
+    return work(body) if size < _SMALL else await asyncio.to_thread(work, body)
+
+
+def _make_plan(body: Json) -> _Plan:
+    _check(body)
+    model = str(body["model"])
+    if error := _ERRORS.get(model):
+        raise error()
+    digest = hashlib.sha256(_canonical(body)).hexdigest()[:24]
+    content = _answer(body)
+    return _Plan(f"msg_mock{digest}", model, content, _tokens(body), _stop(body, content))
+
+
+def _count(body: Json) -> int:
+    _check(body)
+    _canonical(body)
+    return _tokens(body)
+
+
+def _canonical(body: Json) -> bytes:
+    """The body as JSON with sorted keys.
+
+    Raises:
+        BadRequest: a number is infinite, which orjson writes as null.
+
+    """
+    try:
+        return json.dumps(body, sort_keys=True, allow_nan=False).encode()
+    except ValueError:
+        check_values(body)
+        raise
+
+
 def _check(body: Json) -> None:
     messages = body.get("messages")
-    if not isinstance(body.get("model"), str) or not body["model"]:
-        raise BadRequest("model: Field required", param="model")
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise refusal("model", "Field required")
+    if len(model) > MOST_NAME:
+        raise refusal("model", f"at most {MOST_NAME} characters are accepted")
     if not isinstance(messages, list) or not messages:
-        raise BadRequest("messages: at least one message is required", param="messages")
+        raise refusal("messages", "at least one message is required")
+    if len(messages) > MOST_MESSAGES:
+        raise refusal("messages", f"at most {MOST_MESSAGES:,} messages are accepted")
     for index, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in {"user", "assistant", "system"}:
-            raise BadRequest(
-                f"messages.{index}.role: must be user, assistant or system", param=f"messages[{index}].role"
-            )
+        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant", "system"):
+            raise refusal(f"messages.{index}.role", "must be user, assistant or system")
         if not isinstance(message.get("content"), str | list):
-            raise BadRequest(
-                f"messages.{index}.content: must be a string or a list", param=f"messages[{index}].content"
-            )
+            raise refusal(f"messages.{index}.content", "must be a string or a list")
+    _check_options(body)
+
+
+def _check_options(body: Json) -> None:
     for key in ("thinking", "tool_choice"):
-        if not isinstance(body.get(key) or {}, dict):
-            raise BadRequest(f"{key}: must be an object", param=key)
+        if body.get(key) and not isinstance(body[key], dict):
+            raise refusal(key, "must be an object")
+    for key in ("tools", "stop_sequences"):
+        if body.get(key) and not isinstance(body[key], list):
+            raise refusal(key, "must be a list")
+    arguments = 0
     for index, tool in enumerate(body.get("tools") or []):
-        if isinstance(tool, dict) and not isinstance(tool.get("input_schema") or {}, dict):
-            raise BadRequest(f"tools.{index}.input_schema: must be an object", param=f"tools[{index}].input_schema")
+        if isinstance(tool, dict):
+            arguments += _check_schema(tool.get("input_schema"), f"tools.{index}.input_schema")
+    if arguments > _MOST_ARGUMENTS:
+        raise refusal("tools", f"at most {_MOST_ARGUMENTS:,} arguments are accepted")
+
+
+def _check_schema(schema: Any, path: str) -> int:
+    """Check what `_arguments` reads of a schema, all the way down. Returns the number of arguments."""
+    if schema is None:
+        return 0
+    if not isinstance(schema, dict):
+        raise refusal(path, "must be an object")
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
+    if not isinstance(properties, dict):
+        raise refusal(f"{path}.properties", "must be an object")
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise refusal(f"{path}.required", "must be a list of names")
+    if not isinstance(schema.get("enum") or [], list):
+        raise refusal(f"{path}.enum", "must be a list")
+    below = sum(_check_schema(inner, member(f"{path}.properties", name)) for name, inner in properties.items())
+    return below + max(len(properties), len(set(required)))
 
 
 def _blocks(message: Json) -> list[Json]:
@@ -149,7 +237,7 @@ def _answer(body: Json) -> list[Json]:
     results = [block for block in blocks if block.get("type") == "tool_result"]
     said = _text(blocks)
     content: list[Json] = []
-    if (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}:
+    if (body.get("thinking") or {}).get("type") in ("enabled", "adaptive"):
         thought = f"The user said {len(said)} characters."
         content.append(
             {
@@ -168,7 +256,7 @@ def _answer(body: Json) -> list[Json]:
     if tool := _tool(body, said):
         if text := _TOOL_MARK.sub("", said).strip():
             content.append({"type": "text", "text": f"I use {tool['name']} for: {text}"})
-        arguments = _arguments(tool.get("input_schema") or {}, said)
+        arguments = _arguments(tool.get("input_schema") or {}, _TOOL_MARK.sub("", said).strip()[:_ARGUMENT])
         digest = hashlib.sha256(json.dumps([tool["name"], said, len(body["messages"])]).encode()).hexdigest()
         return [
             *content,
@@ -182,8 +270,10 @@ def _answer(body: Json) -> list[Json]:
 
 
 def _result_text(result: Json) -> str:
-    content = result.get("content", "")
-    return content if isinstance(content, str) else _text([block for block in content if isinstance(block, dict)])
+    content = result.get("content")
+    if isinstance(content, list):
+        return _text([block for block in content if isinstance(block, dict)])
+    return content if isinstance(content, str) else ""
 
 
 def _tool(body: Json, said: str) -> Json | None:
@@ -203,41 +293,39 @@ def _tool(body: Json, said: str) -> Json | None:
     return None
 
 
-def _arguments(schema: Json, said: str) -> Json:
+def _arguments(schema: Json, text: str) -> Json:
     """Arguments that fit the required properties of a schema, made of the user's text."""
     properties = schema.get("properties") or {}
-    wanted = schema.get("required") or list(properties)[:1]
-    return {name: _value(properties.get(name) or {}, said) for name in wanted}
+    names = dict.fromkeys(schema.get("required") or list(properties)[:1])  # each once, however often it is required
+    return {name: _value(properties.get(name) or {}, text) for name in names}
 
 
-def _value(schema: Json, said: str) -> Any:
+def _value(schema: Json, text: str) -> Any:
     if schema.get("enum"):
         return schema["enum"][0]
     kind = schema.get("type")
     plain: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "null": None, "array": []}
     if kind == "object":
-        return _arguments(schema, said)
-    return plain[kind] if isinstance(kind, str) and kind in plain else _TOOL_MARK.sub("", said).strip()
+        return _arguments(schema, text)
+    return plain[kind] if isinstance(kind, str) and kind in plain else text
 
 
-def _events(body: Json) -> Iterator[Json]:
-    content = _answer(body)
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:24]
+def _events(plan: _Plan) -> Iterator[Json]:
     usage = {
-        "input_tokens": _tokens(body),
+        "input_tokens": plan.input_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": 1,
     }
-    stop, sequence = _stop(body, content)
-    message = {"id": f"msg_mock{digest}", "type": "message", "role": "assistant", "model": body["model"], "content": [],
+    message: Json = {"id": plan.identifier, "type": "message", "role": "assistant", "model": plan.model, "content": [],
                "stop_reason": None, "stop_sequence": None, "usage": usage}  # fmt: skip
     yield {"type": "message_start", "message": message}
     written = 0
-    for index, block in enumerate(content):
+    for index, block in enumerate(plan.content):
         for event in _block_events(index, block):
             written += event["type"] == "content_block_delta"
             yield event
+    stop, sequence = plan.stop
     yield {
         "type": "message_delta",
         "delta": {"stop_reason": stop, "stop_sequence": sequence},
@@ -264,8 +352,8 @@ def _block_events(index: int, block: Json) -> Iterator[Json]:
 
     if block["type"] == "text":
         yield start({"type": "text", "text": ""})
-        for word in re.findall(r"\S+\s*|\s+", block["text"]):
-            yield delta({"type": "text_delta", "text": word})
+        for word in re.finditer(r"\S+\s*|\s+", block["text"]):
+            yield delta({"type": "text_delta", "text": word[0]})
     elif block["type"] == "thinking":
         yield start({"type": "thinking", "thinking": "", "signature": ""})
         for word in re.findall(r"\S+\s*", block["thinking"]):

@@ -1,10 +1,14 @@
-"""From method and path to a route. Pure: no I/O, and no client can name an upstream host."""
+"""From method and path to a route. Pure: no I/O, and no client can name an upstream host.
+
+Everything here runs before the client has shown a token: the work is linear in the length of the path, and error messages are bounded.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 from urllib.parse import unquote
 
 from ccproxy.errors import BadRequest, MethodNotAllowed, RouteNotFound
@@ -13,20 +17,31 @@ from ccproxy.translate.formats import Format
 
 ROUTE_WORDS = frozenset({"v1", "messages", "responses", "chat", "models"})
 _SESSION = re.compile(r"/([A-Za-z0-9._-]{1,128})(/.*)")
-# A path that an upstream could read differently from us is refused: dot segments, empty ones, encoded separators, control characters.
-_UNSAFE = re.compile(r"//|/\.{1,2}(/|$)|\\|%2f|%5c|[\x00-\x1f\x7f]", re.IGNORECASE)
+# A path that an upstream could read differently is refused: dot segments (with parameters too: `/..;x/`), empty ones, encoded separators,
+# control characters.
+_UNSAFE = re.compile(r"//|/\.{1,2}(?=[/;]|$)|\\|%2f|%5c|[\x00-\x1f\x7f]", re.IGNORECASE)
+
+MAX_ENCODINGS: Final = 2
+"""How often a part of a path may be percent-encoded. Only something hidden is encoded more often."""
+MAX_SHOWN: Final = 200
+"""Characters of a path that an error message repeats."""
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")  # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+_ECHOING: Final = frozenset({"TRACE", "TRACK", "CONNECT", "DEBUG"})
+"""Methods whose response may repeat the request, credential included, or that open a tunnel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes."""
+    """The destination of a request."""
 
     provider: Provider
     operation: Operation
     format: Format
-    """What the client speaks, and so the format of every answer."""
+    """The client's wire format, in which every response and error is written."""
     upstream_path: str | None
-    """Path at the upstream without query; None where only a translation leads there."""
+    """Path at the upstream, without the query; None if the request has to be translated."""
     session_id: str | None = None
 
     @property
@@ -46,29 +61,31 @@ class Router:
             providers, key=lambda provider: len(provider.prefix), reverse=True
         )  # the longest prefix wins
         self.credential_headers = frozenset(p.key_header.encode() for p in self._providers)
-        """Where a client may have put a key, the names that the user chose included."""
+        """The headers of the upstreams' keys, user-defined names included: a client may have sent a key in any of them."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:
         return tuple(self._providers)
 
     def match(self, method: str, path: str) -> Route:
-        """The route of a request; `path` is as it came, without query.
+        """Return the route of a request; `path` is as received, without the query.
 
         Raises:
-            BadRequest: the path could mean another one to the upstream.
-            RouteNotFound: nothing is there; the message names the nearest route.
-            MethodNotAllowed: the path is there under another method.
+            BadRequest: the method is not a token, or an upstream could read the path differently.
+            RouteNotFound: no route has this path; the message names the nearest one.
+            MethodNotAllowed: the path exists under another method.
 
         """
-        if _is_ambiguous(path):
-            raise BadRequest(f"the path has parts that an upstream may read differently: {path[:200]!r}")
+        if method not in _METHODS and not _TOKEN.fullmatch(method):
+            raise BadRequest("The request method is not valid")
+        if problem := _ambiguity(path):
+            raise BadRequest(f"The path {_shown(path)} {problem}, which an upstream may read differently")
         if provider := self._provider(path):
             return self._below(provider, method, path[len(provider.prefix) :] or "/", path)
-        raise RouteNotFound(f"no route {path!r}{self._nearest(path)}")
+        raise RouteNotFound(f"No route {_shown(path)}{self._nearest(path)}")
 
     def knows(self, path: str) -> bool:
-        """Whether the path is below an enabled provider's prefix."""
+        """Return whether the path is below an enabled provider's prefix."""
         return self._provider(path) is not None
 
     def _provider(self, path: str) -> Provider | None:
@@ -80,32 +97,36 @@ class Router:
     def _below(self, provider: Provider, method: str, rest: str, path: str) -> Route:
         if method == "HEAD":
             return Route(provider, Operation.PROBE, provider.format, None)
-        if found := self._endpoint(provider, rest):
-            return self._allowed(provider, found, method, path)
+        if endpoint := self._endpoint(provider, rest):
+            return self._allowed(provider, endpoint, method, path)
         session = _SESSION.fullmatch(rest) if provider.sessions else None
-        if session and session[1] not in ROUTE_WORDS and (found := self._endpoint(provider, session[2])):
-            return replace(self._allowed(provider, found, method, path), session_id=session[1])
-        if rest.startswith("/v1/v1/"):  # it would go to the upstream, whose 404 tells nobody why
+        if session and session[1] not in ROUTE_WORDS and (endpoint := self._endpoint(provider, session[2])):
+            return replace(self._allowed(provider, endpoint, method, path), session_id=session[1])
+        if rest.startswith("/v1/v1/"):  # forwarded, it would get a 404 from the upstream that does not name the cause
             raise RouteNotFound(
-                f"no route {path!r}: the client adds /v1 itself, so its base URL must not end in it{self._nearest(path)}"
+                f"No route {_shown(path)}: the client adds /v1 itself, so its base URL must not end in it{self._nearest(path)}"
             )
         versioned = f"{rest}/".startswith("/v1/")  # not `/v1x`, which would become a neighbour of the upstream's path
         below = rest.removeprefix("/v1") if provider.strips_version and versioned else rest
         if provider.native_root is not None and rest.startswith(provider.native_root) and below.strip("/"):
+            if method.upper() in _ECHOING:
+                raise MethodNotAllowed(
+                    f"ccproxy does not forward the method {method}", headers={"allow": ", ".join(sorted(_METHODS))}
+                )
             return Route(provider, Operation.NATIVE, suggested_format(rest, provider.format), below)
-        raise RouteNotFound(f"no route {path!r}{self._nearest(path)}")
+        raise RouteNotFound(f"No route {_shown(path)}{self._nearest(path)}")
 
     @staticmethod
     def _endpoint(provider: Provider, rest: str) -> Endpoint | None:
         rest = rest.rstrip("/")
-        if found := provider.endpoints.get(rest):
-            return found
+        if endpoint := provider.endpoints.get(rest):
+            return endpoint
         folder, _, model = rest.rpartition("/")
-        if model and (found := provider.endpoints.get(folder)) and found.operation is Operation.MODELS:
+        if model and (endpoint := provider.endpoints.get(folder)) and endpoint.operation is Operation.MODELS:
             return replace(
-                found,
+                endpoint,
                 operation=Operation.MODEL,
-                upstream_path=f"{found.upstream_path}/{model}" if found.upstream_path else None,
+                upstream_path=f"{endpoint.upstream_path}/{model}" if endpoint.upstream_path else None,
             )
         return None
 
@@ -113,33 +134,46 @@ class Router:
     def _allowed(provider: Provider, endpoint: Endpoint, method: str, path: str) -> Route:
         if method != endpoint.method:
             raise MethodNotAllowed(
-                f"{path} takes {endpoint.method}, not {method}", headers={"allow": f"{endpoint.method}, HEAD"}
+                f"{_shown(path)} takes {endpoint.method}, not {method}", headers={"allow": f"{endpoint.method}, HEAD"}
             )
         return Route(provider, endpoint.operation, endpoint.format, endpoint.upstream_path)
 
     def _nearest(self, path: str) -> str:
         import difflib  # only a wrong path pays for it
 
-        known = [provider.prefix + path for provider in self._providers for path in provider.endpoints]
-        near = difflib.get_close_matches(path, known, n=1, cutoff=0.4)
+        routes = [provider.prefix + path for provider in self._providers for path in provider.endpoints]
+        # A longer path resembles none of them; to compare it takes a time that grows with its length.
+        near = difflib.get_close_matches(path, routes, n=1, cutoff=0.4) if len(path) <= MAX_SHOWN else []
         return (
             f"; the nearest one is {near[0]}"
             if near
-            else f"; there are {', '.join(sorted(p.prefix for p in self._providers))}"
+            else f"; routes begin with {', '.join(sorted(p.prefix for p in self._providers))}"
         )
 
 
-def _is_ambiguous(path: str) -> bool:
-    """Whether it is unsafe as it stands or after any number of decodings: an upstream may decode more often than once."""
-    while not _UNSAFE.search(path):
-        if "%" not in path or (decoded := unquote(path)) == path:
-            return False
-        path = decoded
-    return True
+def _shown(path: str) -> str:
+    """A path as an error message repeats it: quoted, its end left out where it is long."""
+    return repr(path) if len(path) <= MAX_SHOWN else f"{path[:MAX_SHOWN]!r}…"
+
+
+def _ambiguity(path: str) -> str:
+    """Return why a path is unsafe as it is or after being decoded, as an upstream may do more than once; empty if it is not.
+
+    A path that is encoded more than `MAX_ENCODINGS` times is refused as well: following each level of `%252525…` would take quadratic time.
+    """
+    for _ in range(MAX_ENCODINGS + 1):
+        if _UNSAFE.search(path):
+            return "has dot segments, empty segments, encoded separators or control characters"
+        if "%" not in path:
+            return ""
+        encoded, path = path, unquote(path)
+        if path == encoded:
+            return ""
+    return "is percent-encoded more than twice"
 
 
 def suggested_format(path: str, default: Format = Format.ANTHROPIC) -> Format:
-    """The format that a path without a route suggests, for its error answer."""
+    """Return the format that a path without a route suggests, for its error response."""
     if "/chat/completions" in path:
         return Format.OPENAI_CHAT
     if "/responses" in path or "/codex" in path:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 UNROUTED = "http://unrouted.invalid"
 """Where mitmproxy would send what no route takes: a name that never resolves (RFC 6761). The gateway answers 404 before that."""
 
+_FREE_PORT_ATTEMPTS = 10
+
 
 def listen_modes(settings: Settings) -> list[str]:
     """mitmproxy's modes for where ccproxy listens.
@@ -45,6 +47,17 @@ def addresses(host: str, port: int) -> tuple[tuple[str, ...], int]:
         StartError: another program listens there, or the address is none of this machine's.
 
     """
+    attempts = 1 if port else _FREE_PORT_ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            return _addresses(host, port)
+        except StartError:  # a port that is free on one address may be taken on the other
+            if not attempts:
+                raise
+
+
+def _addresses(host: str, port: int) -> tuple[tuple[str, ...], int]:
     host = host.removeprefix("[").removesuffix("]")
     hosts = ("127.0.0.1", "::1") if host in {"127.0.0.1", "localhost", "::1"} else (host,)
     found = []

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
-from mitmproxy import master, options
-from mitmproxy.addons import core, next_layer, proxyserver
-from mitmproxy.proxy import server as proxy_server
+from mitmproxy import options
 
+from ccproxy import mitmproxy_patches
 from ccproxy.addons.transport.hook_table import FixedChain
+from ccproxy.addons.transport.mitmproxy_internals import Master, core, next_layer, proxyserver
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
 from ccproxy.network import extra_certificates
@@ -31,16 +31,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TrimmedMaster(master.Master):
+class TrimmedMaster(Master):
     """A Master whose chain does not change while it runs."""
 
     def __init__(self, opts: options.Options) -> None:
         super().__init__(opts)
-        self.addons = FixedChain(self)
-        self._legacy_log_events.uninstall()  # no addon of this chain has the old `add_log` hook
+        if mitmproxy_patches.enabled():
+            self.addons = FixedChain(self)
+            self._legacy_log_events.uninstall()
 
 
-def install(made: master.Master, ours: list[Any]) -> None:
+def install(made: Master, ours: list[Any]) -> None:
     """Put our addons before mitmproxy's own; see `ccproxy.addons.chain`."""
     made.addons.add(*ours)
     made.addons.chain[:] = [*ours, *(addon for addon in made.addons.chain if addon not in ours)]
@@ -103,12 +104,12 @@ def _temporary_bundle(certificates: bytes, variable: str) -> Path:
     return Path(name)
 
 
-def plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # noqa: FBT001
+def plain_master(opts: options.Options, all_addons: bool) -> Master:  # noqa: FBT001
     """Mitmproxy with what a reverse proxy needs, or with all its addons where their options or scripts are asked for."""
     if all_addons:
         from mitmproxy.addons import default_addons
 
-        made = master.Master(opts)
+        made = Master(opts)
         made.addons.add(
             *(addon for addon in default_addons() if addon.__class__.__name__ not in {"TlsConfig", "Onboarding"})
         )
@@ -119,19 +120,12 @@ def plain_master(opts: options.Options, all_addons: bool) -> master.Master:  # n
     return made
 
 
-def set_idle_timeout(seconds: int) -> int | None:
-    """Mitmproxy 11.0 has its client time-out as a constant, 12 as the option `tcp_timeout`. What it was before, None on 12."""
-    before: int | None = getattr(proxy_server, "TCP_TIMEOUT", None)
-    if before is not None:
-        proxy_server.TCP_TIMEOUT = seconds  # type: ignore[attr-defined]
-    return before
-
-
 @contextlib.contextmanager
-def idle_timeout(seconds: int) -> Iterator[None]:
-    before = set_idle_timeout(seconds)
+def client_timeout(seconds: int) -> Iterator[None]:
+    """Have clients' connections closed that are silent for so long, on mitmproxy 11.0 too."""
+    before = mitmproxy_patches.set_client_timeout(seconds)
     try:
         yield
     finally:
         if before is not None:
-            set_idle_timeout(before)
+            mitmproxy_patches.set_client_timeout(before)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import exceptions, master, options
+from mitmproxy import exceptions, options
 
+from ccproxy.addons.gateway.endpoints import PERMISSIONS_STREAM
+from ccproxy.addons.transport.mitmproxy_internals import Master
 from ccproxy.addons.watchers.log_redaction import redacted_logs
 from ccproxy.errors import StartError
 from ccproxy.settings import Settings, runtime
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
-from ccproxy.server.masters import gateway_options, idle_timeout, install, optional_options, plain_master
+from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
 
@@ -35,6 +37,8 @@ class Extras:
     """`name=value`, as mitmproxy's `--set`."""
     scripts: Sequence[str] = ()
     record: Path | None = None
+    record_append: bool = False
+    """`record` continues what this proxy wrote before it was reloaded."""
     config: Path | None = None
     """The file that the settings are from, if it is another than the user's own."""
     web_open: bool = False
@@ -55,9 +59,10 @@ class ProxyServer:
     """The port that it listens on, once it does."""
     web_url: str = ""
     started: asyncio.Event = field(default_factory=asyncio.Event)
-    _master: master.Master | None = None
+    _master: Master | None = None
     _cli_token: str = field(default="", repr=False)
     _published: runtime.Published | None = None
+    _stopping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Listen until `stop` or `drain` is called.
@@ -69,7 +74,7 @@ class ProxyServer:
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
         self._cli_token = runtime.new_token()
         with (
-            idle_timeout(self.settings.server.idle_timeout),
+            client_timeout(self.settings.server.idle_timeout),
             redacted_logs(redaction_for(self.settings, self._cli_token)),
         ):
             self._master = self._make_master()
@@ -88,21 +93,35 @@ class ProxyServer:
                 await self._hang_up()
 
     def stop(self) -> None:
-        """Stop at once."""
-        if self._master:
-            self._master.shutdown()
+        """Stop at once: cut running responses."""
+        self._stopping = asyncio.get_running_loop().create_task(self._stop(), name="stopping")
 
     async def drain(self) -> None:
-        """Accept nothing new, give running answers their grace, then stop."""
+        """Accept nothing new, give running responses their grace, then stop."""
         if self._master is None:
             return
         self._master.options.update(server=False)  # no new connections
-        gateway = self._master.addons.get("gateway")
         deadline = asyncio.get_running_loop().time() + self.settings.server.shutdown_grace
-        while (gateway.live or self._unsent()) and asyncio.get_running_loop().time() < deadline:
+        while self.running_responses() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
-        await self._hang_up()
-        self._master.shutdown()
+        await self._stop()
+
+    def running_responses(self) -> int:
+        """Return the number of responses that `drain` waits for.
+
+        Streams for `ccproxy permissions watch` do not count: they end only with the proxy.
+        """
+        if self._master is None:
+            return 0
+        live = self._master.addons.get("gateway").live
+        running = {client for client, exchange in live.items() if exchange.client.path != PERMISSIONS_STREAM}
+        return len(running | (self._clients_behind() - live.keys()))
+
+    async def _stop(self) -> None:
+        if self._master is not None:
+            self._master.options.update(server=False)
+            await self._hang_up()
+            self._master.shutdown()
 
     def _publish_token(self) -> None:
         """The port is ours now: of two proxies that start at once, only one gets here."""
@@ -113,16 +132,20 @@ class ProxyServer:
         assert self._master
         return self._master.addons.get("proxyserver")
 
-    def _unsent(self) -> bool:
-        """Whether a client has yet to take what was written to it."""
-        return any(
-            io.writer and not io.writer.is_closing() and io.writer.transport.get_write_buffer_size()
+    def _clients_behind(self) -> set[str]:
+        """Ids of the client connections with bytes that the client has yet to read."""
+        return {
+            handler.client.id
             for handler in self._proxyserver.connections.values()
             for io in handler.transports.values()
-        )
+            if io.writer and not io.writer.is_closing() and io.writer.transport.get_write_buffer_size()
+        }
 
     async def _hang_up(self) -> None:
-        """Close every connection, so that each exchange ends for those who watch it."""
+        """Close every connection, so that each exchange ends for its watchers."""
+        assert self._master
+        for exchange in self._master.addons.get("gateway").live.values():
+            exchange.interrupt("ccproxy stopped")
         connections = self._proxyserver.connections
         for handler in connections.values():
             if (io := handler.transports.get(handler.client)) and io.handler:
@@ -131,13 +154,13 @@ class ProxyServer:
         while connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
 
-    def _make_master(self) -> master.Master:
+    def _make_master(self) -> Master:
         opts = options.Options()
-        shown: list[Any] = []
+        viewers: list[Any] = []
         try:
             if self.settings.server.web:
                 made, view = self._web_master(opts)
-                shown.append(view)
+                viewers.append(view)
             else:
                 made = plain_master(opts, self.extras.need_all_addons)
             if self.settings.server.web or self.extras.need_all_addons:
@@ -145,15 +168,15 @@ class ProxyServer:
 
                 sinks = StockSinks()
                 made.addons.add(sinks)
-                shown.insert(0, sinks)
+                viewers.insert(0, sinks)
             if self.extras.record:
                 from ccproxy.addons.watchers.record import Recorder
 
-                recorder = Recorder(self.extras.record)
+                recorder = Recorder(self.extras.record, append=self.extras.record_append)
                 made.addons.add(recorder)
-                shown.append(recorder)
-            legs = both_sides_for(self.settings, self._cli_token, shown)
-            install(made, addons_for(self.settings, self._cli_token, legs, self.extras.config))
+                viewers.append(recorder)
+            observers = both_sides_for(self.settings, self._cli_token, viewers)
+            install(made, addons_for(self.settings, self._cli_token, observers, self.extras.config))
             opts.update(**gateway_options(self.settings))
             opts.update_known(**optional_options())
             opts.update(mode=modes(self.hosts, self.port))
@@ -164,7 +187,7 @@ class ProxyServer:
             raise StartError(f"mitmproxy does not take its options: {error}") from error
         return made
 
-    def _web_master(self, opts: options.Options) -> tuple[master.Master, Any]:
+    def _web_master(self, opts: options.Options) -> tuple[Master, Any]:
         from ccproxy.addons.watchers.web import web_master
 
         server = self.settings.server

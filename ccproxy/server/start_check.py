@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mitmproxy import log
-
+from ccproxy.addons.transport.mitmproxy_internals import MitmLogHandler
 from ccproxy.errors import StartError
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class StartCheck:
         self._errors.uninstall()
 
 
-class _Errors(log.MitmLogHandler):
+class _Errors(MitmLogHandler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)  # type: ignore[no-untyped-call]
         self.records: list[logging.LogRecord] = []

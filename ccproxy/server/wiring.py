@@ -16,7 +16,9 @@ from ccproxy.addons.chain import Parts, addons
 from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
-from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.errors import ConfigError
+from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.location import check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.permissions.audit import Audit
@@ -37,8 +39,8 @@ from ccproxy.settings.trust import is_changed, is_trusted, trust_content
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
-    from ccproxy.addons.transport.watched_stream import Watcher
-    from ccproxy.addons.watchers.both_sides import Shown
+    from ccproxy.addons.watchers.both_sides import Viewer
+    from ccproxy.addons.watchers.traffic import Observer
 
 
 logger = logging.getLogger(__name__)
@@ -125,15 +127,33 @@ def _closed(settings: Settings, config: Path | None) -> tuple[Path, ...]:
 
 def _permissions(settings: Settings, config: Path | None) -> PermissionBroker:
     own = settings.permissions
-    rules = [Rule(rule.tool, rule.decision) for rule in own.rules]
-    return PermissionBroker(own.mode, rules, timeout=own.timeout, audit=_audited, remember=partial(_remembered, config))
+    audited = partial(_audited, Audit(data_dir() / "permissions.jsonl"))
+    return PermissionBroker(
+        own.mode, _rules(settings), timeout=own.timeout, audit=audited, remember=partial(_remembered, config)
+    )
 
 
-def _audited(decided: Decided) -> None:
+def _rules(settings: Settings) -> list[Rule]:
+    """The rules of `[permissions]`, compiled.
+
+    Raises:
+        ConfigError: one of them is malformed. A rule that is silently ignored would leave open what it denies.
+
+    """
+    rules = []
+    for number, rule in enumerate(settings.permissions.rules):
+        try:
+            rules.append(Rule(rule.tool, rule.decision))
+        except ValueError as error:
+            raise ConfigError(f"permissions.rules[{number}]: {error}") from None
+    return rules
+
+
+def _audited(audit: Audit, decided: Decided) -> None:
     """A line in the log, and a row in the audit."""
     verdict = "allowed" if decided.allowed else "denied"
-    logger.info("tool %s %s by %s (%s)", decided.tool, verdict, decided.by, decided.id)
-    Audit(data_dir() / "permissions.jsonl").put(decided.as_json())
+    logger.info("Tool %r %s by %s (%s)", decided.tool[:200], verdict, decided.by, decided.id)
+    audit.put(decided.as_json())
 
 
 def _remembered(config: Path | None, rule: Rule) -> None:
@@ -155,7 +175,7 @@ def _report(settings: Settings, ledger: Ledger) -> Report:
     def report(by: str, since: str) -> dict[str, Any]:
         from ccproxy.ledger.report import By, parse_since, read_report
 
-        ledger.flush()
+        ledger.flush(timeout=0.5)  # what cannot be written by now is not in the report
         location = ledger_location(settings.ledger.url, data_dir())
         return read_report(location, By(by), parse_since(since, datetime.now().astimezone())).as_json()
 
@@ -173,21 +193,21 @@ def _ledger(settings: Settings) -> Ledger | None:
 
 
 def addons_for(
-    settings: Settings, cli_token: str = "", watchers: Sequence[Watcher] = (), config: Path | None = None
+    settings: Settings, cli_token: str = "", observers: Sequence[Observer] = (), config: Path | None = None
 ) -> list[Any]:
     """ccproxy's addons, as configured; see `parts`."""
-    return addons(parts(settings, cli_token, config), watchers)
+    return addons(parts(settings, cli_token, config), observers)
 
 
-def both_sides_for(settings: Settings, cli_token: str, shown: Sequence[Shown]) -> list[Watcher]:
-    """What makes exchanges fit to be looked at, if anybody looks."""
-    if not shown:
+def both_sides_for(settings: Settings, cli_token: str, viewers: Sequence[Viewer]) -> list[Observer]:
+    """The observer that makes flows of exchanges, if there are viewers."""
+    if not viewers:
         return []
     from ccproxy.addons.watchers import contentview
-    from ccproxy.addons.watchers.both_sides import Legs
+    from ccproxy.addons.watchers.both_sides import BothSides
 
     contentview.register()
-    return [Legs(redaction_for(settings, cli_token), shown)]
+    return [BothSides(redaction_for(settings, cli_token), viewers)]
 
 
 def redaction_for(settings: Settings, cli_token: str = "") -> Redaction:

@@ -1,4 +1,4 @@
-"""The folders that ccproxy keeps things in: the platform's own (https://platformdirs.readthedocs.io)."""
+"""Where ccproxy keeps what: the platform's own folders (https://platformdirs.readthedocs.io)."""
 
 from __future__ import annotations
 
@@ -7,47 +7,46 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
-_DIRS = PlatformDirs("ccproxy", appauthor=False)
+from ccproxy.errors import ConfigError
 
-NO_HOME = Path("/nonexistent/ccproxy")
-"""Stands for the folders of a user without a home, as containers have them: nothing is there, and nothing can be made.
-https://www.debian.org/doc/debian-policy/ch-opersys.html#non-existent-home-directories
-"""
+_DIRS = PlatformDirs("ccproxy", appauthor=False)
 
 
 def config_dir() -> Path:
     """Holds `config.toml` and the list of trusted files."""
-    return _folder("user_config_dir")
+    return _absolute("user_config_dir")
 
 
 def data_dir() -> Path:
     """Holds logins, the ledger, raw logs and mitmproxy's own folder."""
-    return _folder("user_data_dir")
+    return _absolute("user_data_dir")
 
 
-def cache_dir() -> Path:
-    """Holds what can be made again."""
-    return _folder("user_cache_dir")
+def _absolute(name: str) -> Path:
+    """One of the platform's folders.
+
+    Raises:
+        ConfigError: there is no home folder, as in a container that runs as an unknown user.
+
+    """
+    try:
+        folder = Path(getattr(_DIRS, name))
+    except RuntimeError:  # platformdirs cannot expand ~
+        folder = Path()
+    if not folder.is_absolute():
+        raise ConfigError(
+            "There is no home folder: set HOME, or XDG_CONFIG_HOME and XDG_DATA_HOME, to an absolute path"
+        )
+    return folder
 
 
 def runtime_dir() -> Path:
-    """Holds the tokens of running proxies."""
+    """Holds what lives as long as a running proxy: the minted token."""
     return data_dir() / "run"
 
 
-def _folder(kind: str) -> Path:
-    """One of the platform's folders. Without a home, older versions of the library return `~/…`, which would be made in
-    the current folder.
-    """
-    try:
-        path = Path(getattr(_DIRS, kind))
-    except RuntimeError:
-        return NO_HOME
-    return path if path.is_absolute() else NO_HOME
-
-
 def private(folder: Path) -> Path:
-    """Make `folder` and the missing ones above it, readable by their owner alone.
+    """Make `folder` and whatever is missing above it, readable by their owner alone.
 
     Raises:
         OSError: the folder cannot be made.
@@ -61,9 +60,9 @@ def private(folder: Path) -> Path:
 
 
 def secured(folder: Path) -> Path:
-    """Make a folder of ccproxy's own, or close one that is there to others.
+    """Make a folder of ccproxy's own, and take from others what rights an earlier maker of it has left them.
 
-    On a read-only home nothing happens: code that needs the folder reports it.
+    On a read-only home nothing happens: whoever needs the folder says so.
     """
     with contextlib.suppress(OSError):
         private(folder)

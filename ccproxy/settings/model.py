@@ -21,7 +21,7 @@ from ccproxy.settings.values import (
     Key,
     LogLevel,
     OAuthUrl,
-    OptionalUrl,
+    OptionalHttpUrl,
     Prefix,
     RedirectUrl,
     Statuses,
@@ -146,7 +146,7 @@ class ClaudeSdkSettings(ProviderSettings):
     show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows its tools' work.")
     env: Table = Field({}, json_schema_extra=SECRET, description="Further environment of the Claude Code process.")
     api_key: Key = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
-    base_url: OptionalUrl = Field("", description="Upstream for Claude Code; empty is its own.")
+    base_url: OptionalHttpUrl = Field("", description="Upstream for Claude Code; empty is its own.")
     max_processes: int = Field(8, ge=1, le=256, description="Claude Code processes at once.")
     queue: int = Field(16, ge=0, description="Requests that may wait for a process; more get 429.")
     prewarm: int = Field(0, ge=0, description="Spare processes kept ready after the first request.")

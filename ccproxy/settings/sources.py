@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ccproxy.errors import ConfigError
 from ccproxy.settings import keys, model
 from ccproxy.settings.files import read_file
-from ccproxy.settings.folders import NO_HOME, config_dir, data_dir
+from ccproxy.settings.folders import config_dir
 from ccproxy.settings.keys import SECTIONS
 from ccproxy.settings.layers import Layer, from_dotenv, from_toml, from_variables, listed
 from ccproxy.settings.model import Settings
@@ -67,10 +67,6 @@ def load(
     environ = os.environ if environ is None else environ
     folder = Path.cwd() if folder is None else folder
     warnings: list[str] = []
-    if NO_HOME in {config_dir(), data_dir()}:
-        warnings.append(
-            "This user has no home folder, so nothing is kept: set HOME, or XDG_CONFIG_HOME and XDG_DATA_HOME, to a full path"
-        )
     layers = [Layer("command line", flags or {}), from_variables("environment", environ, warnings)]
     if (dotenv := _dotenv(folder / ".env", warnings)) is not None:
         layers.append(dotenv)

@@ -88,10 +88,12 @@ def _http_url(value: str) -> str:
     parts = _split(value.strip())
     if "?" in value or "#" in value:
         raise ValueError("must have no query or fragment")
+    if re.search(r"//|/\.{1,2}(/|$)", parts.path.rstrip("/")):
+        raise ValueError("must have no empty, `.` or `..` parts in its path")
     return parts.geturl().rstrip("/")
 
 
-def _optional_url(value: str) -> str:
+def _optional_http_url(value: str) -> str:
     return _http_url(value) if value.strip() else ""
 
 
@@ -120,8 +122,10 @@ def _split(url: str, *, any_port: bool = False) -> SplitResult:
     """
     if len(url) > _MAX_URL:
         raise ValueError(f"must not be longer than {_MAX_URL} characters")
-    if any(not character.isprintable() or character.isspace() or character == "\\" for character in url):
-        raise ValueError("must have no blanks, control characters or backslashes")
+    if not re.fullmatch(r"[!-\[\]-~]*", url):  # urlsplit drops line breaks without a word; others take \ for /
+        raise ValueError(
+            "must be ASCII without blanks and backslashes; a host name in other letters is written as xn--…"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -138,14 +142,11 @@ def _split(url: str, *, any_port: bool = False) -> SplitResult:
 
 
 def _host(name: str) -> str:
-    """A host as it stands in a URL: an address, or a name in the ASCII form that is looked up."""
+    """A host as it stands in a URL: an address, or a name of at most 253 characters in labels of at most 63 (RFC 1123,
+    and `_` as container networks use it). Resolvers raise errors of their own for other names, at the first request.
+    """
     if ":" in name:
         return f"[{ipaddress.IPv6Address(name)}]"  # AddressValueError is a ValueError and says what is wrong
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise ValueError(f"has a host name that cannot be looked up: {name[:100]!r}") from None
     labels = name.removesuffix(".").split(".")
     if len(name) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"has a host name that cannot be looked up: {name[:100]!r}")
@@ -165,7 +166,7 @@ Statuses = Annotated[tuple[Annotated[int, Field(ge=400, le=599)], ...], BeforeVa
 Table = Annotated[dict[str, str], BeforeValidator(mapping)]
 AnyTable = Annotated[dict[str, Any], BeforeValidator(mapping)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-OptionalUrl = Annotated[str, AfterValidator(_optional_url)]
+OptionalHttpUrl = Annotated[str, AfterValidator(_optional_http_url)]
 OAuthUrl = Annotated[str, AfterValidator(_oauth_url)]
 RedirectUrl = Annotated[str, AfterValidator(_redirect_url)]
 Prefix = Annotated[str, AfterValidator(_prefix)]

@@ -116,7 +116,7 @@ STOPS: Mapping[Format, Mapping[str, Told]] = {
         "model_context_window_exceeded": Told(chat="length", responses="incomplete: max_output_tokens"),
         "refusal": Told(chat="content_filter", responses="incomplete: content_filter"),
         "pause_turn": Told(chat="stop, with a loss", responses="incomplete, with a loss"),
-        "compaction": Told(chat="stop", responses="completed"),
+        "compaction": Told(chat="stop, with a loss", responses="incomplete, with a loss"),
     },
     Format.OPENAI_CHAT: {
         "stop": Told(anthropic="end_turn (refusal after a refusal)", responses="completed"),

@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set as AbstractSet
+from collections.abc import Callable, Iterator, Set as AbstractSet
 from typing import Any, TypeVar
 
 from ccproxy.errors import BadRequest
-from ccproxy.translate.losses import Losses, child
+from ccproxy.translate.jsontext import MAX_READ_DEPTH
+from ccproxy.translate.losses import Losses, child, printable
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
 
 UNKNOWN_FIELD = "unknown field"
+_SHOWN = 64
+"""Characters of a client's own word that an error quotes."""
+_SHOWN_LEVELS = 16
+"""Levels of a path that an error about depth shows."""
 
 
 def bad(path: str, message: str, code: str | None = None) -> BadRequest:
-    """The error for a value that cannot be."""
+    """The error for a value that is not acceptable."""
+    path = printable(path)
     return BadRequest(f"{path}: {message}", param=path, code=code)
+
+
+def quoted(value: object) -> str:
+    """A value as an error names it: a short text in quotes, anything else by its type."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
+    return {dict: "an object", list: "an array", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
+
+
+def too_deep(body: Json) -> BadRequest:
+    """The error for a request that is nested deeper than `jsontext.MAX_READ_DEPTH`, with the beginning of the path to the deepest part."""
+    path = ""
+    for key in _deepest(body)[:_SHOWN_LEVELS]:
+        path = child(path, key) if isinstance(key, str) else f"{path}[{key}]"
+    return bad(path or "the request body", f"is nested too deeply: at most {MAX_READ_DEPTH} levels are accepted")
+
+
+def _deepest(value: object) -> list[str | int]:
+    """The keys on the way to a part that is nested too deeply."""
+    keys: list[str | int] = []
+    members: list[Iterator[tuple[str | int, object]]] = [_members(value)]
+    while members and len(keys) <= MAX_READ_DEPTH:
+        key, inner = next(members[-1], (None, None))
+        if key is None:
+            members.pop()
+            if keys:
+                keys.pop()
+        else:
+            keys.append(key)
+            members.append(_members(inner))
+    return keys
+
+
+def _members(value: object) -> Iterator[tuple[str | int, object]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return iter(enumerate(value)) if isinstance(value, list) else iter(())
 
 
 def an_object(value: object, path: str) -> Json:
@@ -52,28 +95,28 @@ def optional_text(value: object, path: str) -> str:
 def optional_int(value: object, path: str) -> int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    found: int | None = _optional(value, path, int, "an integer")
-    return found
+    number: int | None = _optional(value, path, int, "an integer")
+    return number
 
 
 def optional_number(value: object, path: str) -> float | None:
-    found: float | None = _optional(value, path, (int, float), "a number")
-    return found
+    number: float | None = _optional(value, path, (int, float), "a number")
+    return number
 
 
 def optional_bool(value: object, path: str) -> bool | None:
-    found: bool | None = _optional(value, path, bool, "true or false")
-    return found
+    switch: bool | None = _optional(value, path, bool, "true or false")
+    return switch
 
 
 def optional_object(value: object, path: str) -> Json:
-    found: Json | None = _optional(value, path, dict, "an object")
-    return found if found is not None else {}
+    members: Json | None = _optional(value, path, dict, "an object")
+    return members if members is not None else {}
 
 
 def optional_list(value: object, path: str) -> list[Any]:
-    found: list[Any] | None = _optional(value, path, list, "an array")
-    return found if found is not None else []
+    items: list[Any] | None = _optional(value, path, list, "an array")
+    return items if items is not None else []
 
 
 def texts(value: object, path: str) -> list[str]:
@@ -82,9 +125,11 @@ def texts(value: object, path: str) -> list[str]:
 
 
 def note_unknown(value: Json, known: AbstractSet[str], path: str, losses: Losses) -> None:
-    """Report the members of an object that nobody reads. A null says nothing and is not missed."""
-    for key in value.keys() - known:
-        if value[key] is not None:
+    """Report the members of an object that the translator does not read. A null says nothing and is not missed."""
+    if value.keys() <= known:
+        return
+    for key, member in value.items():
+        if key not in known and member is not None:
             losses.add(child(path, str(key)), UNKNOWN_FIELD)
 
 
@@ -92,4 +137,4 @@ def pick(table: dict[str, Callable[..., _T]], kind: object, path: str, what: str
     """The reader for an object of this `type`; a 400 names an unknown one."""
     if isinstance(kind, str) and kind in table:
         return table[kind]
-    raise bad(path, f"unknown {what} {kind!r}" if isinstance(kind, str) else f"{what} must be a string")
+    raise bad(path, f"unknown {what} {quoted(kind)}" if isinstance(kind, str) else f"{what} must be a string")

@@ -1,7 +1,8 @@
-"""How many tokens a request is, roughly, where the upstream cannot be asked: nobody is billed for a guess.
+"""A rough count of tokens, where the upstream cannot be asked. No price is computed from it.
 
-Four characters of English or code are about a token, a Chinese character is about one, an image about 1,600 (the most that Claude spends on one), a page of
-a PDF about 2,000 at some 50 KB. Every message and tool adds a few for its frame. Expect 20 % to either side, and more for PDFs.
+A token is about four characters of English or code, or one Chinese character. An image is about 1,600 tokens, the most that Claude spends on one
+(https://docs.claude.com/en/docs/build-with-claude/vision), and a PDF page about 2,000, at some 50 KB per page. Every message and tool adds a few tokens for
+its frame. The estimate is within 20 % for text, and less exact for PDFs.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ Json = dict[str, Any]
 
 CHARACTERS_PER_TOKEN = 3.8
 EXTRA_BYTES_PER_TOKEN = 2.4
-"""Bytes beyond one a character: a Chinese character has two, an accent one."""
+"""UTF-8 bytes beyond one per character: a Chinese character has two, an accented letter one."""
 IMAGE_TOKENS = 1600
 PDF_PAGE_TOKENS = 2000
 PDF_PAGE_BASE64 = 70_000
 MESSAGE_TOKENS = 4
 TOOLS_TOKENS = 300
-"""What a provider says to the model once when there are tools."""
+"""The instructions on tool use that a provider adds once when there are tools."""
 
 
 def estimate_tokens(fmt: Format, body: Json) -> int:
-    """The input tokens of a request of this format. Raises `BadRequest` for what is no request."""
+    """Return the input tokens of a request of this format. Raises `BadRequest` when the body is not a request."""
     request = DIALECTS[fmt].parse(body, Losses())
     total = float(MESSAGE_TOKENS)
     for turn in request.turns:
@@ -48,8 +49,8 @@ def estimate_tokens(fmt: Format, body: Json) -> int:
     for tool in request.tools:
         total += (
             MESSAGE_TOKENS * 2
-            + _text(tool.name)
-            + _text(tool.description)
+            + text_tokens(tool.name)
+            + text_tokens(tool.description)
             + (_object(tool.schema) if tool.schema else 0)
         )
     if request.output is not None and request.output.schema is not None:
@@ -57,7 +58,8 @@ def estimate_tokens(fmt: Format, body: Json) -> int:
     return max(1, round(total))
 
 
-def _text(text: str) -> float:
+def text_tokens(text: str) -> float:
+    """Return how many tokens a text is, roughly."""
     tokens = len(text) / CHARACTERS_PER_TOKEN
     if text.isascii():
         return tokens
@@ -65,13 +67,13 @@ def _text(text: str) -> float:
 
 
 def _object(value: Any) -> float:
-    return _text(jsontext.dump(value))
+    return text_tokens(jsontext.dump(value))
 
 
 def _part(part: RequestPart) -> float:
     match part:
         case Text():
-            return _text(part.text)
+            return text_tokens(part.text)
         case Image():
             return IMAGE_TOKENS
         case Document():
@@ -79,16 +81,18 @@ def _part(part: RequestPart) -> float:
         case ToolCall():
             return (
                 MESSAGE_TOKENS * 2
-                + _text(part.name)
-                + (_text(part.arguments) if part.arguments is not None else _object(part.input))
+                + text_tokens(part.name)
+                + (text_tokens(part.arguments) if part.arguments is not None else _object(part.input))
             )
         case ToolResult():
             inner = (
-                _text(part.content) if isinstance(part.content, str) else sum(_part(piece) for piece in part.content)
+                text_tokens(part.content)
+                if isinstance(part.content, str)
+                else sum(_part(piece) for piece in part.content)
             )
             return MESSAGE_TOKENS * 2 + inner
         case Reasoning():
-            return _text(part.text)
+            return text_tokens(part.text)
         case Opaque():
             return _object(part.raw)
         case Verbatim():
@@ -97,7 +101,7 @@ def _part(part: RequestPart) -> float:
 
 def _document(document: Document) -> float:
     if document.text is not None:
-        return _text(document.text)
+        return text_tokens(document.text)
     if document.content is not None:
         return sum(_part(part) for part in document.content)
     return PDF_PAGE_TOKENS * max(1, len(document.data) // PDF_PAGE_BASE64)

@@ -18,21 +18,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ccproxy.errors import BadRequest
 from ccproxy.translate import errors, jsontext, native, policy
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.anthropic.render import render as render_anthropic
+from ccproxy.translate.checks import too_deep
 from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Loss, Losses
 from ccproxy.translate.names import Names
-from ccproxy.translate.native_answers import NativeResponsesFolder, NativeStream
+from ccproxy.translate.native_answers import NativeResponsesFolder
 from ccproxy.translate.neutral import Request
 from ccproxy.translate.openai_chat.render import render as render_chat
 from ccproxy.translate.openai_responses.render import REFUSED, render as render_responses, without
 from ccproxy.translate.profiles import AnthropicProfile, ChatProfile, Profile, ResponsesProfile, default_profile
+from ccproxy.translate.reading import Reader, Reading, reader
 from ccproxy.translate.replay import Memory, Recorder, ReplayCache, restore, scope_of
-from ccproxy.translate.stops import StopFilter
+from ccproxy.translate.stop_sequences import StopFilter, emulated
 from ccproxy.translate.streaming import Folder, Pipeline, StreamTranslator
 
 Json = dict[str, Any]
@@ -54,6 +55,9 @@ class Translated:
     """False when the body is the client's own, untouched."""
     headers: dict[str, str] = field(default_factory=dict)
     """Headers that the body needs beside it, in lower case: `session-id`, the Lite header of Codex."""
+    reading: Reading = field(default_factory=Reading)
+    """What the upstream's response reports about itself: filled in by the translator or folder that was made last, and by `whole`, `whole_as_stream` and
+    `error`."""
     _losses: Losses = field(default_factory=Losses)
     _context: AnswerContext | None = None
     _stops: tuple[str, ...] = ()
@@ -65,11 +69,11 @@ class Translated:
         return list(self._losses)
 
     def encode(self) -> bytes:
-        """The body for the upstream, as JSON. Raises `BadRequest` when it is nested too deeply to be written."""
+        """The body for the upstream, as JSON. Raises `BadRequest` when it is nested too deeply."""
         try:
             return jsontext.dump_bytes(self.body)
-        except RecursionError as error:
-            raise BadRequest("The request body is nested too deeply") from error
+        except jsontext.TooDeep as error:
+            raise too_deep(self._context.request if self._context is not None else self.body) from error
 
     def loss_header(self) -> str:
         """The value of `x-ccproxy-loss`: JSON paths, comma-separated, ASCII, at most 4 KB. Empty when nothing was lost."""
@@ -86,43 +90,49 @@ class Translated:
             losses.add(path, reason)
         return replace(self, _losses=losses)
 
+    def folded(self) -> Translated:
+        """The same request of a client that did not ask for a stream."""
+        return replace(self, stream=False)
+
     def stream_translator(self) -> StreamTranslator:
-        """For an upstream that streams to a client that asked for a stream."""
-        if self._context is None:
-            return NativeStream(self.client, DIALECTS[self.upstream].decoder())
+        """Return the translator for an upstream that streams to a client that asked for a stream. Where nothing is translated, bytes pass without one."""
         return StreamTranslator(self._pipeline(Losses()))
 
     def folder(self) -> Folder:
-        """For an upstream that streams to a client that did not ask for a stream."""
+        """Return the folder for an upstream that streams to a client that did not ask for a stream."""
         if self._context is None and self.client is Format.OPENAI_RESPONSES:
-            return NativeResponsesFolder(DIALECTS[self.upstream].decoder(), self._losses)
+            return NativeResponsesFolder(DIALECTS[self.upstream].decoder(), self._reader(), self._losses)
         losses = Losses()
         return Folder(self.client, self._pipeline(losses, folding=True), self._losses, losses)
 
     def whole(self, status: int, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """A whole answer in the client's format: status, headers to add, body. Never raises."""
+        """Return a whole answer in the client's format: status, headers to add, body. Never raises."""
         if status >= 400:
             return self.error(status, {}, body)
-        found = _answer_object(body)
-        if self._context is None and found is not None:
+        answer = _answer_object(body)
+        if self._context is None and answer is not None:
+            self._reader().whole(answer)
             return status, {"content-type": "application/json"}, body
         folder = self.folder()
-        if found is not None:
-            folder.feed_whole(found)
+        if answer is not None:
+            folder.feed_whole(answer)
         else:  # a stream after all, or nothing that can be read
             folder.feed(body)
         return folder.result(status)
 
     def whole_as_stream(self, body: bytes) -> bytes:
-        """A whole answer of an upstream that would not stream, as the stream that the client asked for. Never raises."""
-        found = _answer_object(body)
+        """Return a whole answer of an upstream that did not stream as the stream that the client asked for. Never raises."""
+        answer = _answer_object(body)
         stream = StreamTranslator(self._pipeline(Losses()))
-        if found is not None:
-            return stream.feed_whole(found)
+        if answer is not None:
+            return stream.feed_whole(answer)
         return stream.feed(body) + stream.close()
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """An upstream's error answer in the client's format: status, headers to add (rate limits, retry-after), body. Never raises."""
+        """Return an upstream's error in the client's format: status, headers to add (rate limits, retry-after), body. Never raises."""
+        answer = _answer_object(body)
+        if answer is not None:
+            self._reader().whole(answer)
         return errors.translate_error(self.client, self.upstream, status, headers, body)
 
     def _pipeline(self, losses: Losses, *, folding: bool = False) -> Pipeline:
@@ -132,8 +142,17 @@ class Translated:
         context = replace(context, losses=losses, folding=folding)
         stops = StopFilter(self._stops) if self._stops else None
         return Pipeline(
-            DIALECTS[self.upstream].decoder(), DIALECTS[self.client].encoder(context), stops, self._recorder
+            DIALECTS[self.upstream].decoder(),
+            DIALECTS[self.client].encoder(context),
+            self._reader(),
+            stops,
+            self._recorder,
         )
+
+    def _reader(self) -> Reader:
+        made = reader(self.upstream)
+        self.reading = made.reading
+        return made
 
 
 def _answer_object(body: bytes) -> Json | None:
@@ -169,7 +188,7 @@ def translate_request(
     losses = Losses(strict=strict)
     try:
         if client is upstream:
-            return _native(client, body, profile, losses, session_id)
+            return _native(client, body, losses)
         policy.screen_fields(client, profile.target, body, losses)
         request = DIALECTS[client].parse(body, losses)
         turns, memory = request.turns, None
@@ -177,8 +196,8 @@ def translate_request(
             memory = Memory(replay_cache, scope_of(principal, provider, request.model), upstream)
             restore(request, memory)
         rendered, names, headers = _render(request, profile, losses, session_id)
-    except RecursionError as error:
-        raise BadRequest("The request body is nested too deeply") from error
+    except (RecursionError, jsontext.TooDeep) as error:
+        raise too_deep(body) from error
     return Translated(
         client,
         upstream,
@@ -188,17 +207,15 @@ def translate_request(
         headers=headers,
         _losses=losses,
         _context=AnswerContext(body, names, request.model, request.include_usage, request.include, created),
-        _stops=tuple(stop for stop in request.stops if stop) if isinstance(profile, ResponsesProfile) else (),
+        _stops=emulated(request.stops, request.stops_path) if isinstance(profile, ResponsesProfile) else (),
         _recorder=Recorder(memory, request, turns, names) if memory is not None else None,
     )
 
 
-def _native(fmt: Format, body: Json, profile: Profile, losses: Losses, session_id: str | None) -> Translated:
-    adapted = native.adapt(fmt, body, profile, losses)
-    codex = isinstance(profile, ResponsesProfile) and profile.codex
-    headers = {"session-id": session_id} if codex and session_id else {}
+def _native(fmt: Format, body: Json, losses: Losses) -> Translated:
+    adapted = native.adapt(fmt, body, losses)
     streams = body.get("stream") is True
-    return Translated(fmt, fmt, adapted, streams, adapted is not body, headers, losses)
+    return Translated(fmt, fmt, adapted, streams, adapted is not body, _losses=losses)
 
 
 def _render(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ccproxy.errors import BadRequest
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_:-]{0,63}")
-_HEADER_LIMIT = 4096
+_KEY_LIMIT = 64
+MAX_PATH = 1000
+"""Characters of a JSON path in a loss or an error."""
+HEADER_LIMIT = 4096
+_MORE = "..."
 
 
 class Loss(NamedTuple):
-    """Something that was asked for and is not told to the other side. `path` is a JSON path such as `tools[0].strict`."""
+    """Something in the request that the other side does not receive. `path` is a JSON path such as `tools[0].strict`: printable ASCII."""
 
     path: str
     reason: str
@@ -30,14 +34,15 @@ class Losses:
         self.strict = strict
 
     def add(self, path: str, reason: str) -> None:
-        """Note a loss, once a path. Raises `BadRequest` when strict."""
+        """Note a loss, once per path. Raises `BadRequest` when strict."""
+        path = printable(path)
         if self.strict:
             raise BadRequest(f"{path}: {reason} (translate.strict is on)", param=path)
         self._seen.setdefault(path, reason)
 
     def note(self, path: str, reason: str) -> None:
-        """Note a loss for which nobody is refused: the client may not even have asked for what is lost."""
-        self._seen.setdefault(path, reason)
+        """Note a loss that never refuses a request: the client may not even have asked for what is lost."""
+        self._seen.setdefault(printable(path), reason)
 
     def __iter__(self) -> Iterator[Loss]:
         return (Loss(path, reason) for path, reason in self._seen.items())
@@ -53,20 +58,37 @@ class Losses:
         return both
 
     def header(self) -> str:
-        """The paths for `x-ccproxy-loss`: comma-separated, printable ASCII, at most 4 KB; `...` ends a list that was cut."""
-        out, size = [], 0
-        for path in self._seen:
-            shown = path if path.isascii() and path.isprintable() else json.dumps(path)[1:-1].replace("\x7f", "?")
-            size += len(shown) + 2
-            if size > _HEADER_LIMIT - 5:
-                out.append("...")
-                break
-            out.append(shown)
-        return ", ".join(out)
+        """The value of `x-ccproxy-loss`, see `loss_header`."""
+        return loss_header(self._seen)
+
+
+def loss_header(paths: Iterable[str]) -> str:
+    """The value of `x-ccproxy-loss`: comma-separated paths in printable ASCII, at most 4 KB; `...` ends a list that was cut."""
+    shown: list[str] = []
+    size = 0
+    for path in paths:
+        text = printable(path)
+        size += len(text) + 2
+        if size > HEADER_LIMIT - len(_MORE):
+            shown.append(_MORE)
+            break
+        shown.append(text)
+    return ", ".join(shown)
+
+
+def printable(path: str) -> str:
+    """A path in printable ASCII, everything else as JSON escapes, and not longer than `MAX_PATH`.
+
+    Keys in it are the client's own words, and it becomes part of a header.
+    """
+    if len(path) <= MAX_PATH and path.isascii() and path.isprintable():
+        return path
+    text = json.dumps(path[:MAX_PATH])[1:-1].replace("\x7f", "\\u007f")
+    return text if len(text) <= MAX_PATH and len(path) <= MAX_PATH else text[: MAX_PATH - len(_MORE)] + _MORE
 
 
 def child(path: str, key: str) -> str:
     """The path of a member of an object."""
     if not _PLAIN_KEY.fullmatch(key):
-        return f"{path}[{json.dumps(key[:64])}]"
+        return f"{path}[{json.dumps(key[:_KEY_LIMIT])}]"
     return f"{path}.{key}" if path else key

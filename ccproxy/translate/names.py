@@ -10,6 +10,7 @@ from ccproxy.translate.neutral import Tool, Variety
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]+")
 _OTHERS = re.compile(r"[^A-Za-z0-9_-]+")
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
 OPENAI_NAME_LIMIT = 64
 """https://platform.openai.com/docs/api-reference/chat/create: a-z, A-Z, 0-9, underscores and dashes, at most 64."""
@@ -25,6 +26,11 @@ def fit(name: str, limit: int) -> str:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_OTHERS.sub('_', name)[: limit - 9]}_{digest}"
+
+
+def schema_name(name: str) -> str:
+    """The name of an output format as OpenAI accepts it."""
+    return _OTHER.sub("_", name[:OPENAI_NAME_LIMIT]) or "response"
 
 
 class ClientTool(NamedTuple):

@@ -1,24 +1,25 @@
-"""Answers of an upstream that speaks the client's format: streams pass as they are, and a stream folds into the upstream's own last word."""
+"""The fold of a stream of an upstream that uses the client's own format but only streams: the upstream's own last response object."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.errors import ExchangeError, UpstreamBroken
+from ccproxy.errors import UpstreamBroken
 from ccproxy.translate.answer import MALFORMED, Decoder
-from ccproxy.translate.errors import error_body, error_event, error_status
+from ccproxy.translate.errors import error_body, error_status
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump_bytes, parse
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import Event
-from ccproxy.translate.sse import PING_COMMENT, SseEvent, SseParser, frame
-from ccproxy.translate.streaming import Folder, Pipeline, StreamTranslator
+from ccproxy.translate.reading import Reader
+from ccproxy.translate.sse import SseEvent, SseParser
+from ccproxy.translate.streaming import UNREADABLE, Folder, Pipeline
 
 Json = dict[str, Any]
 
 
 class _Silent:
-    """An encoder for answers that are only read."""
+    """An encoder for an answer that is only read."""
 
     def encode(self, event: Event) -> bytes:
         del event
@@ -31,57 +32,27 @@ class _Silent:
         return b""
 
 
-class NativeStream(StreamTranslator):
-    """Bytes pass untouched, and are read on the side for usage and for a proper end."""
-
-    def __init__(self, fmt: Format, decoder: Decoder) -> None:
-        super().__init__(Pipeline(decoder, _Silent(), None, None))
-        self._format = fmt
-
-    def feed(self, chunk: bytes) -> bytes:
-        super().feed(chunk)
-        return chunk
-
-    def feed_event(self, event: Json, name: str = "") -> bytes:
-        super().feed_event(event, name)
-        kind = name or str(event.get("type") or "")
-        return frame("" if self._format is Format.OPENAI_CHAT else kind, dump_bytes(event))
-
-    def close(self) -> bytes:
-        if self._pipeline.over:
-            return b""
-        super().close()
-        return b"" if self.failed is None else b"\n\n" + error_event(self._format, self.failed)
-
-    def ping(self) -> bytes:
-        return frame("ping", b'{"type":"ping"}') if self._format is Format.ANTHROPIC else PING_COMMENT
-
-    def fail(self, error: ExchangeError) -> bytes:
-        if self._pipeline.over:
-            return b""
-        super().fail(error)
-        return b"\n\n" + error_event(self._format, error)  # a blank line ends whatever event was cut off
-
-
 class NativeResponsesFolder(Folder):
-    """Folds a Responses stream into its own last response object, whole to the last field."""
+    """Folds a Responses stream into its own last response object, complete with fields that the translator does not know."""
 
-    def __init__(self, decoder: Decoder, losses: Losses) -> None:
-        super().__init__(Format.OPENAI_RESPONSES, Pipeline(decoder, _Silent(), None, None), losses, Losses())
+    def __init__(self, decoder: Decoder, reader: Reader, losses: Losses) -> None:
+        super().__init__(Format.OPENAI_RESPONSES, Pipeline(decoder, _Silent(), reader), losses, Losses())
         self._lost = losses
-        self._reader = SseParser()
+        self._parser = SseParser()
         self._response: Json | None = None
 
     def feed(self, chunk: bytes) -> None:
-        self._read(self._reader.feed(chunk))
+        self._read(self._parser.feed(chunk))
 
     def _read(self, events: list[SseEvent]) -> None:
-        try:
-            for name, data in events:
-                if data and data != "[DONE]":
+        for name, data in events:
+            try:
+                if data == "[DONE]":
+                    self._pipeline.reader.done()
+                elif data:
                     self.feed_event(parse(data), name)
-        except (Garbled, *MALFORMED):
-            self.fail(UpstreamBroken("The upstream sent something that cannot be read"))
+            except (Garbled, *MALFORMED):
+                self.fail(UpstreamBroken(UNREADABLE))
 
     def feed_event(self, event: Json, name: str = "") -> None:
         super().feed_event(event, name)
@@ -95,7 +66,7 @@ class NativeResponsesFolder(Folder):
         self._response = body
 
     def result(self, status: int = 200) -> tuple[int, dict[str, str], bytes]:
-        self._read(self._reader.close())
+        self._read(self._parser.close())
         self._stream.close()
         headers = {"content-type": "application/json"}
         error = self.failed

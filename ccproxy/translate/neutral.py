@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from ccproxy.errors import ExchangeError
 from ccproxy.translate.formats import Format
+from ccproxy.translate.stops import StopClass
+from ccproxy.translate.usage import Usage
 
 Json = dict[str, Any]
 
@@ -159,6 +161,12 @@ class Tool:
     defer: bool = False
     examples: list[Any] | None = None
     cache: Json | None = None
+    schema_name: str = "parameters"  # the member of the tool that holds `schema`
+
+    @property
+    def schema_path(self) -> str:
+        """The JSON path of `schema`."""
+        return f"{self.path}.{self.schema_name}"
 
 
 @dataclass(slots=True)
@@ -225,38 +233,6 @@ class Request:
 
 
 # --- an answer -------------------------------------------------------------------------------------------------------
-
-StopReason = Literal[
-    "end",  # the model had nothing more to say
-    "tool_use",  # it waits for tool results
-    "length",  # the output limit
-    "context",  # the context window is full
-    "stop_sequence",
-    "refusal",  # the model or a filter declined
-    "pause",  # a long server-side turn, to be continued by sending it back
-    "other",  # a reason that no other format knows
-]
-
-
-@dataclass(slots=True)
-class Usage:
-    """Tokens of one exchange. `input` excludes both cache counts, as Anthropic counts; `output` includes `reasoning`."""
-
-    input: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 0
-    reasoning: int = 0
-    cache_write_1h: int | None = None  # the part of `cache_write` that lives for an hour, where the upstream tells
-    web_searches: int = 0
-    service_tier: str = ""
-    estimated: bool = False  # the upstream was cut off before it told: `output` is counted from the text
-
-    @property
-    def total_input(self) -> int:
-        """Everything that the model read, cached or not."""
-        return self.input + self.cache_read + self.cache_write
-
 
 PartKind = Literal["text", "refusal", "reasoning", "tool_call", "server_tool", "opaque"]
 
@@ -346,7 +322,7 @@ class UsageUpdate:
 class Finish:
     """A proper end. Nothing follows."""
 
-    reason: StopReason
+    reason: StopClass
     stop_sequence: str | None = None
     explanation: str = ""
     category: str = ""

@@ -27,6 +27,7 @@ _SIGNS = {
     Action.DROP: "dropped",
     Action.REJECT: "400",
     Action.PROXY: "for ccproxy",
+    Action.PASS: "unchanged",
 }
 
 _INTRODUCTION = """\
@@ -43,6 +44,7 @@ untouched and nothing of this applies. This page is generated from the tables th
 | dropped | left out, and listed by its JSON path in the header `x-ccproxy-loss`; with `translate.strict` a 400 |
 | 400 | refused, naming the JSON path: leaving it out would change what comes back |
 | for ccproxy | tells ccproxy, not the upstream |
+| unchanged | sent as it is, for the upstream to decide |
 """
 
 _CODEX = "Codex is the Responses backend of ChatGPT logins, which takes fewer parameters."
@@ -99,7 +101,7 @@ def _told(head: str, table: Mapping[str, Told], formats: list[Format]) -> str:
 def _errors() -> str:
     lines = ["## Errors\n", "| Anthropic | OpenAI's status | type | code |", "|---|---|---|---|"]
     lines += [
-        f"| `{kind}` | {name.status} | `{name.type}` | {f'`{name.code}`' if name.code else '—'} |"
-        for kind, name in error_tables.OPENAI_NAMES.items()
+        f"| `{name}` | {kind.openai_status} | `{kind.openai_type}` | {f'`{kind.openai_code}`' if kind.openai_code else '—'} |"
+        for name, kind in error_tables.KINDS.items()
     ]
     return "\n".join(lines) + "\n"

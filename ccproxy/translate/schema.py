@@ -2,171 +2,335 @@
 
 Anthropic: https://docs.claude.com/en/docs/build-with-claude/structured-outputs (what its SDKs do to a schema before they send it).
 OpenAI: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+
+Every schema is visited once, and each keyword of it is written once, so that the result is at most a small multiple of the input: a list of types
+becomes one variant per type, and each keyword goes to the variant that it constrains. References stay references, so cycles and shared definitions
+cost nothing. A `Budget` bounds the work of one request on top of that.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ccproxy.translate import jsontext
+from ccproxy.translate.checks import bad
+from ccproxy.translate.losses import child
 
 Json = dict[str, Any]
 
 EMPTY_OBJECT: Json = {"type": "object", "properties": {}}
+
+MAX_DEPTH = 100
+"""Levels of schemas inside schemas. OpenAI accepts 10; hand-written schemas have fewer than 20."""
+MAX_NODES = 50_000
+"""Schemas, enum values and names of required properties in one request. The largest real tools have a few thousand."""
+MAX_DESCRIBED = 1_000_000
+"""Characters of keywords that one request may move into descriptions."""
 
 _ANTHROPIC_FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 )
 _COMBINERS = ("anyOf", "oneOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
-_SAID = frozenset(("type", "title", "description", "enum", "const", "$ref", *_COMBINERS, *_DEFINITIONS))
+_SHARED = ("enum", "const", "anyOf", "allOf")
+"""Keywords of a rewritten schema that stand instead of a type."""
+_LABELS = frozenset(("type", "title", "description", "$ref", *_DEFINITIONS))
+_TYPE_OF_KEYWORD = {
+    **dict.fromkeys(
+        (
+            "properties",
+            "additionalProperties",
+            "required",
+            "patternProperties",
+            "propertyNames",
+            "minProperties",
+            "maxProperties",
+            "dependentRequired",
+            "dependentSchemas",
+            "unevaluatedProperties",
+        ),
+        "object",
+    ),
+    **dict.fromkeys(
+        (
+            "items",
+            "prefixItems",
+            "additionalItems",
+            "unevaluatedItems",
+            "contains",
+            "minContains",
+            "maxContains",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+        ),
+        "array",
+    ),
+    **dict.fromkeys(
+        ("format", "pattern", "minLength", "maxLength", "contentEncoding", "contentMediaType", "contentSchema"),
+        "string",
+    ),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), "number"),
+}
+"""The type that a keyword constrains; it says nothing about values of other types."""
 
 
-def for_anthropic(schema: object) -> Json:
-    """The schema as Anthropic's constrained output takes it: closed objects, few keywords; what else it asked for goes into the description."""
-    if not isinstance(schema, dict):
-        return {}
-    result: Json = {}
-    for key in _DEFINITIONS:
-        if isinstance(schema.get(key), dict):
-            result[key] = {name: for_anthropic(part) for name, part in schema[key].items()}
-    if isinstance(schema.get("$ref"), str):
-        result["$ref"] = schema["$ref"]
+class _Place(NamedTuple):
+    """A schema's place in the request: turned into a JSON path only when an error needs it."""
+
+    parent: _Place | None
+    key: str | int
+
+    @property
+    def path(self) -> str:
+        keys: list[str | int] = []
+        place: _Place | None = self
+        while place is not None:
+            keys.append(place.key)
+            place = place.parent
+        path = str(keys.pop())
+        for key in reversed(keys):
+            path = child(path, key) if isinstance(key, str) else f"{path}[{key}]"
+        return path
+
+
+class Budget:
+    """The work that the schemas of one request may cause."""
+
+    __slots__ = ("characters", "nodes")
+
+    def __init__(self, nodes: int = MAX_NODES, characters: int = MAX_DESCRIBED) -> None:
+        self.nodes = nodes
+        self.characters = characters
+
+    def visit(self, place: _Place, count: int = 1) -> None:
+        """Count schemas or their values. Raises `BadRequest` with the path of the one that is too many."""
+        self.nodes -= count
+        if self.nodes < 0:
+            raise bad(place.path, f"the schemas of a request may have at most {MAX_NODES} parts")
+
+    def describe(self, place: _Place, text: str) -> None:
+        """Count text that goes into descriptions."""
+        self.characters -= len(text)
+        if self.characters < 0:
+            raise bad(
+                place.path,
+                f"at most {MAX_DESCRIBED} characters of keywords that the upstream does not support fit into descriptions",
+            )
+
+
+def for_anthropic(schema: object, path: str = "schema", budget: Budget | None = None) -> Json:
+    """The schema as Anthropic's constrained output accepts it: closed objects and few keywords; all others go into descriptions.
+
+    Raises `BadRequest` with the JSON path below `path` when the schema is too deep or too large.
+    """
+    return _Rewriter(budget or Budget()).schema(schema, _Place(None, path), MAX_DEPTH)
+
+
+class _Rewriter:
+    """Rewrites one schema for Anthropic."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def schema(self, schema: object, place: _Place, levels: int) -> Json:
+        """One schema. `levels` is how many more may be nested in it."""
+        self._budget.visit(place)
+        if not isinstance(schema, dict):
+            return {}
+        if levels <= 0:
+            raise bad(place.path, f"a schema may be nested at most {MAX_DEPTH} levels deep")
+        result: Json = {}
+        for key in _DEFINITIONS:
+            if isinstance(schema.get(key), dict):
+                result[key] = self._members(schema[key], _Place(place, key), levels)
+        if isinstance(schema.get("$ref"), str):
+            result["$ref"] = schema["$ref"]
+            return result
+        kinds = _kinds(schema, place)
+        written = self._shared(schema, result, place, levels)
+        for key in ("title", "description"):
+            if schema.get(key) is not None:
+                result[key] = schema[key]
+        if len(kinds) > 1:
+            leftover = self._union(schema, result, kinds, written, place=place, levels=levels)
+        else:
+            kind = kinds[0] if kinds else _implied_kind(schema)
+            if kind is not None and not any(key in result for key in _SHARED):
+                result["type"] = kind
+            written |= self._keywords(kind, schema, result, place, levels)
+            leftover = {key: value for key, value in schema.items() if key not in _LABELS and key not in written}
+        _describe(result, leftover, place, self._budget)
         return result
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return _union_of_types(schema, kind)
-    _combine(schema, result)
-    _literals(schema, result)
-    if not any(key in result for key in ("enum", "const", "anyOf", "allOf")):
-        kind = kind or ("object" if "properties" in schema else "array" if "items" in schema else None)
-        if kind is not None:
-            result["type"] = kind
-    for key in ("title", "description"):
-        if schema.get(key) is not None:
-            result[key] = schema[key]
-    said = _SAID | _keywords_of(kind, schema, result)
-    _describe(result, {key: value for key, value in schema.items() if key not in said})
-    return result
+
+    def _members(self, schemas: Json, place: _Place, levels: int) -> Json:
+        return {name: self.schema(part, _Place(place, name), levels - 1) for name, part in schemas.items()}
+
+    def _union(
+        self, schema: Json, result: Json, kinds: list[str], written: set[str], *, place: _Place, levels: int
+    ) -> Json:
+        """Write `"type": ["string", "null"]` as one variant per type; the keywords that belong to none of them."""
+        literal = {key: result.pop(key) for key in _SHARED if key in result}
+        variants: dict[str, Json] = {}
+        if literal:  # it says for all types together what values there are
+            variants[""] = literal
+            if "null" in kinds:
+                variants["null"] = {"type": "null"}
+        else:
+            for kind in kinds:
+                variants[kind] = {"type": kind}
+                written |= self._keywords(kind, schema, variants[kind], place, levels)
+        leftover: Json = {}
+        parts: dict[str, Json] = {}
+        for key, value in schema.items():
+            if key not in _LABELS and key not in written:
+                owner = _TYPE_OF_KEYWORD.get(key, "")
+                owner = "integer" if owner == "number" and owner not in variants else owner
+                (parts.setdefault(owner, {}) if owner in variants and owner else leftover)[key] = value
+        for kind, part in parts.items():
+            _describe(variants[kind], part, place, self._budget)
+        result["anyOf"] = list(variants.values())
+        return leftover
+
+    def _shared(self, schema: Json, result: Json, place: _Place, levels: int) -> set[str]:
+        """Write literals and variants; the keywords that are written then."""
+        written: set[str] = set()
+        enum = schema.get("enum")
+        if isinstance(enum, list) and enum and all(map(_is_primitive, enum)):
+            self._budget.visit(place, len(enum))
+            result["enum"] = list(enum)
+            written.add("enum")
+        if "const" in schema and _is_primitive(schema["const"]):
+            result["const"] = schema["const"]
+            written.add("const")
+        for key in _COMBINERS:
+            variants = schema.get(key)
+            if isinstance(variants, list):
+                inside = _Place(place, key)
+                result["allOf" if key == "allOf" else "anyOf"] = [
+                    self.schema(variant, _Place(inside, i), levels - 1) for i, variant in enumerate(variants)
+                ]
+                written.add(key)
+                break
+        return written
+
+    def _keywords(self, kind: str | None, schema: Json, result: Json, place: _Place, levels: int) -> set[str]:
+        """Write the keywords that belong to a type; the names of those that are written then."""
+        if kind == "object" or (kind is None and "properties" in schema):
+            return self._object(schema, result, place, levels)
+        if kind == "array":
+            return self._array(schema, result, place, levels)
+        if kind == "string" and isinstance(schema.get("format"), str) and schema["format"] in _ANTHROPIC_FORMATS:
+            result["format"] = schema["format"]
+            return {"format"}
+        return set()
+
+    def _object(self, schema: Json, result: Json, place: _Place, levels: int) -> set[str]:
+        properties = schema.get("properties")
+        result["properties"] = (
+            self._members(properties, _Place(place, "properties"), levels) if isinstance(properties, dict) else {}
+        )
+        result["additionalProperties"] = False
+        if isinstance(schema.get("required"), list):
+            self._budget.visit(place, len(schema["required"]))
+            result["required"] = list(schema["required"])
+        return {"properties", "additionalProperties", "required"}
+
+    def _array(self, schema: Json, result: Json, place: _Place, levels: int) -> set[str]:
+        written: set[str] = set()
+        if isinstance(schema.get("items"), dict):
+            result["items"] = self.schema(schema["items"], _Place(place, "items"), levels - 1)
+            written.add("items")
+        if type(schema.get("minItems")) is int and schema["minItems"] in (0, 1):
+            result["minItems"] = schema["minItems"]
+            written.add("minItems")
+        return written
 
 
-def _keywords_of(kind: object, schema: Json, result: Json) -> set[str]:
-    """Write the keywords that belong to a type; the names of those that are said."""
-    if kind == "object" or "properties" in schema:
-        return _object(schema, result)
-    if kind == "array":
-        return _array(schema, result)
-    if kind == "string" and isinstance(schema.get("format"), str) and schema["format"] in _ANTHROPIC_FORMATS:
-        result["format"] = schema["format"]
-        return {"format"}
-    return set()
+def _kinds(schema: Json, place: _Place) -> list[str]:
+    """The types that a schema names, each once."""
+    given = schema.get("type")
+    if given is None:
+        return []
+    kinds = given if isinstance(given, list) else [given]
+    if not all(isinstance(kind, str) for kind in kinds):
+        raise bad(f"{place.path}.type", "must be a string or an array of strings")
+    return list(dict.fromkeys(kinds))
 
 
-def _union_of_types(schema: Json, kinds: list[Any]) -> Json:
-    """`"type": ["string", "null"]`: one variant each."""
-    rest = {key: value for key, value in schema.items() if key not in ("type", "description", "title", *_DEFINITIONS)}
-    if len(kinds) == 1:
-        return for_anthropic({**schema, "type": kinds[0]})
-    variants = [for_anthropic({"type": "null"} if kind == "null" else {**rest, "type": kind}) for kind in kinds]
-    result: Json = {"anyOf": variants}
-    for key in ("title", "description"):
-        if schema.get(key) is not None:
-            result[key] = schema[key]
-    return result
+def _implied_kind(schema: Json) -> str | None:
+    return "object" if "properties" in schema else "array" if "items" in schema else None
 
 
-def _combine(schema: Json, result: Json) -> None:
-    for key in _COMBINERS:
-        variants = schema.get(key)
-        if isinstance(variants, list):
-            result["allOf" if key == "allOf" else "anyOf"] = [for_anthropic(variant) for variant in variants]
-            return
-
-
-def _literals(schema: Json, result: Json) -> None:
-    enum = schema.get("enum")
-    if isinstance(enum, list) and enum and all(_primitive(value) for value in enum):
-        result["enum"] = list(enum)
-    if "const" in schema and _primitive(schema["const"]):
-        result["const"] = schema["const"]
-
-
-def _primitive(value: object) -> bool:
+def _is_primitive(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _object(schema: Json, result: Json) -> set[str]:
-    properties = schema.get("properties")
-    result["properties"] = (
-        {name: for_anthropic(part) for name, part in properties.items()} if isinstance(properties, dict) else {}
-    )
-    result["additionalProperties"] = False
-    if isinstance(schema.get("required"), list):
-        result["required"] = list(schema["required"])
-    return {"properties", "additionalProperties", "required"}
-
-
-def _array(schema: Json, result: Json) -> set[str]:
-    said = {"items"}
-    if isinstance(schema.get("items"), dict):
-        result["items"] = for_anthropic(schema["items"])
-    if schema.get("minItems") in (0, 1):
-        result["minItems"] = schema["minItems"]
-        said.add("minItems")
-    return said
-
-
-def _describe(result: Json, leftover: Json) -> None:
+def _describe(result: Json, leftover: Json, place: _Place, budget: Budget) -> None:
     """Keywords that the grammar cannot hold: the model may still follow them when it reads them."""
-    if leftover:
-        text = (
-            "{"
-            + ", ".join(
-                f"{key}: {value if isinstance(value, str) else jsontext.dump(value)}" for key, value in leftover.items()
-            )
-            + "}"
+    if not leftover:
+        return
+    try:
+        texts = (
+            f"{key}: {value if isinstance(value, str) else jsontext.dump(value)}" for key, value in leftover.items()
         )
-        description = result.get("description")
-        result["description"] = f"{description}\n\n{text}" if description else text
+        text = "{" + ", ".join(texts) + "}"
+    except RecursionError as error:
+        raise bad(place.path, "is nested too deeply") from error
+    budget.describe(place, text)
+    description = result.get("description")
+    if not isinstance(description, str | None):
+        raise bad(f"{place.path}.description", "must be a string")
+    result["description"] = f"{description}\n\n{text}" if description else text
 
 
-def tool_input(schema: Json | None) -> Json:
-    """An input schema that Anthropic takes: an object at the top, without combiners beside it."""
+# --- loose schemas for Anthropic -------------------------------------------------------------------------------------
+
+
+def tool_input(schema: Json | None, path: str = "schema", budget: Budget | None = None) -> Json:
+    """An input schema that Anthropic accepts: an object at the top, without combiners next to it.
+
+    Raises `BadRequest` with the JSON path below `path` when the combiners are too large.
+    """
     if not schema:
         return EMPTY_OBJECT
     if not any(key in schema for key in _COMBINERS):
         return schema if "type" in schema else {"type": "object", **schema}
+    place, budget = _Place(None, path), budget or Budget()
     result = {key: value for key, value in schema.items() if key not in _COMBINERS}
     result["type"] = "object"
     properties: Json = dict(_members(schema, "properties"))
     required: set[str] | None = None
     for key in _COMBINERS:
         for variant in _variants(schema, key):
-            for name, part in _members(variant, "properties").items():
+            members, names = _members(variant, "properties"), _required(variant)
+            budget.visit(_Place(place, key), 1 + len(members) + len(names))
+            for name, part in members.items():
                 properties.setdefault(name, part)
-            needed = _required(variant)
-            required = needed if required is None else required | needed if key == "allOf" else required & needed
+            required = names if required is None else required | names if key == "allOf" else required & names
     result["properties"] = properties
     if required:
         result["required"] = sorted(_required(schema) | required)
-    _describe(result, {key: schema[key] for key in _COMBINERS if key in schema})
+    _describe(result, {key: schema[key] for key in _COMBINERS if key in schema}, place, budget)
     return result
 
 
 def _members(schema: Json, key: str) -> Json:
-    found = schema.get(key)
-    return found if isinstance(found, dict) else {}
+    members = schema.get(key)
+    return members if isinstance(members, dict) else {}
 
 
 def _variants(schema: Json, key: str) -> list[Json]:
-    found = schema.get(key)
-    return [variant for variant in found if isinstance(variant, dict)] if isinstance(found, list) else []
+    variants = schema.get(key)
+    return [variant for variant in variants if isinstance(variant, dict)] if isinstance(variants, list) else []
 
 
 def _required(schema: Json) -> set[str]:
-    found = schema.get("required")
-    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
+    names = schema.get("required")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
+
+# --- strict schemas for OpenAI ---------------------------------------------------------------------------------------
 
 _OPENAI_UNSUPPORTED = frozenset(
     (
@@ -185,23 +349,36 @@ _OPENAI_UNSUPPORTED = frozenset(
 )
 
 
-def is_openai_strict(schema: object, *, top: bool = True) -> bool:
-    """Does OpenAI accept this schema with `strict: true`? Closed objects whose every property is required, an object at the top."""
-    if not isinstance(schema, dict):
+def is_openai_strict(schema: object, path: str = "schema", budget: Budget | None = None) -> bool:
+    """Does OpenAI accept this schema with `strict: true`? Closed objects whose every property is required, an object at the top.
+
+    Raises `BadRequest` with the JSON path below `path` when the schema is too large.
+    """
+    if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return False
-    if schema.keys() & _OPENAI_UNSUPPORTED:
-        return False
-    if top and (schema.get("type") != "object" or "anyOf" in schema):
-        return False
-    nested: list[object] = []
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = _members(schema, "properties")
-        if schema.get("additionalProperties") is not False or _required(schema) != set(properties):
+    budget = budget or Budget()
+    pending: list[tuple[object, _Place]] = [(schema, _Place(None, path))]
+    while pending:
+        part, place = pending.pop()
+        budget.visit(place)
+        if not isinstance(part, dict) or part.keys() & _OPENAI_UNSUPPORTED:
             return False
-        nested.extend(properties.values())
-    for key in _DEFINITIONS:
-        nested.extend(_members(schema, key).values())
+        if part.get("type") == "object" or "properties" in part:
+            properties = _members(part, "properties")
+            if part.get("additionalProperties") is not False or _required(part) != properties.keys():
+                return False
+        pending.extend(_nested(part, place))
+    return True
+
+
+def _nested(schema: Json, place: _Place) -> list[tuple[object, _Place]]:
+    """The schemas inside a schema."""
+    nested: list[tuple[object, _Place]] = []
+    for key in ("properties", *_DEFINITIONS):
+        inside = _Place(place, key)
+        nested.extend((part, _Place(inside, name)) for name, part in _members(schema, key).items())
     if "items" in schema:
-        nested.append(schema["items"])
-    nested.extend(_variants(schema, "anyOf"))
-    return all(is_openai_strict(part, top=False) for part in nested)
+        nested.append((schema["items"], _Place(place, "items")))
+    inside = _Place(place, "anyOf")
+    nested.extend((part, _Place(inside, i)) for i, part in enumerate(_variants(schema, "anyOf")))
+    return nested

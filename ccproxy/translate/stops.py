@@ -1,126 +1,103 @@
-"""Stop sequences for upstreams that have none: cuts the answer's text at the first match.
+"""Why a model stopped: one vocabulary, and one table for each format. Pure.
 
-A filter between decoder and encoder. Text that may be the beginning of a match is held back until it is known; after a match nothing more of the answer
-passes but its usage, and the end says which sequence it was.
+Decoders and the accounting read a format's word into a `StopClass`, encoders write it back; both use the tables here.
+Sources: https://docs.claude.com/en/api/handling-stop-reasons, https://platform.openai.com/docs/api-reference/chat/object and `…/responses/object`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Mapping
+from enum import StrEnum
 
-from ccproxy.translate.neutral import (
-    Annotate,
-    Delta,
-    Error,
-    Event,
-    Finish,
-    Part,
-    PartEnd,
-    PartStart,
-    Ping,
-    Start,
-    Usage,
-    UsageUpdate,
-)
+from ccproxy.translate.formats import Format
 
 
-class _Text:
-    __slots__ = ("given", "held", "part")
+class StopClass(StrEnum):
+    """Why the model stopped, in one vocabulary for the three formats. The values are those of the ledger's column `stop`."""
 
-    def __init__(self, part: Part) -> None:
-        self.part = part
-        self.given: list[str] = []
-        self.held = ""
+    END = "end"
+    """The model had nothing more to say."""
+    LENGTH = "length"
+    """The output limit, or a full context window."""
+    STOP_SEQUENCE = "stop_sequence"
+    TOOL_USE = "tool_use"
+    """The model waits for tool results."""
+    REFUSAL = "refusal"
+    """The model or a filter declined."""
+    PAUSE = "pause"
+    """A long server-side turn, continued by sending it back."""
+    ERROR = "error"
+    OTHER = "other"
+    """A reason that is unknown today."""
 
 
-class StopFilter:
-    """Feed it events, get those that remain."""
+_ANTHROPIC = {
+    "end_turn": StopClass.END,
+    "tool_use": StopClass.TOOL_USE,
+    "max_tokens": StopClass.LENGTH,
+    "model_context_window_exceeded": StopClass.LENGTH,
+    "stop_sequence": StopClass.STOP_SEQUENCE,
+    "refusal": StopClass.REFUSAL,
+    "pause_turn": StopClass.PAUSE,
+    "compaction": StopClass.PAUSE,
+}
+_CHAT = {
+    "stop": StopClass.END,
+    "length": StopClass.LENGTH,
+    "tool_calls": StopClass.TOOL_USE,
+    "function_call": StopClass.TOOL_USE,
+    "content_filter": StopClass.REFUSAL,
+}
+# `status`, or the reason of an incomplete response
+_RESPONSES = {
+    "completed": StopClass.END,
+    "max_output_tokens": StopClass.LENGTH,
+    "content_filter": StopClass.REFUSAL,
+    "failed": StopClass.ERROR,
+    "cancelled": StopClass.ERROR,
+}
 
-    def __init__(self, stops: Iterable[str]) -> None:
-        self._stops = sorted(set(stops), key=len, reverse=True)
-        self._pattern = re.compile("|".join(re.escape(stop) for stop in self._stops))
-        self._open: dict[int, _Text] = {}
-        self._length = 0
-        self._usage: Usage | None = None
-        self._input: Usage | None = None
-        self.match: str | None = None
-        """The sequence that was found."""
+CLASSES: Mapping[Format, Mapping[str, StopClass]] = {
+    Format.ANTHROPIC: _ANTHROPIC,
+    Format.OPENAI_CHAT: _CHAT,
+    Format.OPENAI_RESPONSES: _RESPONSES,
+}
+"""The class of each format's own words. No word has two classes."""
 
-    def feed(self, event: Event) -> list[Event]:
-        """The events that this one becomes."""
-        if self.match is not None:
-            return self._after(event)
-        match event:
-            case Delta():
-                return self._delta(event)
-            case PartStart():
-                self._open[event.index] = _Text(event.part)
-            case PartEnd():
-                opened = self._open.pop(event.index, None)
-                if opened is not None and opened.held:
-                    return [Delta(event.index, opened.held), event]
-            case Start():
-                self._input = event.usage
-            case UsageUpdate():
-                self._usage = event.usage
-            case Annotate() | Finish() | Error() | Ping():
-                pass
-        return [event]
+REASONS: Mapping[Format, Mapping[StopClass, str]] = {
+    Format.ANTHROPIC: {
+        StopClass.END: "end_turn",
+        StopClass.LENGTH: "max_tokens",
+        StopClass.STOP_SEQUENCE: "stop_sequence",
+        StopClass.TOOL_USE: "tool_use",
+        StopClass.REFUSAL: "refusal",
+        StopClass.PAUSE: "pause_turn",
+        StopClass.OTHER: "end_turn",
+    },
+    Format.OPENAI_CHAT: {
+        StopClass.END: "stop",
+        StopClass.LENGTH: "length",
+        StopClass.STOP_SEQUENCE: "stop",
+        StopClass.TOOL_USE: "tool_calls",
+        StopClass.REFUSAL: "content_filter",
+        StopClass.PAUSE: "stop",
+        StopClass.OTHER: "stop",
+    },
+    Format.OPENAI_RESPONSES: {
+        StopClass.END: "completed",
+        StopClass.LENGTH: "max_output_tokens",
+        StopClass.STOP_SEQUENCE: "completed",
+        StopClass.TOOL_USE: "completed",
+        StopClass.REFUSAL: "content_filter",
+        StopClass.PAUSE: "max_output_tokens",
+        StopClass.OTHER: "completed",
+    },
+}
+"""Each format's word for a class. `ERROR` has none: an answer that failed ends in an error."""
 
-    def _delta(self, event: Delta) -> list[Event]:
-        opened = self._open.get(event.index)
-        if opened is None or opened.part.kind != "text":
-            if opened is not None:
-                opened.given.append(event.text)
-            return [event]
-        text = opened.held + event.text
-        found = self._pattern.search(text)
-        if found is not None:
-            self.match = found[0]
-            return self._cut(event.index, text[: found.start()])
-        keep = self._possible(text)
-        opened.held = text[len(text) - keep :]
-        text = text[: len(text) - keep]
-        if not text:
-            return []
-        opened.given.append(text)
-        self._length += len(text)
-        return [Delta(event.index, text)]
+_ALL = _ANTHROPIC | _CHAT | _RESPONSES
 
-    def _possible(self, text: str) -> int:
-        """How much of the end of the text may be the beginning of a match."""
-        longest = min(len(self._stops[0]) - 1, len(text))
-        return next((n for n in range(longest, 0, -1) if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)
 
-    def _cut(self, index: int, text: str) -> list[Event]:
-        """The last text, and the end of everything that is open."""
-        events: list[Event] = [Delta(index, text)] if text else []
-        self._open[index].given.append(text)
-        self._length += len(text)
-        for place, opened in self._open.items():
-            whole = "".join(opened.given)
-            kept = [annotation for annotation in opened.part.annotations if annotation.end <= len(whole)]
-            events.append(PartEnd(place, replace(opened.part, text=whole, annotations=kept, raw=None)))
-        self._open.clear()
-        return events
-
-    def _after(self, event: Event) -> list[Event]:
-        match event:
-            case UsageUpdate():
-                self._usage = event.usage
-                return [event]
-            case Finish() | Error():
-                return [*self._estimate(), Finish("stop_sequence", self.match)]
-            case Ping():
-                return [event]
-            case Start() | PartStart() | Delta() | Annotate() | PartEnd():
-                return []
-
-    def _estimate(self) -> list[Event]:
-        """The upstream was cut off before it counted: four characters are about a token."""
-        if self._usage is not None:
-            return []
-        known = self._input or Usage()
-        return [UsageUpdate(replace(known, output=max(1, self._length // 4), estimated=True))]
+def stop_class(reason: str | None) -> StopClass | None:
+    """Return the class of a format's own stop reason; `OTHER` for one that is unknown today."""
+    return None if reason is None else _ALL.get(reason, StopClass.OTHER)

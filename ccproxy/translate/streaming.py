@@ -1,4 +1,9 @@
-"""An answer on its way: upstream bytes -> SSE -> decoder -> filters -> encoder -> client bytes. Nothing here ever raises, whatever the upstream sends."""
+"""An answer on its way: upstream bytes -> SSE -> decoder -> filters -> encoder -> client bytes. Nothing here raises, whatever the upstream sends.
+
+The upstream's response is read once. `reading` (of `StreamTranslator` and `Folder`) is filled in on the way with all that the ledger needs: model, usage, stop
+reason, error, whether the response came to its end, whether the model's first output has arrived. It equals what `ledger.tap.UsageTap` would read from the same
+bytes, so a translated response needs no tap.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +24,16 @@ from ccproxy.translate.neutral import (
     PartEnd,
     Ping,
     Start,
-    StopReason,
-    Usage,
-    UsageUpdate,
 )
+from ccproxy.translate.reading import Reader, Reading
 from ccproxy.translate.replay import Recorder
 from ccproxy.translate.sse import SseEvent, SseParser
-from ccproxy.translate.stops import StopFilter
+from ccproxy.translate.stop_sequences import StopFilter
+from ccproxy.translate.stops import StopClass
 
 Json = dict[str, Any]
 
-_GARBLED = "The upstream sent something that cannot be read"
+UNREADABLE = "The upstream sent something that cannot be read"
 
 
 class Pipeline:
@@ -44,32 +48,35 @@ class Pipeline:
         "failed",
         "finished",
         "folding",
-        "model",
+        "reader",
         "recorder",
-        "stop_reason",
         "stops",
-        "usage",
     )
 
-    def __init__(self, decoder: Decoder, encoder: Encoder, stops: StopFilter | None, recorder: Recorder | None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        encoder: Encoder,
+        reader: Reader,
+        stops: StopFilter | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.decoder = decoder
         self.encoder = encoder
+        self.reader = reader
         self.stops = stops
         self.recorder = recorder
-        self.usage = Usage()
-        self.stop_reason: StopReason | None = None
-        self.model = ""
         self.finished = False
         self.failed: ExchangeError | None = None
         self.folding = False
-        """Nobody reads the stream, only the whole answer that it adds up to: the pieces of a text are encoded as one."""
+        """Only the whole answer is needed, not the stream: the pieces of a text are encoded as one."""
         self._held: dict[int, list[str]] = {}
         self._parts: dict[int, Part] = {}
         self._started = False
 
     @property
     def over(self) -> bool:
-        """Has the client its end, good or bad?"""
+        """Has the client received its end, in success or in error?"""
         return self.finished or self.failed is not None
 
     def write(self, events: list[Event], out: list[bytes]) -> None:
@@ -88,7 +95,7 @@ class Pipeline:
                         self.encoder.encode(Delta(index, "".join(texts)))
                     self._held.clear()
                 if not self._started and not isinstance(event, Start | Error | Ping):
-                    out.append(self.encoder.encode(Start()))  # a server that never said that it begins
+                    out.append(self.encoder.encode(Start()))  # a server that omits the first event
                     self._started = True
                 self._note(event)
             data = self.encoder.encode(event)
@@ -101,14 +108,9 @@ class Pipeline:
                 self._parts[event.index] = event.part
             case Start():
                 self._started = True
-                self.model = event.model
-                self.usage = event.usage or self.usage
-            case UsageUpdate():
-                self.usage = event.usage
             case Finish():
                 self.finished = True
-                self.stop_reason = event.reason
-                if self.recorder is not None and event.reason != "stop_sequence":
+                if self.recorder is not None and event.reason is not StopClass.STOP_SEQUENCE:
                     self.recorder.record([self._parts[index] for index in sorted(self._parts)], self.decoder.output)
             case Error():
                 self.failed = event.error
@@ -116,9 +118,9 @@ class Pipeline:
                 pass
 
     def fail(self, error: ExchangeError) -> bytes:
-        """End the answer with an error, or properly if a stop sequence has ended it; nothing when it is over already."""
+        """End the answer with an error, or properly if a stop sequence has ended it. Return nothing when it is over already."""
         out: list[bytes] = []
-        self._held.clear()  # an answer that failed needs none of it, and it may be what cannot be read
+        self._held.clear()  # an answer that failed does not need it, and it may be the part that cannot be read
         if not self.over:
             self.write([Error(error)], out)
         return b"".join(out)
@@ -128,41 +130,29 @@ class StreamTranslator:
     """Turns the upstream's SSE bytes into the client's."""
 
     def __init__(self, pipeline: Pipeline) -> None:
+        self.reading: Reading = pipeline.reader.reading
+        """What the upstream's response reports about itself, up to date after every `feed`."""
         self._pipeline = pipeline
         self._parser = SseParser()
         self._comments = 0
 
     @property
-    def usage(self) -> Usage:
-        """Tokens so far."""
-        return self._pipeline.usage
-
-    @property
-    def stop_reason(self) -> StopReason | None:
-        return self._pipeline.stop_reason
-
-    @property
-    def model(self) -> str:
-        """The model that answers, by the upstream's word."""
-        return self._pipeline.model
-
-    @property
     def finished(self) -> bool:
-        """The client has its proper end; further input is ignored."""
+        """The client has its proper end. Further input is read for `reading` only."""
         return self._pipeline.finished
 
     @property
     def failed(self) -> ExchangeError | None:
-        """Why the stream ended in an error, which the client has been told."""
+        """The error in which the stream ended; the client has received it."""
         return self._pipeline.failed
 
     @property
     def stopped(self) -> bool:
-        """A stop sequence was found that the upstream does not know of: abort the upstream and call `close()`, or feed on for exact usage."""
+        """A stop sequence matched that the upstream does not know: abort the upstream and call `close()`, or continue to feed for exact usage."""
         return self._pipeline.stops is not None and self._pipeline.stops.match is not None
 
     def feed(self, chunk: bytes) -> bytes:
-        """Bytes for the client, possibly none."""
+        """Return bytes for the client, possibly none."""
         pipeline = self._pipeline
         out: list[bytes] = []
         self._read(self._parser.feed(chunk), out)
@@ -174,41 +164,49 @@ class StreamTranslator:
 
     def _read(self, events: list[SseEvent], out: list[bytes]) -> None:
         pipeline = self._pipeline
-        try:
-            for name, data in events:
-                if pipeline.over:
-                    break
+        reader = pipeline.reader
+        for name, data in events:
+            if not data:
+                continue
+            try:
                 if data == "[DONE]":
-                    pipeline.write(pipeline.decoder.done(), out)
-                elif data:
-                    pipeline.write(pipeline.decoder.decode(parse(data), name), out)
-        except (Garbled, *MALFORMED):
-            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+                    reader.done()
+                    if not pipeline.over:
+                        pipeline.write(pipeline.decoder.done(), out)
+                    continue
+                event = parse(data)
+                reader.event(event)
+                if not pipeline.over:
+                    pipeline.write(pipeline.decoder.decode(event, name), out)
+            except (Garbled, *MALFORMED):
+                out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
 
     def feed_event(self, event: Json, name: str = "") -> bytes:
-        """One upstream event that is parsed already, as in-process providers have them."""
+        """Translate one upstream event that is parsed already."""
         pipeline = self._pipeline
         out: list[bytes] = []
+        pipeline.reader.event(event)
         if pipeline.over:
             return b""
         try:
             pipeline.write(pipeline.decoder.decode(event, name), out)
         except MALFORMED:
-            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+            out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
         return b"".join(out)
 
     def feed_whole(self, body: Json) -> bytes:
-        """A whole answer instead of a stream: all of the client's stream."""
+        """Translate a whole answer instead of a stream, and return the client's whole stream."""
         pipeline = self._pipeline
         out: list[bytes] = []
+        pipeline.reader.whole(body)
         try:
             pipeline.write(pipeline.decoder.whole(body), out)
         except MALFORMED:
-            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+            out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
         return b"".join(out)
 
     def close(self) -> bytes:
-        """The upstream has ended: the rest. An upstream that ended early gives the client format's error, never a proper end."""
+        """The upstream has ended: return the rest. An upstream that ended early becomes the client format's error, never a proper end."""
         pipeline = self._pipeline
         out: list[bytes] = []
         self._read(self._parser.close(), out)
@@ -217,7 +215,7 @@ class StreamTranslator:
         try:
             pipeline.write(pipeline.decoder.flush(), out)
         except MALFORMED:
-            out.append(pipeline.fail(UpstreamBroken(_GARBLED)))
+            out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
         return b"".join(out)
 
     def ping(self) -> bytes:
@@ -225,7 +223,7 @@ class StreamTranslator:
         return self._pipeline.encoder.ping()
 
     def fail(self, error: ExchangeError) -> bytes:
-        """The exchange failed mid-stream: the client format's error event. Nothing, if the stream has ended already."""
+        """The exchange failed mid-stream: return the client format's error event, or nothing if the stream has ended already."""
         return self._pipeline.fail(error)
 
 
@@ -233,6 +231,8 @@ class Folder:
     """Folds an upstream's SSE bytes into one whole answer in the client's format."""
 
     def __init__(self, client: Format, pipeline: Pipeline, request_losses: Losses, losses: Losses) -> None:
+        self.reading: Reading = pipeline.reader.reading
+        """What the upstream's response reports about itself."""
         self._client = client
         self._pipeline = pipeline
         pipeline.folding = True
@@ -241,39 +241,25 @@ class Folder:
         self._losses = losses
 
     @property
-    def usage(self) -> Usage:
-        """Tokens so far."""
-        return self._pipeline.usage
-
-    @property
-    def stop_reason(self) -> StopReason | None:
-        return self._pipeline.stop_reason
-
-    @property
-    def model(self) -> str:
-        """The model that answers, by the upstream's word."""
-        return self._pipeline.model
-
-    @property
     def failed(self) -> ExchangeError | None:
-        """Why there is no whole answer."""
+        """The error because of which there is no whole answer."""
         return self._pipeline.failed
 
     @property
     def stopped(self) -> bool:
-        """A stop sequence was found: the upstream may be aborted."""
+        """A stop sequence matched: the upstream may be aborted."""
         return self._stream.stopped
 
     def feed(self, chunk: bytes) -> None:
-        """More of the upstream's stream."""
+        """Read more of the upstream's stream."""
         self._stream.feed(chunk)
 
     def feed_event(self, event: Json, name: str = "") -> None:
-        """One upstream event that is parsed already."""
+        """Read one upstream event that is parsed already."""
         self._stream.feed_event(event, name)
 
     def feed_whole(self, body: Json) -> None:
-        """A whole answer instead of a stream."""
+        """Read a whole answer instead of a stream."""
         self._stream.feed_whole(body)
 
     def fail(self, error: ExchangeError) -> None:
@@ -281,7 +267,7 @@ class Folder:
         self._pipeline.fail(error)
 
     def result(self, status: int = 200) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers to add, body. An answer that failed or never came to its end gives the client format's error."""
+        """Return status, headers to add, body. An answer that failed or did not come to its end becomes the client format's error."""
         self._stream.close()
         headers = {"content-type": "application/json"}
         error = self._pipeline.failed

@@ -21,8 +21,9 @@ from ccproxy.permissions.broker import PermissionBroker
 from tests.conformance import upstreams
 from tests.docs.blocks import Block
 from tests.docs.forks import PROGRAM
-from tests.e2e.clients.conftest import LIMIT, Environment, environment, free_port, listens, port_of, program, until
+from tests.e2e.clients.conftest import LIMIT, Environment, environment, listens, port_of, program, until
 from tests.fakes.permissions_server import PermissionsServer
+from tests.fakes.ports import free_port
 
 PORT = "127.0.0.1:8000"
 """Where the pages say that ccproxy is."""
@@ -95,7 +96,7 @@ class Place:
             script = script.replace(f" {shown} ", f" {identifier} ")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"{PRELUDE}\n{script}\nended"],
-            env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
+            env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * LIMIT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         assert "ccproxy:" not in done.stderr, done.stderr

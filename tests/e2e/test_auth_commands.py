@@ -13,12 +13,14 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.fakes.oauth import FakeOAuth, Reply
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -56,8 +58,9 @@ class Machine:
         path.chmod(0o755)
         return str(path)
 
-    def start(self, *args: str, stdin: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *args: str, stdin: int = subprocess.PIPE, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
             [*CCPROXY, "auth", *args],
             cwd=self.home,
             env={**self.environment, **environment},
@@ -65,7 +68,11 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(self, *args: str, code: int = 0, stdin: str = "", **environment: str) -> str:
         with self.start(*args, **environment) as process:
@@ -109,16 +116,16 @@ def test_a_whole_life(machine: Machine, server: FakeOAuth) -> None:
     out = machine.run("login", "--identity")
     assert "Anthropic's published terms" in out
     assert "docs/explanation/terms.md" in out
-    assert "Signed in at Claude as someone@example.invalid (max)." in out
+    assert "Signed in to Claude as someone@example.invalid (max)." in out
     config = machine.home / ".config" / "ccproxy" / "config.toml"
     assert config.read_text() == "[providers.claude_api]\nidentity = true\n"
 
     out = machine.run("login-openai")
     assert "OpenAI" in out
-    assert "Signed in at ChatGPT as someone@example.invalid (plus)." in out
+    assert "Signed in to ChatGPT as someone@example.invalid (plus)." in out
 
     out = machine.run("status", "--limits")
-    assert "own login: no API key is set, and there is a login" in out
+    assert "stored login: no API key is set, and there is a login" in out
     assert "in 7 hours 59 minutes" in out
     assert "5 hours: 12.5 % used" in out
     assert "7 days: 61 % used" in out
@@ -133,15 +140,15 @@ def test_a_whole_life(machine: Machine, server: FakeOAuth) -> None:
     assert codex["limits"][1] == {"name": "7 days", "used_percent": 61.0, "resets_at": "2026-11-19T14:53:20+00:00"}
 
     before = machine.login()
-    assert "Already signed in at Claude as someone@example.invalid (max)." in machine.run("login")
+    assert "Already signed in to Claude as someone@example.invalid (max)." in machine.run("login")
     assert machine.login() == before
     machine.run("login", "--force", "--no-identity")
     assert machine.login()["access_token"] != before["access_token"]
     assert server.refresh_tokens[str(before["refresh_token"])] == "revoked"
     assert "identity = false" in config.read_text()
 
-    assert machine.run("logout", "claude") == "Claude: signed out.\n"
-    assert machine.run("logout") == "Claude: there was no login.\nChatGPT: signed out.\n"
+    assert machine.run("logout", "claude") == "Claude: signed out\n"
+    assert machine.run("logout") == "Claude: there was no login\nChatGPT: signed out\n"
     assert "live" not in server.refresh_tokens.values()
     assert sorted(path.name for path in machine.auth_dir.iterdir()) == ["claude_api.lock", "codex.lock"]
     claude, codex = json.loads(machine.run("status", "--json"))
@@ -171,7 +178,7 @@ def test_a_pasted_code(machine: Machine, flag: str) -> None:
             code = page.read().decode().removeprefix("Paste: ")
         out, _ = process.communicate(code + "\n", timeout=60)
     assert process.returncode == 0, out
-    assert "Signed in at Claude" in out
+    assert "Signed in to Claude" in out
     machine.printed += out
 
 
@@ -207,7 +214,7 @@ def test_a_device_code(machine: Machine, server: FakeOAuth) -> None:
     out = machine.run("login-openai", "--device")
     assert "WXYZ-1" in out
     assert f"{server.url}/codex/device" in out
-    assert "Signed in at ChatGPT" in out
+    assert "Signed in to ChatGPT" in out
 
 
 def test_the_identity_question(machine: Machine) -> None:
@@ -220,7 +227,7 @@ def test_the_identity_question(machine: Machine) -> None:
         os.close(ours)
         os.close(theirs)
         assert process.returncode == 0, out
-        assert "Do that?" in out
+        assert "Add that line?" in out
         assert expected in (machine.home / ".config" / "ccproxy" / "config.toml").read_text()
 
 
@@ -237,9 +244,7 @@ def no_browser(server: FakeOAuth, machine: Machine) -> None:
 
 
 def no_network(server: FakeOAuth, machine: Machine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    machine.environment["PROVIDERS__CODEX__OAUTH__TOKEN_URL"] = f"http://127.0.0.1:{port}/oauth/token"
+    machine.environment["PROVIDERS__CODEX__OAUTH__TOKEN_URL"] = f"http://127.0.0.1:{free_port()}/oauth/token"
 
 
 def an_open_folder(server: FakeOAuth, machine: Machine) -> None:
@@ -300,7 +305,7 @@ def test_ctrl_c_leaves_nothing_behind(machine: Machine) -> None:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "Stopped. Nothing was stored." in out
+    assert "Stopped. Nothing was stored" in out
     assert "Traceback" not in out
     assert not machine.auth_dir.exists()
     port = urlsplit(parse_qs(urlsplit(url).query)["redirect_uri"][0]).port
@@ -340,5 +345,5 @@ def test_a_real_browser(machine: Machine, command: str) -> None:
     with machine.start(command, BROWSER=browser) as process:
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
-    assert "Signed in at" in out
+    assert "Signed in to" in out
     assert "You can close this page" in page.read_text()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from tornado.websocket import websocket_connect
 
 import ccproxy
 from tests.fakes.client import connected, message, request
+from tests.fakes.ports import free_port
 from tests.fakes.proxy import ANTHROPIC_KEY, Program, program, serving
 from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire
 
@@ -30,12 +30,6 @@ CLIENTS = "sk-ant-" + "clients-own"
 CREDENTIALS = (("x-api-key", CLIENTS), ("Authorization", f"Bearer {CLIENTS}"), ("Cookie", "c=clients-own"))
 CHROMIUM = Path("/usr/bin/chromium")
 ADDON = str(Path(ccproxy.__file__).with_name("script.py"))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def to(upstream: Upstream) -> dict[str, str]:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import re
 import signal
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.client import connected, message, request
-from tests.fakes.proxy import ANTHROPIC_KEY, Program, program, serving
-from tests.fakes.upstream import Received, Upstream, Wire, chunk
+from tests.fakes.proxy import ANTHROPIC_KEY, Program, environment, program, serving
+from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, chunk
 
 pytestmark = pytest.mark.e2e
+
+WITH_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def to(upstream: Upstream) -> dict[str, str]:
@@ -116,7 +126,7 @@ async def test_a_signal_lets_a_running_stream_end(tmp_path: Path, upstream: Upst
 
 async def closed(port: int) -> None:
     """Wait until nobody new is let in."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -132,14 +142,15 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, upstream: Upstream)
         await wire.left()
 
     upstream.script = script
-    async with serving(tmp_path, env=to(upstream)) as running, connected(running.port) as client:
+    env = {**to(upstream), "SERVER__SHUTDOWN_GRACE": "600"}
+    async with serving(tmp_path, env=env) as running, connected(running.port) as client:
         await client.send(request(body=message()))
         await client.until(b"data: 1\n\n")
         running.signal(signal.SIGINT)
         await closed(running.port)
         assert running.process.returncode is None
         running.signal(signal.SIGINT)
-        assert await running.ends(seconds=3) == 0
+        assert await running.ends() == 0
         assert await client.rest() == b"\r\n"  # cut, not ended
         clean(running)
 
@@ -190,6 +201,136 @@ async def test_a_client_that_reads_slowly_gets_all_of_it_before_the_process_ends
         clean(running)
 
 
+async def test_the_first_ctrl_c_says_what_it_waits_for(tmp_path: Path, upstream: Upstream) -> None:
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.stream(b"data: 1\n\n", end=False)
+        await wire.left()
+
+    upstream.script = script
+    async with serving(tmp_path, env=to(upstream)) as running, contextlib.AsyncExitStack() as stack:
+        for _ in range(3):
+            client = await stack.enter_async_context(connected(running.port))
+            await client.send(request(body=message()))
+            await client.until(b"data: 1\n\n")
+        running.signal(signal.SIGINT)
+        await running.says("Waiting for 3 responses, up to 10 s. Press Ctrl-C again to end them now\n")
+        running.signal(signal.SIGINT)
+        assert await running.ends() == 0
+        assert running.output.count(" cut: ccproxy stopped") == 3
+        assert "client" not in running.output.partition("Waiting")[2]
+        clean(running)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_nothing_is_said_where_nothing_runs(tmp_path: Path, number: signal.Signals) -> None:
+    async with serving(tmp_path) as running, connected(running.port) as client:
+        assert (await client.ask(request("/mock/v1/messages", message()))).status == 200
+        running.signal(number)
+        assert await running.ends(seconds=5) == 0
+        assert "Waiting" not in running.output
+        clean(running)
+
+
+async def test_a_second_ctrl_c_does_not_end_a_stream_made_here_as_if_it_were_whole(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running, connected(running.port) as client:
+        await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
+        await client.until(b"message_start")
+        running.signal(signal.SIGINT)
+        await running.says("Waiting for 1 response, up to 10 s. Press")
+        running.signal(signal.SIGINT)
+        assert await running.ends(seconds=5) == 0
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")
+        assert "cut: ccproxy stopped" in running.output
+        clean(running)
+
+
+async def test_watching_permissions_does_not_hold_a_stop(tmp_path: Path) -> None:
+    env = {"SERVER__AUTH_TOKEN": "t", "PROVIDERS__CLAUDE_SDK__MODE": "agent"}
+    async with serving(tmp_path, env=env) as running, connected(running.port) as client:
+        await client.send(request("/permissions/stream", b"", ("x-ccproxy-token", "t"), method="GET"))
+        await client.until(b"listing")
+        running.signal(signal.SIGINT)
+        assert await running.ends(seconds=5) == 0
+        assert "Waiting" not in running.output
+        clean(running)
+
+
+async def test_a_closed_terminal_is_a_stop_that_keeps_what_was_recorded(tmp_path: Path, upstream: Upstream) -> None:
+    go = asyncio.Event()
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.stream(b"data: 1\n\n", end=False)
+        await go.wait()
+        await wire.send(chunk(b"data: 2\n\n"), b"0\r\n\r\n")
+
+    upstream.script = script
+    tokens = tmp_path / "data" / "ccproxy" / "run"
+    async with serving(tmp_path, "--record", "x.har", env=to(upstream)) as running:
+        async with connected(running.port) as client:
+            await client.ask(request("/mock/v1/messages", message(text="recorded")))
+            await client.send(request(body=message()))
+            answer = await client.head()
+            assert list(tokens.glob("token-*"))
+            for _ in range(3):  # the kernel and the shell both send it
+                running.signal(signal.SIGHUP)
+            await running.says("Waiting for 1 response, up to 10 s\n")
+            go.set()
+            await client.body(answer)
+            assert (answer.body, answer.whole) == (b"data: 1\n\ndata: 2\n\n", True)
+        assert await running.ends() == 0
+        clean(running)
+    assert len(json.loads((tmp_path / "x.har").read_text())["log"]["entries"]) == 2
+    assert not list(tokens.glob("token-*"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "ccproxy" / "ledger.sqlite3")) as ledger:
+        assert ledger.execute("SELECT COUNT(*) FROM exchanges").fetchone() == (2,)
+
+
+async def test_a_terminal_that_is_gone_cannot_be_printed_to(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    command = [
+        sys.executable,
+        "-c",
+        WITH_A_TERMINAL,
+        sys.executable,
+        "-m",
+        "ccproxy",
+        "serve",
+        "--port",
+        "0",
+        "--record",
+        "x.har",
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=its, stdout=its, stderr=its, cwd=tmp_path, env=environment(tmp_path), start_new_session=True
+    )
+    os.close(its)
+    shown = b""
+    while not (listening := re.search(rb"listens on http://\S+?:(\d+)", shown)):
+        shown += await asyncio.to_thread(os.read, ours, 65536)
+    async with connected(int(listening[1])) as client:
+        await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
+        await client.until(b"message_start")
+        os.close(ours)  # the kernel sends SIGHUP, and whatever is printed from here on fails
+        await closed(int(listening[1]))
+    async with asyncio.timeout(15):
+        await process.wait()
+    assert len(json.loads((tmp_path / "x.har").read_text())["log"]["entries"]) == 1
+    assert not list((tmp_path / "data" / "ccproxy" / "run").glob("token-*"))
+
+
+async def test_nohup_keeps_it_running_when_the_terminal_closes(tmp_path: Path) -> None:
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = (sys.executable, "-c", ignoring, "-m", "ccproxy", "serve", "--port", "0")
+    async with program(tmp_path, command=command) as running:
+        await running.says(r"listens on http://")
+        running.signal(signal.SIGHUP)
+        async with connected(running.port) as client:
+            assert (await client.ask(request("/mock/v1/messages", message()))).status == 200
+        running.signal(signal.SIGTERM)
+        assert await running.ends() == 0
+        clean(running)
+
+
 # ---- reload
 
 
@@ -225,6 +366,88 @@ async def test_reload_lets_a_running_stream_end_and_starts_anew(tmp_path: Path, 
         running.signal(signal.SIGTERM)
         assert await running.ends() == 0
         clean(running)
+
+
+async def test_reload_keeps_the_running_configuration_when_the_new_one_is_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[providers.mock]\nprefix = '/one'\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        busy = taken.getsockname()[1]
+        wrong = {
+            "[server]\nprot = 1\n": r"mine\.toml:2: .*server\.prot",
+            "[providers.mock]\nprefix = 1\n": r"mine\.toml:2: .*providers\.mock\.prefix",
+            "[[[": r"mine\.toml",
+            "[server]\nhost = '0.0.0.0'\n": r".*auth_token",
+            f"[server]\nweb = true\nweb_port = {busy}\n": str(busy),
+            "[server]\nport = 1\n": "",  # the command line's port wins: a change like any other
+        }
+        async with program(tmp_path, "serve", "--port", "0", "--config", str(config), "--reload") as running:
+            await running.says(r"listens on")
+            pid, port = running.process.pid, running.port
+            async with connected(port) as client:
+                for text, problem in wrong.items():
+                    running.output = ""
+                    config.write_text(text)
+                    if not problem:
+                        break
+                    await running.says(
+                        f"Still running with the previous configuration because of an error: .*{problem}"
+                    )
+                    assert "Traceback" not in running.output
+                    assert (await client.ask(request("/one/v1/messages", message()))).status == 200
+            await running.says(r"listens on")
+            assert running.process.pid == pid
+            async with connected(running.port) as client:
+                assert (await client.ask(request("/mock/v1/messages", message()))).status == 200
+            running.signal(signal.SIGTERM)
+            assert await running.ends() == 0
+            clean(running)
+
+
+async def test_a_configuration_that_breaks_while_the_proxy_restarts_is_waited_for(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("")
+    async with (
+        program(tmp_path, "serve", "--port", "0", "--config", str(config), "--reload") as running,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        await running.says(r"listens on")
+        client = await stack.enter_async_context(connected(running.port))
+        await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
+        await client.until(b"message_start")
+        config.write_text("[server]\nshutdown_grace = 1\n")
+        await running.says(r"Waiting for 1 response, up to 10 s\n")
+        config.write_text("[server]\nprot = 1\n")
+        running.output = ""
+        await stack.aclose()
+        await running.says(r"Waiting for the next change because of an error: .*server\.prot")
+        config.write_text("[providers.mock]\nprefix = '/two'\n")
+        await running.says(r"listens on")
+        async with connected(running.port) as again:
+            assert (await again.ask(request("/two/v1/messages", message()))).status == 200
+        running.signal(signal.SIGTERM)
+        assert await running.ends() == 0
+
+
+async def test_ctrl_c_while_it_restarts_stops_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--reload") as running, connected(running.port) as client:
+        await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
+        await client.until(b"message_start")
+        (tmp_path / ".env").write_text("SERVER__PORT=1\n")
+        await running.says(r"Waiting for 1 response, up to 10 s\n")
+        running.signal(signal.SIGINT)
+        await running.says("Press Ctrl-C again")
+        running.signal(signal.SIGINT)
+        assert await running.ends(seconds=5) == 0
+        assert running.output.count("listens on") == 1
+
+
+async def test_the_first_start_is_not_forgiven(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[server]\nprot = 1\n")
+    async with program(tmp_path, "serve", "--port", "0", "--config", "mine.toml", "--reload") as running:
+        assert await running.ends() == 2
 
 
 # ---- mitmproxy's own tools

@@ -22,7 +22,8 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons
 
 from ccproxy.addons.chain import addons
-from ccproxy.addons.transport.stream import GatewayLayer, Limits
+from ccproxy.addons.transport.layer import GatewayLayer
+from ccproxy.addons.transport.stream import Limits
 from ccproxy.server.wiring import parts
 from ccproxy.settings import Settings
 
@@ -79,7 +80,9 @@ class Play:
         context = Context(self.client, options)
         context.server = Server(address=("unrouted.invalid", 80))
         limits = self.gateway.limits
-        self.layer = GatewayLayer(context, Limits(limits.max_body, limits.connect_timeout, self.clock))
+        self.layer = GatewayLayer(
+            context, Limits(limits.max_body, limits.connect_timeout, limits.idle_timeout, self.clock)
+        )
         self._feed(events.Start())
 
     def end(self) -> None:

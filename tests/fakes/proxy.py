@@ -22,7 +22,7 @@ from ccproxy.settings import Settings, load
 from tests.fakes.client import Answer, Client, connected, request
 from tests.fakes.upstream import PATIENCE, Upstream, turns
 
-START = 20.0
+START = 60.0
 """Seconds that a real process may take to start on a busy machine before a test gives up."""
 
 ANTHROPIC_KEY = "sk-ant-" + "configured"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
+import json
 import logging
 import socket
 import time
@@ -16,16 +18,17 @@ from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy import server as mitm_server
 
-from ccproxy.addons.gateway import addon as gateway
+from ccproxy.addons.gateway.ways import native as native_way
 from ccproxy.addons.transport.stream import GatewayStream
 from ccproxy.providers.local import LocalRequest
 from ccproxy.providers.routing import Router
 from tests.conftest import Serve
 from tests.fakes.client import Client, message, request
+from tests.fakes.pace import within
 from tests.fakes.provider import START, Scripted
 from tests.fakes.proxy import Proxy
-from tests.fakes.routes import IDS, NATIVE, Native
-from tests.fakes.upstream import Received, Upstream, Wire, chunk, turns
+from tests.fakes.routes import CHAT_BODY, IDS, NATIVE, RESPONSES_BODY, Native
+from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, chunk, turns
 
 native = pytest.mark.parametrize("route", NATIVE, ids=IDS)
 PROMPTLY = 0.2
@@ -44,12 +47,12 @@ leaves = pytest.mark.parametrize("leave", [close, reset])
 
 
 async def promptly(event: asyncio.Event) -> None:
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         await event.wait()
 
 
 def put(proxy: Proxy, provider: Scripted) -> None:
-    proxy.addon("gateway").locals["mock"] = provider
+    proxy.addon("gateway").shared.locals["mock"] = provider
 
 
 # ---- the client leaves
@@ -147,7 +150,7 @@ async def test_while_the_upstream_is_being_reached(serve: Serve, upstream: Upstr
         await client.send(request(body=message()))
         await upstream.until(lambda found: found.connections == 1)
         await leave(client)
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         while proxy.addon("proxyserver").connections:
             await turns()
 
@@ -212,7 +215,7 @@ async def test_the_mock_that_hangs(proxy: Proxy) -> None:
     async with proxy.connect() as client:
         await client.send(request("/mock/v1/messages", message("mock-hang", stream=True)))
         await client.until(b"message_start")
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         while asyncio.all_tasks() - before:
             await turns()
 
@@ -284,7 +287,7 @@ async def test_a_gateway_that_fails_sends_nothing_upstream(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a private detail")
 
-    for hook, owner, name in (("requestheaders", Router, "match"), ("request", gateway, "request_fields")):
+    for hook, owner, name in (("requestheaders", Router, "match"), ("request", native_way.Native, "edit_request")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, broken)
             answer = await proxy.post("/api/v1/messages", message(), ("x-api-key", "clients-own"))
@@ -378,7 +381,7 @@ async def test_a_reader_that_stalls_and_leaves(proxy: Proxy, leave: Any) -> None
             await turns(500)
         await leave(client)
         await promptly(provider.closed)
-    async with asyncio.timeout(PROMPTLY):
+    async with within(PROMPTLY):
         while asyncio.all_tasks() - before:
             await turns()
 
@@ -437,7 +440,15 @@ class StoppedClock:
         await turns(10)
 
 
-async def test_a_connection_is_closed_after_an_hour_without_a_byte_and_not_before(
+async def with_clock(serve: Serve, clock: StoppedClock, **sections: Any) -> Proxy:
+    """A proxy whose streams read a test's clock."""
+    proxy: Proxy = await serve(**sections)
+    gateway: Any = proxy.addon("gateway")
+    gateway.limits = dataclasses.replace(gateway.limits, clock=lambda: clock.now)
+    return proxy
+
+
+async def test_a_stream_ends_in_an_error_after_an_hour_without_a_byte_and_not_before(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, upstream: Upstream
 ) -> None:
     clock = StoppedClock(monkeypatch)
@@ -450,7 +461,7 @@ async def test_a_connection_is_closed_after_an_hour_without_a_byte_and_not_befor
         await wire.left()
 
     upstream.script = script
-    proxy: Proxy = await serve()
+    proxy = await with_clock(serve, clock)
     async with proxy.connect() as client:
         await client.send(request(body=message()))
         await client.until(b"data: 1\n\n")
@@ -459,9 +470,69 @@ async def test_a_connection_is_closed_after_an_hour_without_a_byte_and_not_befor
         await client.until(b"data: 2\n\n")
         await clock.forward(3599)
         assert upstream.open == 1
-        await clock.forward(2)
-        assert await client.rest() == b"\r\n"
-    await upstream.deserted()
+        await clock.forward(6)  # streams are looked at every five seconds
+        end = await client.until(b"0\r\n\r\n")
+        assert b"event: error" in end
+        assert b"timeout_error" in end
+        assert b"server.idle_timeout" in end
+        await upstream.deserted()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/api/v1/messages", message(), "timeout_error"),
+        ("/api/v1/chat/completions", CHAT_BODY, "server_error"),
+        ("/api/codex/responses", RESPONSES_BODY.replace(b',"stream":true', b""), "server_error"),
+    ],
+    ids=["native", "translated", "folded"],
+)
+async def test_an_upstream_that_does_not_respond_is_a_504(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, upstream: Upstream, path: str, body: bytes, code: str
+) -> None:
+    clock = StoppedClock(monkeypatch)
+    arrived = asyncio.Event()
+
+    async def script(wire: Wire, received: Received) -> None:
+        if received.method == "GET":  # the list of models, which a translation waits for
+            await wire.answer(200, b'{"data":[]}')
+            return
+        arrived.set()
+        await wire.left()
+
+    upstream.script = script
+    proxy = await with_clock(serve, clock, server={"idle_timeout": 30})
+    async with proxy.connect() as client:
+        await client.send(request(path, body))
+        await arrived.wait()
+        await clock.forward(29)
+        await clock.forward(6)
+        answer = await client.answer()
+        assert answer.status == 504
+        assert answer.json["error"]["type"] == code
+        assert "server.idle_timeout" in answer.message
+        await upstream.deserted()
+
+
+async def test_a_translated_stream_sends_signs_of_life(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, upstream: Upstream
+) -> None:
+    clock = StoppedClock(monkeypatch)
+
+    async def script(wire: Wire, _: Received) -> None:
+        start = {"type": "message_start", "message": {**START["message"], "model": "claude-x"}}
+        await wire.stream(b"event: message_start\ndata: " + json.dumps(start).encode() + b"\n\n", end=False)
+        await wire.left()
+
+    upstream.script = script
+    proxy = await with_clock(serve, clock)
+    async with proxy.connect() as client:
+        await client.send(request("/api/v1/chat/completions", CHAT_BODY))
+        await client.until(b"chat.completion.chunk")
+        for _ in range(3):
+            await clock.forward(6)
+            await clock.forward(6)
+            await client.until(b": ")
 
 
 async def test_the_idle_timeout_is_a_setting(monkeypatch: pytest.MonkeyPatch, serve: Serve, upstream: Upstream) -> None:
@@ -526,7 +597,7 @@ def alive(kind: type) -> int:
 async def test_hundreds_of_exchanges_leave_nothing_behind(proxy: Proxy, upstream: Upstream) -> None:
     before = asyncio.all_tasks()
     await exchanges(proxy, upstream, 300)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while {task for task in asyncio.all_tasks() - before if "Upstream" not in repr(task)}:
             await turns()
     await upstream.deserted()

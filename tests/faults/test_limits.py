@@ -128,7 +128,7 @@ async def test_json_that_is_none(proxy: Proxy, upstream: Upstream, path: str, bo
     answer = await proxy.post(path, body, *([("Content-Length", "0")] if not body else []))
     assert answer.status == 400
     assert answer.json["error"]["type"] == "invalid_request_error"
-    assert "no JSON" in answer.message
+    assert "not valid JSON" in answer.message
     assert any(word in answer.message for word in ("column", "byte")), answer.message
     assert upstream.requests == []
 

@@ -209,6 +209,8 @@ async def test_what_concerns_one_hop_only_stays_there(proxy: Proxy, upstream: Up
 async def test_any_answer(
     proxy: Proxy, upstream: Upstream, reason: str, status: int, body: bytes, kind: str, framing: str, cuts: list[int]
 ) -> None:
+    if kind == "text/event-stream" and status == 200:
+        body += b"\n\ndata: [DONE]\n\n"  # without its end a stream would not be whole
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     pieces = [body[start:end] for start, end in itertools.pairwise(places) if end > start]
     head = f"HTTP/1.1 {status} {reason}\r\n" + (f"Content-Type: {kind}\r\n" if kind else "")

@@ -11,7 +11,9 @@ from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.names import Names
-from ccproxy.translate.neutral import Delta, Event, Finish, Part, PartEnd, PartStart, Start, Usage, UsageUpdate
+from ccproxy.translate.neutral import Delta, Event, Finish, Part, PartEnd, PartStart, Start, UsageUpdate
+from ccproxy.translate.stops import StopClass
+from ccproxy.translate.usage import Tokens, Usage
 from tests.referees import sdk
 from tests.referees.facts import facts
 
@@ -67,8 +69,8 @@ def test_every_order_makes_a_stream_that_the_sdk_takes(answer: tuple[list[Part],
     whole_stream: list[Event] = [
         Start("msg_1", "m"),
         *events,
-        UsageUpdate(Usage(input=1, output=2)),
-        Finish("tool_use" if calls else "end"),
+        UsageUpdate(Usage(Tokens(input=1, output=2))),
+        Finish(StopClass.TOOL_USE if calls else StopClass.END),
     ]
     data = b"".join(encoder.encode(event) for event in whole_stream)
     whole = encoder.result()

@@ -90,6 +90,33 @@ async def test_the_upstreams_host_is_the_configured_one(proxy: Proxy, upstream: 
     assert upstream.last.target == "/v1/messages?base_url=http://evil.test&url=//evil.test"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/%" + "25" * 30_000, "/api/v1/%" + "25" * 30_000 + "2e", "/%" * 20_000, "/api/v1/" + "%25" * 20_000, "/api" + "/x" * 30_000,
+        "/nothing/" + "a" * 60_000, "/api/v1/models/" + "%2525" * 12_000, "/claude/" + "." * 60_000, "/api/v1/files?" + "&key=1" * 10_000,
+        "/api/v1/files?" + "%" * 60_000, "/api/v1/files?" + ";" * 60_000, "/api/v1/" + ";" * 60_000, "/api/v1/" + "\\" * 60_000,
+    ],
+    ids=lambda target: target[:30],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_a_long_target_is_answered_at_once(proxy: Proxy, upstream: Upstream, target: str, method: str) -> None:
+    """Without a token too: the fake client gives up after a few seconds, where such paths took 18."""
+    answer = await proxy.ask(request(target, b"", method=method))
+    assert answer.status < 500
+    assert len(answer.body) < 2000
+    assert all(len(sent.target) <= len(target) for sent in upstream.requests)
+
+
+@pytest.mark.parametrize("method", ["TRACE", "TRACK"])
+async def test_a_method_that_has_the_credential_repeated_is_not_forwarded(
+    proxy: Proxy, upstream: Upstream, method: str
+) -> None:
+    answer = await proxy.ask(request("/api/v1/files", b"", method=method))
+    assert answer.status == 405
+    assert upstream.connections == 0
+
+
 _PIECES = st.sampled_from(
     ["/", "//", ".", "..", "%2e", "%2F", "%5c", "\\", "api", "codex", "v1", "messages", "responses", "zai", "@evil.test", ":80", "http:", "a", "%25",
      "2e", "%252e", ";", "%00", "%0a", "?", "#", "%c0%ae", "~"]

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from ccproxy.errors import ConfigError
+from ccproxy.server.proxy_server import Extras, ProxyServer
+from ccproxy.settings import Settings
 from ccproxy.settings.folders import config_dir, data_dir
 from ccproxy.settings.runtime import cli_token, token_file
 from tests.fakes.client import message, request
@@ -142,6 +145,42 @@ async def test_a_web_page_cannot(tmp_path: Path) -> None:
                         assert not [name for name, _ in answer.fields if name.lower().startswith(b"access-control-")]
         await it.still_waits()
         await it.approve()
+
+
+async def test_a_rule_that_cannot_be_read_stops_the_start() -> None:
+    """A deny rule with a typo that is passed over in silence leaves open what it denies."""
+    rules = [{"tool": "Read", "decision": "allow"}, {"tool": "Bash(rm *", "decision": "deny"}]
+    with pytest.raises(ConfigError, match=r"permissions\.rules\[1\]: tool = 'Bash\(rm \*': expected"):
+        await ProxyServer(Settings(server={"port": 0}, permissions={"rules": rules}), Extras()).run()
+
+
+async def test_a_link_opens_nothing(tmp_path: Path) -> None:
+    """Rules hold for what a name leads to, with the real Claude Code, whichever way it names the file."""
+    open_folder, secret = tmp_path / "open", tmp_path / "secret"
+    for folder in (open_folder, secret):
+        folder.mkdir()
+        (folder / "file").write_text(f"the words of {folder.name}")
+    (open_folder / "link").symlink_to(secret / "file")
+    rules = [
+        {"tool": "Bash(touch victim)", "decision": "ask"},
+        {"tool": f"Read({secret}/*)", "decision": "deny"},
+        {"tool": f"Read({open_folder}/*)", "decision": "allow"},
+    ]
+    async with agent(tmp_path, permissions={"mode": "deny", "rules": rules}) as it:
+        paths = {
+            "a": f"{open_folder}/file",
+            "b": f"{open_folder}/link",
+            "c": f"{open_folder}/../secret/file",
+            "d": f"/proc/self/root{secret}/file",
+            "e": f"{secret}/file",
+            "f": "../open/link",
+            "g": f" {secret}/file ",
+        }
+        said = await it.run(*(tool_use(name, "Read", file_path=path) for name, path in paths.items()))
+        assert "the words of open" in said.pop("a")
+        assert not [one for one in said.values() if "the words of" in one]
+        assert [one for one in said.values() if "Denied" not in one] == []
+        await it.still_waits()
 
 
 ATTACK = """

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from ccproxy.addons.gateway.addon import guard
+from ccproxy.addons.gateway import guard
 from tests.conftest import Serve
 from tests.fakes.client import message, request
 from tests.fakes.proxy import Proxy
@@ -23,7 +23,8 @@ PATHS = ["/api/v1/messages", "/api/codex/responses", "/mock/v1/messages", "/heal
     "host",
     [
         "evil.test", "evil.test:8000", "127.0.0.1.evil.test", "localhost.evil.test", "evil.test#localhost", "localhost@evil.test", "127.0.0.2",
-        "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "192.168.1.2:8000", "localhost.", "localhost:abc", "localhost:", "2130706433", "127.1", " evil.test",
+        "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "192.168.1.2:8000", "localhost.", "localhost:abc", "localhost:", "localhost:\u00b2", "localhost:123456",
+        "2130706433", "127.1", " evil.test",
         "localhost evil.test", "::1", "api.anthropic.com", "127.0.0.1:8000:8000", "localhost,evil.test",
     ],
 )  # fmt: skip

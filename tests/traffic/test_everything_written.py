@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import httpx
 from mitmproxy import io
 
 from tests.fakes.client import connected, request
+from tests.fakes.ports import free_port
 from tests.fakes.proxy import ANTHROPIC_KEY, program, serving
 from tests.fakes.upstream import Upstream
 from tests.traffic.conftest import FIELDS, STREAM, anthropic, chat, messages
@@ -40,12 +40,6 @@ async def ask_all(port: int, upstream: Upstream) -> None:
     for path, body in asked:
         async with connected(port, "127.0.0.1") as client:
             assert (await client.ask(request(path, body, *FIELDS))).status in {200, 404}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kinds(folder: Path) -> set[str]:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,18 +16,13 @@ import pytest
 from tornado.websocket import websocket_connect
 
 from tests.fakes.client import request
+from tests.fakes.ports import free_port
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, chunk
 from tests.traffic.conftest import ANSWERED, FIELDS, STREAM, chat, everything, flows_in, messages
 from tests.traffic.secrets import ACCOUNT, CLIENT_KEY, COOKIE, IN_ANSWER, IN_PROMPT, TOKEN, found, found_below
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -45,16 +39,14 @@ async def web(folder: Path, upstream: Upstream, **server: Any) -> AsyncIterator[
 async def test_both_legs(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream) as (proxy, client):
         got = await everything(proxy, upstream)
-        answer = await client.get("/flows")
-        flows = {flow["id"]: flow for flow in answer.json()}
-        assert len(flows) == 9
-        assert not found(answer.content)
+        flows = {flow["id"]: flow for flow in await flows_once(client, lambda flows: shown(flows, 9))}
+        assert not found((await client.get("/flows")).content)
         for flow_id, flow in flows.items():
             for message in ("request", "response"):
                 content = await client.get(f"/flows/{flow_id}/{message}/content.data")
                 assert not found(content.content)
-                shown = await client.get(f"/flows/{flow_id}/{message}/content/Auto.json")
-                assert not found(shown.content)
+                pretty = await client.get(f"/flows/{flow_id}/{message}/content/Auto.json")
+                assert not found(pretty.content)
             assert flow["comment"]
         flow_id, body = got["translated stream"]
         comment = flows[flow_id]["comment"]
@@ -91,9 +83,8 @@ async def test_the_oldest_go_first(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream, web_max_flows=2) as (proxy, client):
         await everything(proxy, upstream)
         last = (await proxy.post("/nowhere", messages()))["x-ccproxy-flow"]
-        flows = (await client.get("/flows")).json()
+        flows = await flows_once(client, lambda flows: shown(flows, 2) and flows[-1]["id"] == last)
         assert len(flows) == 2
-        assert flows[-1]["id"] == last
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")
@@ -144,6 +135,11 @@ async def everything_shown(client: httpx.AsyncClient, updates: list[str]) -> str
             for what in ("content.data", "content/Auto.json", "content/Raw.json"):
                 said.append((await client.get(f"/flows/{flow['id']}/{message}/{what}")).content.decode("latin-1"))
     return "\n".join(said)
+
+
+def shown(flows: list[Any], number: int) -> bool:
+    """Whether so many flows are there, and over."""
+    return len(flows) == number and all(flow["comment"] for flow in flows)
 
 
 async def flows_once(client: httpx.AsyncClient, condition: Callable[[list[Any]], bool]) -> list[Any]:
@@ -207,15 +203,16 @@ async def test_no_secret_is_seen_while_an_exchange_is_under_way(tmp_path: Path, 
             await user.send(whole[-20:])
             if not here:
                 await asked.wait()
-                shown = await everything_shown(client, updates)
-                assert not found(shown)
-                assert "my key is [redacted]" in shown  # the request can be read while its answer is waited for
+                content = f"/flows/{flows[0]['id']}/request/content.data"
+                async with asyncio.timeout(PATIENCE):  # the request can be read while its answer is waited for
+                    while "my key is [redacted]" not in (await client.get(content)).text:
+                        pass
+                assert not found(await everything_shown(client, updates))
                 go_on.set()
             await user.until(b"data: ")
             if not here:
                 await user.until(IN_ANSWER.encode())
-            shown = await everything_shown(client, updates)
-            assert not found(shown)
+            assert not found(await everything_shown(client, updates))
             (flow,) = (await client.get("/flows")).json()
             assert flow["response"]["status_code"] == 200
             assert flow["request"]["path"].startswith(path)
@@ -224,9 +221,9 @@ async def test_no_secret_is_seen_while_an_exchange_is_under_way(tmp_path: Path, 
             if not here:
                 await user.until(b"0\r\n\r\n")
         await flows_once(client, lambda flows: bool(flows[0]["comment"]))
-        shown = await everything_shown(client, updates)
-        assert not found(shown)
-        assert "yours is [redacted]" in shown or here
+        everything_said = await everything_shown(client, updates)
+        assert not found(everything_said)
+        assert "yours is [redacted]" in everything_said or here
         assert len((await client.get("/flows")).json()) == (2 if "chat" in path else 1)
 
 
@@ -266,6 +263,7 @@ async def test_a_file_that_is_opened_stays_as_it_was(tmp_path: Path, upstream: U
     """mitmweb's own "Open" runs all hooks for what it reads: nothing of that has come in just now."""
     async with web(tmp_path, upstream, log_level="info") as (proxy, client):
         await everything(proxy, upstream)
+        await flows_once(client, lambda flows: shown(flows, 9))
         dump = (await client.get("/flows/dump")).content
         before = (await client.get("/flows")).json()
         asked = len(upstream.requests)
@@ -295,6 +293,6 @@ async def test_flows_that_go_on_are_not_let_go(tmp_path: Path, upstream: Upstrea
         await user.send(request("/mock/v1/messages", messages(stream=True, model="mock-hang"), *FIELDS))
         await user.until(b"data: ")
         for _ in range(4):
-            await proxy.post("/nowhere", messages())
-        flows = (await client.get("/flows")).json()
+            last = (await proxy.post("/nowhere", messages()))["x-ccproxy-flow"]
+        flows = await flows_once(client, lambda flows: flows[-1]["id"] == last and bool(flows[-1]["comment"]))
         assert [flow["request"]["path"] for flow in flows] == ["/mock/v1/messages", "/nowhere"]

@@ -15,18 +15,20 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 
 from ccproxy import __version__
-from ccproxy.addons.exchange import Exchange
-from ccproxy.addons.in_process_body import LocalBody
-from ccproxy.addons.transport.responses import response
+from ccproxy.addons.in_process_body import InProcessBody
+from ccproxy.addons.transport.responses import json_response, response, stream_response
 from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
+from ccproxy.ledger.report import LedgerUnreadable
 from ccproxy.providers import json_edit
-from ccproxy.providers.header_fields import Field, key_of
+from ccproxy.providers.client_credentials import key_of
+from ccproxy.providers.header_fields import Field
 
 logger = logging.getLogger(__name__)
 
+PERMISSIONS_STREAM: Final = "/permissions/stream"
 READ: Final = frozenset(
-    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", "/permissions/stream"}
+    {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", PERMISSIONS_STREAM}
 )
 """What is read; `POST /permissions/{id}` is all that is written."""
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
@@ -64,15 +66,17 @@ class OwnEndpoints:
         """Whether the path is one of ccproxy's own."""
         return path in READ or path.startswith("/permissions/")
 
-    async def answer(self, flow: http.HTTPFlow, exchange: Exchange, private: Iterable[Field]) -> None:
-        """Put the answer on the flow.
+    async def respond(
+        self, flow: http.HTTPFlow, private: Iterable[Field]
+    ) -> tuple[http.Response, InProcessBody | None]:
+        """The response, and its body where that is a stream.
 
         Raises:
             ExchangeError: no token, another method, or what the endpoint itself refuses.
 
         """
         method, path = flow.request.method, flow.request.path.partition("?")[0]
-        decides = path.startswith("/permissions/") and path != "/permissions/stream"
+        decides = path.startswith("/permissions/") and path != PERMISSIONS_STREAM
         wanted = {"POST"} if decides else {"GET", "HEAD"}
         if method not in wanted:
             allow = ", ".join(sorted(wanted))
@@ -82,23 +86,19 @@ class OwnEndpoints:
         if path.startswith("/permissions"):
             await self._refuse_tools(flow.client_conn)
         if path == "/metrics":
-            flow.response = response(200, self.metrics(), {"content-type": CONTENT_TYPE})
-        elif path == "/usage":
-            flow.response = _json(await self._usage(flow.request))
-        elif path == "/permissions/stream":
-            exchange.body = LocalBody(
-                _events(self._broker().changes()), lambda error: b": %s\n\n" % str(error).encode()
-            )
-            head = {"content-type": "text/event-stream", "cache-control": "no-cache", "transfer-encoding": "chunked"}
-            flow.response = http.Response.make(200, b"", head)
-            flow.response.headers.pop("content-length", None)
-        elif path == "/permissions":
-            flow.response = _json(self._broker().listing())
-        elif decides:
+            return response(200, await asyncio.to_thread(self.metrics), {"content-type": CONTENT_TYPE}), None
+        if path == "/usage":
+            return json_response(await self._usage(flow.request)), None
+        if path == PERMISSIONS_STREAM:
+            changes = _events(self._broker().changes())
+            return stream_response({}), InProcessBody(changes, lambda error: b": %s\n\n" % str(error).encode())
+        if path == "/permissions":
+            return json_response(self._broker().listing()), None
+        if decides:
             body = json_edit.loads(flow.request.content or b"")
-            flow.response = _json(await self._broker().decide(path.removeprefix("/permissions/"), body))
-        else:
-            flow.response = _json(self._health(path))
+            decision = await self._broker().decide(path.removeprefix("/permissions/"), body)
+            return json_response(decision), None
+        return json_response(self._health(path)), None
 
     def _health(self, path: str) -> dict[str, Any]:
         body: dict[str, Any] = {"status": "ok"}
@@ -116,6 +116,8 @@ class OwnEndpoints:
             )
         except ValueError as error:
             raise BadRequest(str(error)) from None
+        except LedgerUnreadable as error:
+            raise Unavailable(str(error)) from None
 
     def _broker(self) -> Permissions:
         if self.permissions is None:
@@ -130,7 +132,7 @@ class OwnEndpoints:
             raise Forbidden("a program that Claude Code has started may neither see nor decide permissions")
 
     def _check(self, private: Iterable[Field]) -> None:
-        given = [key_of(item).encode() for item in private]
+        given = [key_of(item[1]).encode() for item in private]
         if not any(hmac.compare_digest(one, token.encode()) for one in given for token in self.tokens if token):
             raise Unauthenticated(
                 "this needs ccproxy's token: server.auth_token, or the one that the command line reads from its own file"
@@ -141,9 +143,3 @@ async def _events(changes: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes
     yield b": ccproxy\n\n"
     async for change in changes:
         yield b"data: %s\n\n" % json.dumps(change, ensure_ascii=False).encode()
-
-
-def _json(body: object) -> http.Response:
-    return response(
-        200, json.dumps(body, ensure_ascii=False, default=str).encode(), {"content-type": "application/json"}
-    )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from mitmproxy import http
 
-from ccproxy.addons.transport.responses import response
+from ccproxy.addons.transport.responses import json_response
 from ccproxy.errors import RouteNotFound
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
 
 
-def model_answer(models: list[dict[str, Any]], path: str, route: Route) -> http.Response:
+def model_response(models: list[dict[str, Any]], path: str, route: Route) -> http.Response:
     """A list of models, or the one that the path names, for clients of either vendor.
 
     Raises:
@@ -25,11 +24,7 @@ def model_answer(models: list[dict[str, Any]], path: str, route: Route) -> http.
         found = next((model for model in models if model["id"] == wanted), None)
         if found is None:
             raise RouteNotFound(f"model: {wanted}", code="model_not_found")
-        return _json(found)
+        return json_response(found)
     ids = [model["id"] for model in models]
     ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
-    return _json({"object": "list", "data": models, "has_more": False, **ends})
-
-
-def _json(body: object) -> http.Response:
-    return response(200, json.dumps(body, ensure_ascii=False).encode(), {"content-type": "application/json"})
+    return json_response({"object": "list", "data": models, "has_more": False, **ends})

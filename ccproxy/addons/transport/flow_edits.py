@@ -1,12 +1,15 @@
-"""Edits of an HTTPFlow: its upstream, header fields and body."""
+"""Reads and edits of an HTTPFlow: its upstream, header fields and body."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mitmproxy import http
 
+from ccproxy.content_encoding import ContentEncodingError, TooLarge, UnknownEncoding, decode
+from ccproxy.errors import BadRequest, RequestTooLarge
+from ccproxy.providers import json_edit
 from ccproxy.providers.spec import Upstream
 
 Plain = TypeVar("Plain")
@@ -48,3 +51,25 @@ def set_body(flow: http.HTTPFlow, body: bytes) -> None:
     flow.request.raw_content = body
     flow.request.headers.pop("transfer-encoding", None)
     flow.request.headers["content-length"] = str(len(body))
+
+
+def json_object(flow: http.HTTPFlow, limit: int) -> dict[str, Any]:
+    """The request's body as a JSON object, decompressed.
+
+    Raises:
+        BadRequest: it is not one.
+        RequestTooLarge: it is larger than `limit` bytes once it is decompressed.
+
+    """
+    try:
+        content = decode(flow.request.raw_content or b"", flow.request.headers.get("content-encoding", ""), limit)
+    except TooLarge:
+        raise RequestTooLarge(f"The request body is larger than {limit // 2**20} MB (server.max_body_mb)") from None
+    except UnknownEncoding as error:
+        raise BadRequest(f"ccproxy cannot decode the content-encoding {str(error)[:80]!r}") from None
+    except ContentEncodingError:
+        raise BadRequest("The request body is not what its content-encoding says") from None
+    body = json_edit.loads(content)
+    if not isinstance(body, dict):
+        raise BadRequest("The request body must be a JSON object")
+    return body

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mitmproxy import exceptions, flow, hooks
-from mitmproxy.addonmanager import AddonManager, safecall
+from mitmproxy import exceptions, flow
+
+from ccproxy.addons.transport.mitmproxy_internals import AddonManager, Hook, UpdateHook, safecall
 
 logger = logging.getLogger(__name__)
 
-_UPDATE = hooks.UpdateHook([])
+_UPDATE = UpdateHook([])
 
 
 class FixedChain(AddonManager):
@@ -25,7 +26,7 @@ class FixedChain(AddonManager):
     def __init__(self, master: Any) -> None:
         super().__init__(master)  # type: ignore[no-untyped-call]
         self._calls: dict[str, tuple[Callable[..., Any], ...]] = {}
-        self._begun: dict[hooks.Hook, tuple[Awaitable[Any], tuple[Callable[..., Any], ...]]] = {}
+        self._begun: dict[Hook, tuple[Awaitable[Any], tuple[Callable[..., Any], ...]]] = {}
         """Events whose hooks were called up to one that waits: what it waits for, and the hooks after it."""
 
     def register(self, addon: Any) -> Any:
@@ -36,7 +37,7 @@ class FixedChain(AddonManager):
         self._calls.clear()
         super().remove(addon)  # type: ignore[no-untyped-call]
 
-    def interested(self, event: hooks.Hook) -> tuple[Callable[..., Any], ...]:
+    def interested(self, event: Hook) -> tuple[Callable[..., Any], ...]:
         """The hooks of all addons for this event, in the order of the chain."""
         calls = self._calls.get(event.name)
         if calls is None:
@@ -44,7 +45,7 @@ class FixedChain(AddonManager):
             self._calls[event.name] = calls
         return calls
 
-    def call_now(self, event: hooks.Hook) -> bool:
+    def call_now(self, event: Hook) -> bool:
         """Run an event's hooks here and now. False if one has to wait: `handle_lifecycle` then goes on from there."""
         if self.interested(_UPDATE):
             return False
@@ -68,7 +69,7 @@ class FixedChain(AddonManager):
                 return False
         return True
 
-    async def trigger_event(self, event: hooks.Hook) -> None:
+    async def trigger_event(self, event: Hook) -> None:
         waiting, calls = self._begun.pop(event, (None, self.interested(event)))
         try:
             if waiting is not None:
@@ -82,8 +83,8 @@ class FixedChain(AddonManager):
         except exceptions.AddonHalt:
             return
 
-    async def handle_lifecycle(self, event: hooks.Hook) -> None:
+    async def handle_lifecycle(self, event: Hook) -> None:
         await self.trigger_event(event)
         message = event.args()[0]
-        if isinstance(message, flow.Flow) and self.interested(update := hooks.UpdateHook([message])):
+        if isinstance(message, flow.Flow) and self.interested(update := UpdateHook([message])):
             await self.trigger_event(update)

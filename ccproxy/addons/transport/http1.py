@@ -15,14 +15,25 @@ import h11
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
-from mitmproxy.net.http import http1
-from mitmproxy.net.http.validate import validate_headers
-from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import RequestHeaders, RequestProtocolError, ResponseHeaders, ResponseProtocolError
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
+from ccproxy import mitmproxy_patches
+from ccproxy.addons.transport.mitmproxy_internals import (
+    CommandGenerator,
+    Http1Client,
+    Http1Connection,
+    Http1Server,
+    HttpEvent,
+    ReceiveHttp,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseHeaders,
+    ResponseProtocolError,
+    commands,
+    events,
+    http1,
+    make_body_reader,
+    validate_headers,
+)
 from ccproxy.addons.transport.responses import last_words
 from ccproxy.errors import BadRequest, ExchangeError, HeadersTooLarge, RequestTooLarge, UpstreamBroken
 from ccproxy.providers.header_fields import Field
@@ -64,6 +75,15 @@ class QuickHeaders(http.Headers):
         return isinstance(name, str | bytes) and bool(self.get_all(name))
 
 
+_QUICK: Final = mitmproxy_patches.enabled()
+
+
+def quicken(headers: http.Headers) -> None:
+    """Make headers that were read from the wire `QuickHeaders`."""
+    if _QUICK:
+        headers.__class__ = QuickHeaders
+
+
 class _WithoutTrailers:
     """A body reader that ends a message where its trailers begin: nobody in this field sends any that matter."""
 
@@ -83,7 +103,7 @@ class _WithoutTrailers:
 
 
 class _TrailersDropped(Http1Connection):
-    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
         """What has come of a body is passed on in one piece: mitmproxy passes on, and writes, each chunk by itself.
 
         A chunk that comes alone goes on alone, so nothing waits; of a hundred that come at once a fast stream is made.
@@ -114,8 +134,13 @@ class _TrailersDropped(Http1Connection):
         elif found is not None:
             yield from self.body_ends(self.ReceiveEndOfMessage(self.stream_id))
 
-    def body_ends(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+    def body_ends(self, event: HttpEvent) -> CommandGenerator[None]:
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Free what was read and not used: the connection is over."""
+        self.buf = ReceiveBuffer()
+        self.request = self.response = None
 
 
 class ClientSide(_TrailersDropped, Http1Server):
@@ -123,7 +148,7 @@ class ClientSide(_TrailersDropped, Http1Server):
 
     busy = False
 
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         """Requests that came one behind the other are taken one after the other: mitmproxy reads the next within the end of the last, ever deeper."""
         outermost, self.busy = not self.busy, True
         yield from super()._handle_event(event)
@@ -134,12 +159,12 @@ class ClientSide(_TrailersDropped, Http1Server):
                 yield from self.state(events.DataReceived(self.conn, b""))
             self.busy = False
 
-    def mark_done(self, *, request: bool = False, response: bool = False) -> layer.CommandGenerator[None]:
+    def mark_done(self, *, request: bool = False, response: bool = False) -> CommandGenerator[None]:
         waiting, self.buf = self.buf, ReceiveBuffer()
         yield from super().mark_done(request=request, response=response)
         self.buf = waiting
 
-    def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+    def send(self, event: HttpEvent) -> CommandGenerator[None]:
         if not isinstance(event, ResponseProtocolError):
             yield from super().send(event)
             return
@@ -154,7 +179,7 @@ class ClientSide(_TrailersDropped, Http1Server):
             yield commands.SendData(self.conn, last_words(error, self.request.path if self.request else ""))
         yield commands.CloseConnection(self.conn)
 
-    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         if not isinstance(event, events.DataReceived):
             yield commands.CloseConnection(self.conn)
             return
@@ -175,7 +200,7 @@ class ClientSide(_TrailersDropped, Http1Server):
             return
         try:
             self.request = http1.read_request_head([bytes(line) for line in lines])
-            self.request.headers.__class__ = QuickHeaders
+            quicken(self.request.headers)
             size = http1.expected_http_body_size(self.request)
         except ValueError as error:
             # mitmproxy's message quotes the line, in which a key may stand
@@ -191,7 +216,7 @@ class ClientSide(_TrailersDropped, Http1Server):
         self.state = self.read_body
         yield from self.state(event)
 
-    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
         # A chunk size that is none is told in JSON too, before the connection closes.
         for command in super().read_body(event):
             broken = isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError)
@@ -199,18 +224,18 @@ class ClientSide(_TrailersDropped, Http1Server):
                 yield commands.SendData(self.conn, last_words(BadRequest("the request's body is no valid HTTP/1.1")))
             yield command
 
-    def body_ends(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+    def body_ends(self, event: HttpEvent) -> CommandGenerator[None]:
         yield ReceiveHttp(event)
         yield from self.mark_done(request=True)
 
-    def wait(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def wait(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.DataReceived) and len(self.buf) > MAX_AHEAD:
             logger.info("a client talked on without waiting for its answer: its connection is closed")
             yield commands.CloseConnection(self.conn)
             return
         yield from super().wait(event)
 
-    def _refuse(self, error: ExchangeError, cause: Exception | None = None) -> layer.CommandGenerator[None]:
+    def _refuse(self, error: ExchangeError, cause: Exception | None = None) -> CommandGenerator[None]:
         logger.info("refused before it was a request: %s%s", error, f" ({type(cause).__name__})" if cause else "")
         yield commands.SendData(self.conn, last_words(error))
         yield commands.CloseConnection(self.conn)
@@ -220,7 +245,7 @@ class ClientSide(_TrailersDropped, Http1Server):
 class UpstreamSide(_TrailersDropped, Http1Client):
     """Writes requests, reads answers. Interim answers (100, 103) are passed over: the final one follows."""
 
-    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         if isinstance(event, events.DataReceived) and not self.request:
             logger.info("an upstream spoke without being asked")  # mitmproxy's own line would quote it
             yield commands.CloseConnection(self.conn)
@@ -231,7 +256,7 @@ class UpstreamSide(_TrailersDropped, Http1Client):
                 return
         for command in super().read_headers(event):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders):
-                command.event.response.headers.__class__ = QuickHeaders
+                quicken(command.event.response.headers)
                 if self._distrusts(command.event):
                     yield from self._give_up("the answer's head is not to be trusted")
                     return
@@ -239,12 +264,12 @@ class UpstreamSide(_TrailersDropped, Http1Client):
         if self.state == self.read_headers and len(self.buf) > MAX_ANSWER_HEAD:
             yield from self._give_up("the answer's head is too large")
 
-    def body_ends(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+    def body_ends(self, event: HttpEvent) -> CommandGenerator[None]:
         """The connection is free before the stream hears of it: the client's next request may be on it before this returns."""
         yield from self.mark_done(response=True)
         yield ReceiveHttp(event)
 
-    def _give_up(self, message: str) -> layer.CommandGenerator[None]:
+    def _give_up(self, message: str) -> CommandGenerator[None]:
         assert self.stream_id is not None
         self.state = self.done
         yield commands.CloseConnection(self.conn)
@@ -264,11 +289,6 @@ class UpstreamSide(_TrailersDropped, Http1Client):
     def _is_interim(self) -> bool:
         start = bytes(self.buf)[:13]
         return start.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and start[9:12] != b"101"
-
-
-def upstream_side(context: Context) -> layer.Layer:
-    """What speaks to an upstream on a connection that is open."""
-    return UpstreamSide(context)
 
 
 def _as_error(event: ResponseProtocolError) -> ExchangeError | None:

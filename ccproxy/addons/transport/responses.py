@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Mapping
 
 from mitmproxy import http
-from mitmproxy.net.http import http1, status_codes
 
+from ccproxy.addons.transport.mitmproxy_internals import http1, status_codes
 from ccproxy.errors import ExchangeError
 from ccproxy.providers.routing import suggested_format
 from ccproxy.translate.errors import error_body, error_status
@@ -20,6 +22,20 @@ def response(status: int, body: bytes, headers: dict[str, str]) -> http.Response
     answer = http.Response.make(status, body, {**headers, "content-length": str(len(body))})
     answer.reason = status_codes.RESPONSES.get(status) or EXTRA_REASONS.get(status, "")
     return answer
+
+
+def json_response(body: object, headers: Mapping[str, str] | None = None) -> http.Response:
+    """A whole JSON response of status 200."""
+    content = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+    return response(200, content, {"content-type": "application/json", **(headers or {})})
+
+
+def stream_response(headers: Mapping[str, str]) -> http.Response:
+    """The head of a stream of server-sent events."""
+    fields = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
+    head = http.Response.make(200, b"", {**fields, "transfer-encoding": "chunked"})
+    head.headers.pop("content-length", None)
+    return head
 
 
 def error_response(fmt: Format, error: ExchangeError, flow_id: str) -> http.Response:

@@ -1,13 +1,34 @@
-"""GatewayStream: mitmproxy's HTTP stream, extended by what a gateway needs.
+"""GatewayStream: one exchange on the wire. mitmproxy's HTTP stream, extended for a gateway.
 
-- attempts before the first byte: a failed connect or a stale kept connection is tried again; chosen statuses too, if the gateway says so;
-- answers made in this process are streamed, pulled as fast as the client reads;
-- the header fields that go on the wire are made for the wire: the credential is never on the flow;
-- a stream whose upstream dies gets its format's error event where that is safe, else the connection is cut: never a clean end;
-- a body limit that answers in JSON.
+A stream has two states, as mitmproxy's own: what it expects from the client, and what it expects from the server. Each is a method; the method is the state.
 
-`GatewayLayer` is the HttpLayer around it: it makes these streams and decides which upstream connections are used again.
-The states are those of mitmproxy's HttpStream (mitmproxy/proxy/layers/http/__init__.py), on 11.0.2 and 12.2 alike.
+    client_state                    expects
+    state_wait_for_request_headers  the request's head
+    state_consume_request_body      its body; it is held until it is whole, up to `server.max_body_mb`
+    state_done                      nothing: the request is whole
+    state_errored                   nothing that matters: it was refused, and the connection closes after the response
+
+    server_state                    expects, once the request was sent          when the upstream fails here
+    state_wait_for_response_headers a status and headers                        another attempt if that is safe, else an error response
+    state_drain                     the rest of a response that the way may     an error response
+                                    want to answer with another attempt
+    state_consume_response_body     the body of a response that is held until   an error response
+                                    it is whole: JSON, and what is converted
+    state_stream_response_body      the body of a response that is passed on    the format's error event if one fits, else the connection is cut:
+                                    as it comes                                 never a clean end
+    state_done                      nothing: the response is whole              nothing: the client has its response
+    state_errored                   nothing that matters                        nothing
+
+"Fails" means: the connection closes, or what comes is not HTTP; nothing comes for `server.idle_timeout` seconds; a response that has to be held is too
+large; a stream ends without its format's last event. Another attempt is safe when no connection was established, or when a connection that had been kept
+closes without a byte.
+
+`exchange.progress` is written here and nowhere else: `attempts` counts failed attempts, `from_upstream` says that the response on the flow is the
+upstream's own, `truncated` why a stream was not whole. `exchange.retry` is the way's answer to `UpstreamAnsweredHook`.
+
+What the gateway adds to mitmproxy's stream: attempts; responses that are made in this process, pulled as fast as the client reads; header fields that are
+made for the wire, so that the credential is never on the flow; proper ends of broken streams; limits and time-outs with errors in the client's format.
+The base class is in mitmproxy/proxy/layers/http/__init__.py, alike on 11.0.2 and 12.2.
 """
 
 from __future__ import annotations
@@ -15,27 +36,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from mitmproxy import flow as mflow, http
-from mitmproxy.connection import Connection, Server
-from mitmproxy.net.http.http1 import expected_http_body_size
-from mitmproxy.proxy import commands, events, layer, tunnel
+from mitmproxy.connection import Connection
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import tls
-from mitmproxy.proxy.layers.http import (
+
+from ccproxy.addons.exchange import Exchange, begin
+from ccproxy.addons.transport.flow_edits import twin
+from ccproxy.addons.transport.http1 import QuickHeaders
+from ccproxy.addons.transport.mitmproxy_internals import (
+    CUT,
+    CommandGenerator,
     DropStream,
-    GetHttpConnection,
-    GetHttpConnectionCompleted,
     HttpErrorHook,
-    HttpLayer,
-    HTTPMode,
+    HttpEvent,
     HttpRequestHeadersHook,
     HttpRequestHook,
     HttpResponseHeadersHook,
     HttpResponseHook,
     HttpStream,
-    RegisterHttpConnection,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -47,33 +67,24 @@ from mitmproxy.proxy.layers.http import (
     ResponseProtocolError,
     ResponseTrailers,
     SendHttp,
-    _upstream_proxy,
+    commands,
+    events,
+    expect,
+    expected_http_body_size,
 )
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.utils import expect
-
-from ccproxy.addons.exchange import Exchange, begin
-from ccproxy.addons.transport.flow_edits import twin
-from ccproxy.addons.transport.http1 import ClientSide, QuickHeaders, UpstreamSide
 from ccproxy.addons.transport.responses import error_response
-from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamUnreachable
-from ccproxy.providers.header_fields import Field, followed, response_fields, strangers_fields
+from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from ccproxy.providers.header_fields import Field, response_fields
 from ccproxy.translate.errors import error_event
 
 Message = TypeVar("Message", http.Request, http.Response)
 
-ATTEMPTS = 3
-"""Attempts at an upstream in all, before the first byte of the answer."""
-IDLE_REUSE = 60.0
-"""Seconds after which a kept upstream connection is not trusted: laptops sleep, firewalls forget."""
-
-# What closes a client's connection without a word; mitmproxy 11.1 replaced the status numbers of protocol errors by an enumeration.
-try:
-    from mitmproxy.proxy.layers.http import ErrorCode
-
-    _CUT: Any = ErrorCode.KILL
-except ImportError:
-    from mitmproxy.net.http.status_codes import NO_RESPONSE as _CUT  # mitmproxy 11.0
+ATTEMPTS: Final = 3
+"""Attempts at an upstream in all, before the first byte of the response."""
+MAX_REFUSAL: Final = 2**20
+"""Bytes of a response that is read before the way decides about another attempt."""
+QUIET: Final = 10.0
+"""Seconds after which a translated stream that has nothing to send sends a keep-alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +92,64 @@ class Limits:
     """What a stream may do."""
 
     max_body: int
-    """Bytes of a request's body."""
+    """Bytes of a request's body, and of a response that has to be held until it is whole."""
     connect_timeout: float = 10.0
-    """Seconds for TCP, a company's proxy and TLS together."""
+    """Seconds for TCP, a corporate proxy and TLS together."""
+    idle_timeout: float = 3600.0
+    """Seconds that an upstream may be silent."""
     clock: Callable[[], float] = time.monotonic
 
 
 @dataclass
 class UpstreamAnsweredHook(commands.StartHook):
-    """An upstream answered with a status that the gateway may want to try again. It sets `exchange.retry`."""
+    """An upstream responded with a status that the way may want to answer with another attempt. The gateway sets `exchange.retry`."""
 
     flow: http.HTTPFlow
 
 
 @dataclass
 class LocalChunkHook(commands.StartHook):
-    """The client can take more of an answer made in this process. The gateway sets `exchange.chunk`."""
+    """The client can take more of a response that is made in this process. The gateway pulls it: `way.body.chunk`."""
 
     flow: http.HTTPFlow
+
+
+@dataclass
+class Tick(HttpEvent):
+    """Some seconds have passed while a stream waited for its upstream."""
+
+
+class Parent(Protocol):
+    """What a stream asks of its layer: `layer.GatewayLayer`."""
+
+    limits: Limits
+    timed_out: bool
+    """The connection that was tried last was not established in time."""
+
+    def take(self, connection: Connection) -> bool: ...
+
+    def release(self, connection: Connection) -> None: ...
+
+    def keep_time(self) -> CommandGenerator[None]: ...
 
 
 class GatewayStream(HttpStream):
     """One exchange on the wire."""
 
-    parent: GatewayLayer
+    parent: Parent
     upstream_is_fresh = True
+    """The connection has served no other exchange."""
     connecting = False
-    drained: http.Response | None = None
+    refused: http.Response | None = None
+    """The response that is read in `state_drain`."""
     tail = b"\n\n"
+    """The last bytes that were passed on."""
+    upstream_active = 0.0
+    """When the request was sent, or when the upstream sent something last, by the layer's clock."""
+    client_active = 0.0
+    """When something was sent to the client last, by the layer's clock."""
 
-    def __init__(self, context: Context, stream_id: int, parent: GatewayLayer) -> None:
+    def __init__(self, context: Context, stream_id: int, parent: Parent) -> None:
         super().__init__(context, stream_id)
         self.parent = parent
 
@@ -120,8 +159,8 @@ class GatewayStream(HttpStream):
 
     # ---- the request
 
-    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:  # noqa: FBT001 - mitmproxy's signature
-        """Refuse a request whose body is, or declares itself, larger than the limit. Answers have no limit."""
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # noqa: FBT001 - mitmproxy's signature
+        """Refuse a request whose body is, or declares itself, larger than the limit."""
         if not request:
             return False
         size = len(self.request_body_buf)
@@ -135,9 +174,9 @@ class GatewayStream(HttpStream):
         if not self.request_body_buf:
             yield HttpRequestHeadersHook(self.flow)
         limit = self.parent.limits.max_body // 2**20
-        error = RequestTooLarge(f"the request's body is larger than {limit} MB (server.max_body_mb)")
+        error = RequestTooLarge(f"The request body is larger than {limit} MB (server.max_body_mb)")
         self.request_body_buf.clear()
-        # The rest of the body is read and thrown away, so that the client gets to read this; then the connection closes.
+        # The rest of the body is read and discarded, so that the client gets to read the response; then the connection closes.
         self.flow.response = error_response(self.exchange.format, error, self.flow.id)
         self.flow.response.headers["connection"] = "close"
         self.client_state = self.state_errored
@@ -145,13 +184,14 @@ class GatewayStream(HttpStream):
         return True
 
     @expect(RequestData, RequestTrailers, RequestEndOfMessage)
-    def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, RequestData):
             self.request_body_buf += event.data
             yield from self.check_body_size(True)  # noqa: FBT003 - mitmproxy's signature
         elif isinstance(event, RequestEndOfMessage):
             self.flow.request.timestamp_end = time.time()
             self.flow.request.data.content = bytes(self.request_body_buf)
+            self.exchange.progress.bytes_in = len(self.request_body_buf)
             self.request_body_buf.clear()
             self.client_state = self.state_done
             yield HttpRequestHook(self.flow)
@@ -162,32 +202,23 @@ class GatewayStream(HttpStream):
             else:
                 yield from self.forward()
 
-    def forward(self) -> layer.CommandGenerator[None]:
+    def forward(self) -> CommandGenerator[None]:
         """Send the request upstream: a copy of its head made for the wire, and its body."""
         if not (yield from self.make_server_connection()):
             return
-        self.follow_scripts()
         request = self.flow.request
         content = request.raw_content
-        self.exchange.sent_upstream = self.exchange.sent_upstream or time.monotonic()
-        head = _for_the_wire(request, self.exchange.wire_fields)
+        progress = self.exchange.progress
+        progress.sent_upstream = progress.sent_upstream or time.monotonic()
+        head = _for_the_wire(request, self.exchange.way.wire_fields(self.flow))
         yield SendHttp(RequestHeaders(self.stream_id, head, not content), self.context.server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), self.context.server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+        self.upstream_active = self.client_active = self.parent.limits.clock()
+        yield from self.parent.keep_time()
 
-    def follow_scripts(self) -> None:
-        """Put on the wire what scripts have changed since the gateway made it. The credential is for its own upstream and no other."""
-        exchange, request = self.exchange, self.flow.request
-        fields = request.headers.fields
-        upstream = exchange.route.provider.upstream if exchange.route else None
-        if upstream and (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):
-            exchange.wire_fields = strangers_fields(fields, f"{request.host}:{request.port}")
-        elif exchange.flow_fields is not None and fields is not exchange.flow_fields:
-            exchange.wire_fields = followed(exchange.wire_fields, exchange.flow_fields, fields)
-            exchange.flow_fields = fields
-
-    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+    def make_server_connection(self) -> CommandGenerator[bool]:
         self.connecting = True
         if not (yield from super().make_server_connection()):
             return False
@@ -195,40 +226,51 @@ class GatewayStream(HttpStream):
         self.upstream_is_fresh = self.parent.take(self.context.server)
         return True
 
-    # ---- the answer
+    # ---- the response
 
-    @expect(ResponseHeaders)
-    def state_wait_for_response_headers(self, event: ResponseHeaders) -> layer.CommandGenerator[None]:
+    @expect(ResponseHeaders, Tick)
+    def state_wait_for_response_headers(self, event: events.Event) -> CommandGenerator[None]:
+        if not isinstance(event, ResponseHeaders):
+            yield from self.tick()
+            return
         exchange = self.exchange
-        exchange.answered = True
-        exchange.answer_came = time.monotonic()
-        if exchange.attempts < ATTEMPTS - 1 and event.response.status_code in exchange.retry_on:
-            self.drained = event.response
+        progress = exchange.progress
+        self.upstream_active = self.parent.limits.clock()
+        progress.from_upstream = True
+        progress.upstream_responded = time.monotonic()
+        if progress.attempts < ATTEMPTS - 1 and exchange.way.retries(event.response.status_code):
+            self.refused = event.response
             self.server_state = self.state_drain
             return
         self.flow.response = event.response
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.check_killed(True)):  # noqa: FBT003
             return
-        if self.flow.response.stream and not event.end_stream:
+        if exchange.way.last_event is not None and event.end_stream:
+            yield from self.give_up(_without_last_event(), "the upstream sent an empty stream")
+        elif self.flow.response.stream and not event.end_stream:
             yield self.head()
             self.server_state = self.state_stream_response_body
         else:
             self.server_state = self.state_consume_response_body
 
-    @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage)
-    def state_drain(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Read an answer that may be tried again, then ask the gateway."""
+    @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage, Tick)
+    def state_drain(self, event: events.Event) -> CommandGenerator[None]:
+        """Read a response that may be answered with another attempt, then ask the way."""
         if isinstance(event, ResponseData):
+            self.upstream_active = self.parent.limits.clock()
             self.response_body_buf += event.data
+            if len(self.response_body_buf) > MAX_REFUSAL:
+                yield from self.give_up(UpstreamBroken("The upstream's error response is too large"), "too large")
+        elif isinstance(event, Tick):
+            yield from self.tick()
         elif isinstance(event, ResponseEndOfMessage):
-            assert self.drained is not None
+            assert self.refused is not None
             self.parent.release(self.context.server)
-            self.drained.data.content = bytes(self.response_body_buf)
+            self.refused.data.content = bytes(self.response_body_buf)
             self.response_body_buf.clear()
-            self.flow.response = self.drained
-            self.exchange.attempts += 1
-            self.exchange.retry = False
+            self.flow.response = self.refused
+            self.exchange.progress.attempts += 1
             yield UpstreamAnsweredHook(self.flow)
             if (yield from self.check_killed(True)):  # noqa: FBT003
                 return
@@ -239,48 +281,90 @@ class GatewayStream(HttpStream):
             else:
                 yield from self.deliver()
 
-    @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage)
-    def state_stream_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+    @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage, Tick)
+    def state_stream_response_body(self, event: events.Event) -> CommandGenerator[None]:
         exchange = self.exchange
+        way = exchange.way
         if isinstance(event, ResponseData):
             data = event.data
+            self.upstream_active = self.parent.limits.clock()
+            converted = way.transform.feed(data) if way.transform is not None else b""
             for tap in exchange.taps:
                 tap(data)
-            if exchange.transform is None:
+            if way.transform is None:
                 self.tail = data[-4:] if len(data) >= 4 else (self.tail + data)[-4:]
-                exchange.sent(len(data))
+                if way.last_event is not None:
+                    way.last_event.feed(data)
+                exchange.progress.sent(len(data))
                 yield SendHttp(event, self.context.client)
             else:
-                if data := exchange.transform.feed(data):
-                    exchange.sent(len(data))
-                    yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
-                if exchange.transform.stopped:
+                yield from self.send_data(converted)
+                if way.transform.stopped:
                     yield from self.enough()
+        elif isinstance(event, Tick):
+            yield from self.tick()
         elif isinstance(event, ResponseEndOfMessage):
             self.parent.release(self.context.server)
-            if exchange.transform and (data := exchange.transform.close()):
-                exchange.sent(len(data))
-                yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+            if way.last_event is not None and way.last_event.is_missing:
+                yield from self.break_off(_without_last_event(), "the upstream ended its stream without the last event")
+                return
+            if way.transform:
+                yield from self.send_data(way.transform.close())
             yield from self.send_response(already_streamed=True)
 
-    def enough(self) -> layer.CommandGenerator[None]:
-        """The client has what it asked for: end its answer and let the upstream go."""
-        assert self.exchange.transform
-        yield commands.CloseConnection(self.context.server)
-        if data := self.exchange.transform.close():
-            self.exchange.sent(len(data))
+    def send_data(self, data: bytes) -> CommandGenerator[None]:
+        """Send a piece of a streamed response, if there is any."""
+        if data:
+            self.exchange.progress.sent(len(data))
+            self.client_active = self.parent.limits.clock()
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+
+    def enough(self) -> CommandGenerator[None]:
+        """The client has what it asked for: end its response and let the upstream go."""
+        assert self.exchange.way.transform
+        yield commands.CloseConnection(self.context.server)
+        yield from self.send_data(self.exchange.way.transform.close())
         yield from self.send_response(already_streamed=True)
-        self.server_state = self.state_errored  # what the upstream said meanwhile is nobody's business
+        self.server_state = self.state_errored  # whatever the upstream has sent meanwhile is ignored
 
-    @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage)
-    def state_consume_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, ResponseEndOfMessage):
+    @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage, Tick)
+    def state_consume_response_body(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, ResponseData):
+            yield from self.hold(event.data)
+        elif isinstance(event, Tick):
+            yield from self.tick()
+        elif isinstance(event, ResponseEndOfMessage):
             self.parent.release(self.context.server)
-        yield from super().state_consume_response_body(event)
+            yield from super().state_consume_response_body(event)
 
-    def deliver(self) -> layer.CommandGenerator[None]:
-        """Send an answer that is on the flow already: made by an addon, or read before."""
+    def hold(self, data: bytes) -> CommandGenerator[None]:
+        """Keep a piece of a response until it is whole, or have it folded as it comes."""
+        way = self.exchange.way
+        self.upstream_active = self.parent.limits.clock()
+        if way.fold is not None:
+            way.fold(data)
+            for tap in self.exchange.taps:
+                tap(data)
+            return
+        self.response_body_buf += data
+        if len(self.response_body_buf) <= self.parent.limits.max_body:
+            return
+        if way.is_converted:
+            limit = self.parent.limits.max_body // 2**20
+            error = UpstreamBroken(f"The upstream's response is larger than {limit} MB (server.max_body_mb)")
+            yield from self.give_up(error, "the upstream's response is too large")
+            return
+        # Bytes that are not converted need no longer be held: an upstream that fails later is then reported as in a stream.
+        assert self.flow.response
+        self.flow.response.stream = True
+        held = bytes(self.response_body_buf)
+        self.response_body_buf.clear()
+        yield self.head()
+        yield from self.send_data(held)
+        self.server_state = self.state_stream_response_body
+
+    def deliver(self) -> CommandGenerator[None]:
+        """Send a response that is on the flow already: made by an addon, or read before."""
         assert self.flow.response
         self.flow.response.timestamp_start = self.flow.response.timestamp_start or time.time()
         self.server_state = self.state_consume_response_body
@@ -290,37 +374,41 @@ class GatewayStream(HttpStream):
         yield from self.send_response()
 
     def head(self, *, end: bool = False) -> SendHttp:
-        """The answer's head as it goes on the wire."""
+        """The response's head as it goes on the wire."""
         response = self.flow.response
         assert response
         exchange = self.exchange
-        exchange.sent(0)
-        fields = (*response_fields(response.headers.fields, self.flow.id), *exchange.answer_fields)
+        exchange.progress.sent(0)
+        fields = (
+            *response_fields(response.headers.fields, self.flow.id, from_upstream=exchange.progress.from_upstream),
+            *exchange.response_fields,
+        )
         wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"
         if self.flow.request.data.http_version == b"HTTP/1.0" and "transfer-encoding" in wire.headers:
-            # Such a client knows no chunks: its answer ends with the connection (https://www.rfc-editor.org/rfc/rfc9112#section-6.1-16).
+            # Such a client knows no chunks: its response ends with the connection (https://www.rfc-editor.org/rfc/rfc9112#section-6.1-16).
             del wire.headers["transfer-encoding"]
             wire.headers["connection"] = "close"
         return SendHttp(ResponseHeaders(self.stream_id, wire, end), self.context.client)
 
-    def send_response(self, already_streamed: bool = False) -> layer.CommandGenerator[None]:  # noqa: FBT001, FBT002
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:  # noqa: FBT001, FBT002
         response = self.flow.response
         assert response
         exchange = self.exchange
-        if exchange.body is not None and not already_streamed:
+        body = exchange.way.body
+        if body is not None and not already_streamed:
             yield self.head()
             while True:
                 yield LocalChunkHook(self.flow)
                 if (yield from self.check_killed(True)):  # noqa: FBT003
                     return
-                if not exchange.chunk:
+                if not body.chunk:
                     break
-                exchange.sent(len(exchange.chunk))
-                yield SendHttp(ResponseData(self.stream_id, exchange.chunk), self.context.client)
-            if exchange.body.dropped:
-                yield from self.cut("the answer broke off")
+                exchange.progress.sent(len(body.chunk))
+                yield SendHttp(ResponseData(self.stream_id, body.chunk), self.context.client)
+            if body.dropped:
+                yield from self.cut("the response broke off")
                 return
             already_streamed = True
         response.timestamp_end = time.time()
@@ -332,25 +420,70 @@ class GatewayStream(HttpStream):
             content = response.raw_content
             yield self.head(end=not content)
             if content and self.flow.request.method != "HEAD":
-                exchange.sent(len(content))
+                exchange.progress.sent(len(content))
                 yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
         if self.client_state in (self.state_done, self.state_errored):
             yield from self.flow_done()
 
-    def flow_done(self) -> layer.CommandGenerator[None]:
-        """The exchange is over. Upgrades are never agreed to, so nothing follows on this stream."""
+    def flow_done(self) -> CommandGenerator[None]:
+        """The exchange is over. No upgrade is ever accepted, so nothing follows on this stream."""
         self.flow.live = False
         yield DropStream(self.stream_id)
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
-    # ---- what goes wrong
+    def state_done(self, event: events.Event) -> CommandGenerator[None]:
+        """A tick may still have been queued while a hook ran."""
+        del event
+        yield from ()
 
-    def handle_protocol_error(
-        self, event: RequestProtocolError | ResponseProtocolError
-    ) -> layer.CommandGenerator[None]:
+    def dispose(self) -> None:
+        """Break the cycles through the states and the context once the exchange is over, so that its bodies are freed at once.
+
+        Until the next full collection they would amount to hundreds of megabytes.
+        """
+        self.client_state = self.server_state = _over
+        self.context.layers.clear()
+        self.request_body_buf.clear()
+        self.response_body_buf.clear()
+
+    # ---- failures
+
+    def tick(self) -> CommandGenerator[None]:
+        """Some seconds have passed: give up on a silent upstream, or let the client know that the exchange is alive."""
+        now, limits, way = self.parent.limits.clock(), self.parent.limits, self.exchange.way
+        if now - self.upstream_active >= limits.idle_timeout:
+            name = self.upstream_name()
+            error = UpstreamTimeout(f"{name} sent nothing for {limits.idle_timeout:.0f} s (server.idle_timeout)")
+            yield from self.give_up(error, "the upstream was silent for too long")
+        elif (
+            way.transform is not None
+            and self.server_state == self.state_stream_response_body
+            and now - self.client_active >= QUIET
+        ):
+            yield from self.send_data(way.transform.ping())
+
+    def give_up(self, error: ExchangeError, reason: str) -> CommandGenerator[None]:
+        """End an exchange whose upstream is not waited for any longer: with an error response, or as a broken stream."""
+        yield commands.CloseConnection(self.context.server)
+        if self.server_state == self.state_stream_response_body:
+            yield from self.break_off(error, reason)
+        else:
+            yield from self.refuse(error)
+        self.server_state = self.state_errored  # whatever the upstream has sent meanwhile is ignored
+
+    def refuse(self, error: ExchangeError) -> CommandGenerator[None]:
+        """Send an error response in place of the upstream's, of which no byte has gone out."""
+        exchange = self.exchange
+        self.response_body_buf.clear()
+        self.refused = None
+        exchange.progress.from_upstream = False
+        self.flow.response = error_response(exchange.format, error, self.flow.id)
+        yield from self.deliver()
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         if isinstance(event, ResponseProtocolError) and self.client_state == self.state_done:
             if self.server_state in (self.state_done, self.state_errored):
-                return  # the client has its answer already
+                return  # the client has its response already
             if self.server_state in (
                 self.state_wait_for_response_headers,
                 self.state_drain,
@@ -359,13 +492,17 @@ class GatewayStream(HttpStream):
                 yield from self.upstream_failed(event)
                 return
             if self.server_state == self.state_stream_response_body:
-                yield from self.upstream_died(event.message)
+                message = event.message
+                if not message.startswith("HTTP/1 protocol error: peer closed"):
+                    message = "the upstream sent no valid HTTP"  # mitmproxy's message quotes the body
+                error = UpstreamBroken("The upstream closed the connection in the middle of its response")
+                yield from self.break_off(error, message)
                 return
         yield from super().handle_protocol_error(event)
-        self.server_state = self.state_errored  # what the upstream says from here on ends no exchange a second time
+        self.server_state = self.state_errored  # so that no exchange ends twice
 
-    def upstream_failed(self, event: ResponseProtocolError) -> layer.CommandGenerator[None]:
-        """No byte of an answer has gone out: try again where that is safe, else say what happened."""
+    def upstream_failed(self, event: ResponseProtocolError) -> CommandGenerator[None]:
+        """No byte of a response has gone out: try again where that is safe, else report what happened."""
         exchange = self.exchange
         never_connected, self.connecting = self.connecting, False
         # A kept connection that closes without a byte was closed before the request came; a fresh one may have seen the request.
@@ -376,49 +513,43 @@ class GatewayStream(HttpStream):
             and event.message == "server closed connection"
         )
         self.response_body_buf.clear()
-        self.drained = None
+        self.refused = None
         promising = stale or (never_connected and not self.parent.timed_out)
-        # Without its client nobody would close the new connection.
-        if promising and exchange.attempts < ATTEMPTS - 1 and self.context.client.connected:
-            exchange.attempts += 1
+        # If the client has left, nothing would close the new connection.
+        if promising and exchange.progress.attempts < ATTEMPTS - 1 and self.context.client.connected:
+            exchange.progress.attempts += 1
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()
             return
-        exchange.answered = False
-        self.flow.response = error_response(exchange.format, self.explain(event, never_connected), self.flow.id)
-        yield from self.deliver()
+        yield from self.refuse(self.explain(event, never_connected))
+
+    def upstream_name(self) -> str:
+        request, route = self.flow.request, self.exchange.route
+        return f"{route.provider.name if route else 'The upstream'} at {request.host}:{request.port}"
 
     def explain(self, event: ResponseProtocolError, never_connected: bool) -> ExchangeError:  # noqa: FBT001
-        """What to tell the client. An upstream's malformed bytes are not quoted: they may hold anything."""
-        request, exchange = self.flow.request, self.exchange
-        name = exchange.route.provider.name if exchange.route else "the upstream"
-        where = f"{name} at {request.host}:{request.port}"
+        """The error for the client. An upstream's malformed bytes are not quoted: they may hold anything."""
+        name = self.upstream_name()
         if never_connected and self.parent.timed_out:
-            return UpstreamUnreachable(f"no connection to {where} in time (server.connect_timeout)")
+            return UpstreamUnreachable(f"No connection to {name} in time (server.connect_timeout)")
         if never_connected:
-            return UpstreamUnreachable(f"no connection to {where}: {event.message}")
+            return UpstreamUnreachable(f"No connection to {name}: {event.message}")
         if event.message == "server closed connection":
-            return UpstreamBroken(f"{where} closed the connection before it answered")
-        return UpstreamBroken(f"{where} broke off or sent no valid HTTP")
+            return UpstreamBroken(f"{name} closed the connection before it responded")
+        return UpstreamBroken(f"{name} broke off or sent no valid HTTP")
 
-    def upstream_died(self, message: str) -> layer.CommandGenerator[None]:
-        """The upstream died in the middle of a streamed answer."""
+    def break_off(self, error: ExchangeError, reason: str) -> CommandGenerator[None]:
+        """End a stream that is not whole: with an error event where one fits, else by cutting the connection."""
         exchange = self.exchange
-        if not message.startswith("HTTP/1 protocol error: peer closed"):
-            message = "the upstream sent no valid HTTP"  # mitmproxy's message quotes the body
-        exchange.truncated = message
-        error = UpstreamBroken("the upstream closed the connection in the middle of its answer")
-        data = b""
-        if exchange.transform is not None:
-            data = exchange.transform.fail(error)
-        elif self.takes_an_event():
-            data = error_event(exchange.format, error, f"req_{self.flow.id}")
-        if not data and exchange.transform is None:
-            yield from self.cut(message)
+        exchange.progress.truncated = reason
+        transform = exchange.way.transform
+        if transform is None and not self.takes_an_event():
+            yield from self.cut(reason)
             return
-        if data:
-            exchange.sent(len(data))
-            yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+        request_id = f"req_{self.flow.id}"
+        yield from self.send_data(
+            transform.fail(error) if transform else error_event(exchange.format, error, request_id)
+        )
         yield from self.send_response(already_streamed=True)
 
     def takes_an_event(self) -> bool:
@@ -433,26 +564,15 @@ class GatewayStream(HttpStream):
             and self.tail.replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")
         )
 
-    def cut(self, message: str) -> layer.CommandGenerator[None]:
-        """End the client's connection without an end of the message, so that nobody takes the answer for whole."""
-        self.exchange.truncated = message
+    def cut(self, message: str) -> CommandGenerator[None]:
+        """Close the client's connection without an end of the message, so that the response cannot be taken for whole."""
+        self.exchange.progress.truncated = message
         self.flow.error = mflow.Error(message)
         self.server_state = self.client_state = self.state_errored
         yield HttpErrorHook(self.flow)
         self.flow.live = False
-        yield SendHttp(ResponseProtocolError(self.stream_id, message, _CUT), self.context.client)
+        yield SendHttp(ResponseProtocolError(self.stream_id, message, CUT), self.context.client)
         yield DropStream(self.stream_id)
-
-
-MakeStream = Callable[[Context, int, "GatewayLayer"], GatewayStream]
-"""Makes the stream of one exchange: `GatewayStream`, or one that tells what passes (`addons.wire`)."""
-
-
-def _forked(context: Context) -> Context:
-    """As `Context.fork`, which first makes a server that it then throws away."""
-    made = twin(context)
-    made.layers = context.layers.copy()
-    return made
 
 
 def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
@@ -464,149 +584,11 @@ def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
     return wire
 
 
-class GatewayLayer(HttpLayer):
-    """Makes `GatewayStream`s for one client connection and keeps its upstream connections."""
-
-    def __init__(
-        self,
-        context: Context,
-        limits: Limits,
-        call_now: Callable[[commands.StartHook], bool] | None = None,
-        make: MakeStream | None = None,
-    ) -> None:
-        super().__init__(context, HTTPMode.transparent)
-        self.limits = limits
-        self.make = make or GatewayStream
-        self.call_now = call_now
-        """Runs a hook at once if nothing in it waits: a task and a turn of the event loop less, four times an exchange."""
-        self._released: dict[Connection, float] = {}
-        self._closed: list[Connection] = []
-        self._deadlines: dict[commands.Command, tuple[Server, Server]] = {}
-        self.timed_out = False
-        """The connection that was tried last did not stand in time."""
-
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, events.Wakeup) and event.command in self._deadlines:
-            wanted, transport = self._deadlines.pop(event.command)
-            if wanted in self.waiting_for_establishment:
-                self.timed_out = True
-                yield commands.CloseConnection(transport)
-            return
-        if isinstance(event, events.Start):
-            self.connections[self.context.client] = ClientSide(self.context.fork())
-        yield from super()._handle_event(event)
-        if isinstance(event, events.ConnectionClosed) and event.connection is not self.context.client:
-            self._closed.append(event.connection)
-
-    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
-        """Give an event to a stream or to a connection, and what either says to the other.
-
-        mitmproxy's own says the same; here the most frequent come first, and a hook that waits for nothing is run at once.
-        """
-        for command in child.handle_event(event):
-            if isinstance(command, SendHttp):
-                yield from self.event_to_child(self.connections[command.connection], command.event)
-            elif isinstance(command, ReceiveHttp):
-                received = command.event
-                if isinstance(received, RequestHeaders):
-                    yield from self.make_stream(received.stream_id)
-                stream = self.streams.get(received.stream_id)
-                if stream is not None:  # else it is over already, https://github.com/mitmproxy/mitmproxy/issues/5343
-                    yield from self.event_to_child(stream, received)
-            elif isinstance(command, commands.StartHook):
-                if not command.blocking:
-                    yield command
-                elif self.call_now is not None and self.call_now(command):
-                    yield from self.event_to_child(child, events.HookCompleted(command))
-                else:
-                    self.command_sources[command] = child
-                    yield command
-            elif isinstance(command, commands.SendData):
-                yield command
-            else:
-                yield from self.carry_out(command, child)
-
-    def carry_out(self, command: commands.Command, child: layer.Layer | HttpStream) -> layer.CommandGenerator[None]:
-        """What is asked for once an exchange, or once a connection."""
-        if command.blocking or isinstance(command, commands.RequestWakeup):
-            self.command_sources[command] = child
-        if isinstance(command, DropStream):
-            self.streams.pop(command.stream_id, None)
-        elif isinstance(command, GetHttpConnection):
-            yield from self.get_connection(command)
-        elif isinstance(command, RegisterHttpConnection):
-            yield from self.register_connection(command)
-        else:
-            if isinstance(command, commands.OpenConnection):
-                self.connections[command.connection] = child
-            yield command
-
-    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        stream = self.streams[stream_id] = self.make(_forked(self.context), stream_id, self)
-        yield from self.event_to_child(stream, events.Start())
-
-    def take(self, connection: Connection) -> bool:
-        """A stream begins to use this upstream connection. True if it is the first one."""
-        return self._released.pop(connection, None) is None
-
-    def release(self, connection: Connection) -> None:
-        """A stream has read its answer to the end: the connection may serve another, for a while."""
-        self._released[connection] = self.limits.clock()
-
-    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> layer.CommandGenerator[None]:
-        """A kept connection to this upstream that is not stale, else a new one.
-
-        Unlike mitmproxy's own, a connection that failed before is tried again, and one that idled for long is closed.
-        """
-        while self._closed:  # no stream uses them any more: HTTP/1 serves one after the other
-            self.connections.pop(self._closed.pop(), None)
-        for connection, released in list(self._released.items()):
-            if not connection.connected:
-                del self._released[connection]
-            elif self.limits.clock() - released > IDLE_REUSE:
-                del self._released[connection]
-                yield commands.CloseConnection(connection)
-            elif reuse and event.connection_spec_matches(connection):
-                stream = self.command_sources.pop(event)
-                yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (connection, None)))
-                return
-        yield from self.open_connection(event)
-
-    def open_connection(self, event: GetHttpConnection) -> layer.CommandGenerator[None]:
-        """TCP, then a company's proxy, then TLS, then HTTP/1.1, as far as each is wanted."""
-        context = self.context.fork()
-        context.server = Server(address=event.address, transport_protocol=event.transport_protocol)
-        stack = tunnel.LayerStack()
-        transport = context.server
-        if event.via:
-            context.server.via = event.via
-            tunnels = _upstream_proxy.HttpUpstreamProxy.make(context, True)  # noqa: FBT003 - always by CONNECT
-            transport = tunnels[-1].tunnel_connection  # type: ignore[attr-defined]  # the last one is the HttpUpstreamProxy
-            stack /= tunnels
-        if event.tls:
-            context.server.sni = event.address[0]
-            context.server.alpn_offers = (b"http/1.1",)
-            stack /= tls.ServerTLSLayer(context)
-        stack /= UpstreamHttp(context)
-        self.connections[context.server] = stack[0]
-        self.waiting_for_establishment[context.server].append(event)
-        self.timed_out = False
-        deadline = commands.RequestWakeup(self.limits.connect_timeout)
-        self._deadlines[deadline] = (context.server, transport)
-        yield deadline
-        yield from self.event_to_child(stack[0], events.Start())
+def _over(event: events.Event) -> CommandGenerator[None]:
+    """The state of a stream that was disposed of."""
+    del event
+    yield from ()
 
 
-class UpstreamHttp(layer.Layer):
-    """Opens the connection and speaks HTTP/1.1 on it: mitmproxy's HttpClient with `UpstreamSide`."""
-
-    @expect(events.Start)
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        err: str | None = None
-        if not self.context.server.connected:
-            err = yield commands.OpenConnection(self.context.server)
-        if not err:
-            child = UpstreamSide(self.context)
-            self._handle_event = child.handle_event  # as mitmproxy's own HttpClient does
-            yield from child.handle_event(event)
-        yield RegisterHttpConnection(self.context.server, err)
+def _without_last_event() -> ExchangeError:
+    return UpstreamBroken("The upstream ended its stream without the last event")

@@ -10,10 +10,10 @@ from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import Client
-from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ccproxy.addons.exchange import begin
+from ccproxy.addons.transport.mitmproxy_internals import ConnectionHandler
 from ccproxy.network import CorporateProxy, Network
 from ccproxy.providers.spec import Upstream
 
@@ -37,10 +37,6 @@ class Upstreams:
         if proxy := self._proxies[upstream]:
             scheme: Any = proxy.scheme
             flow.server_conn.via = (scheme, (proxy.host, proxy.port))
-
-    def request(self, flow: http.HTTPFlow) -> None:
-        """The gateway has made the fields for the wire; scripts come next."""
-        begin(flow).flow_fields = flow.request.headers.fields
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """The CONNECT to a corporate proxy; its login goes there and nowhere else."""

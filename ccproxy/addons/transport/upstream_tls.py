@@ -6,7 +6,8 @@ ccproxy's clients speak plain HTTP to loopback, so no key is made, nothing is wr
 from __future__ import annotations
 
 from mitmproxy import http
-from mitmproxy.addons.tlsconfig import TlsConfig
+
+from ccproxy.addons.transport.mitmproxy_internals import TlsConfig
 
 _CERTIFICATES = frozenset({"confdir", "certs", "key_size", "cert_passphrase"})
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from mitmproxy import http
-from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import (
+
+from ccproxy.addons.transport.layer import GatewayLayer
+from ccproxy.addons.transport.mitmproxy_internals import (
+    CommandGenerator,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -23,10 +25,11 @@ from mitmproxy.proxy.layers.http import (
     ResponseHeaders,
     ResponseProtocolError,
     SendHttp,
+    events,
 )
-
-from ccproxy.addons.transport.stream import GatewayLayer, GatewayStream
-from ccproxy.ledger.raw_log import Message
+from ccproxy.addons.transport.stream import GatewayStream
+from ccproxy.ledger.traffic import Message
+from ccproxy.providers.header_fields import public_target
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +64,7 @@ class WatchedStream(GatewayStream):
         self.watchers = watchers
         self.watches: list[Watch] = []
 
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         asked = copied(event.request) if isinstance(event, RequestHeaders) else None
         if asked is None:
             self.came(event)
@@ -85,6 +88,7 @@ class WatchedStream(GatewayStream):
             self.watches = []
 
     def begin(self, asked: http.Request) -> None:
+        asked.path = public_target(asked.path)
         for watcher in self.watchers:
             try:
                 self.watches.append(watcher.watch(self.flow))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,26 +13,52 @@ from typing import Final
 
 from mitmproxy import http
 
-from ccproxy import mitmproxy_patches
-from ccproxy.addons.exchange import Exchange, begin
-from ccproxy.auth.sources import Source
+from ccproxy import garbage
+from ccproxy.addons.exchange import Exchange, Way, begin
 from ccproxy.ledger.clients import client_family, session_of
 from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
-from ccproxy.ledger.tap import Answer, UsageTap
-from ccproxy.providers.local import Told
+from ccproxy.ledger.tap import UsageTap
+from ccproxy.providers.local import AnswerReport
+from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.formats import Format
+from ccproxy.translate.reading import Reading
 
 logger = logging.getLogger(__name__)
 
 LARGE: Final = 2**20
 """Bytes of a whole answer from which it is read in a thread; its answer then bears no cost."""
 _LIMITS = (b"anthropic-ratelimit-", b"x-codex-")
-_VENDORS = {"claude_api": "anthropic", "claude_sdk": "anthropic", "codex": "openai"}
+
+
+@dataclass(slots=True)
+class Account:
+    """What is read of one exchange while it passes."""
+
+    way: Way
+    tap: UsageTap | None = None
+    """Reads a response that passes as it is; one that is converted is read by the conversion."""
+    first_token: float | None = None
+    """When the model's first output passed by, on the monotonic clock."""
+    counts_as_open: bool = False
+    """The metrics count its stream as open."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Read a chunk, and note the time of the model's first output."""
+        if self.tap is not None:
+            self.tap.feed(chunk)
+        if self.first_token is None:
+            reading = self.tap.reading if self.tap is not None else self.way.reading
+            if reading is not None and reading.saw_output:
+                self.first_token = time.monotonic()
+
+    def finish(self) -> Reading:
+        """What the response has reported about itself."""
+        return self.tap.finish() if self.tap is not None else self.way.reading or Reading()
 
 
 @dataclass(slots=True)
@@ -42,10 +68,11 @@ class Accounting:
     ledger: Ledger | None
     prices: PriceBook
     metrics: Metrics
-    subscriptions: frozenset[str] = frozenset()
-    """Providers in this process that are paid by subscription."""
     _loading: asyncio.Task[object] | None = None
-    _vendors: dict[str, str | None] = field(default_factory=lambda: dict(_VENDORS))
+    _vendors: dict[str, str | None] = field(default_factory=dict)
+    """Vendors in price lists, by provider."""
+    _open: dict[str, Account] = field(default_factory=dict)
+    """The exchanges that are under way, by their flows' ids."""
     _started: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -56,28 +83,36 @@ class Accounting:
             return
         if self._loading is None:  # the price list takes 0.3 s to read: while the upstream thinks
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
-            self._loading.add_done_callback(lambda _: mitmproxy_patches.settled())
+            self._loading.add_done_callback(lambda _: garbage.resume())
         if route.provider.upstream is None:
-            exchange.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
-            exchange.taps.append(_watched(exchange, exchange.tap))
+            account = self._account(flow)
+            if route.format is Format.ANTHROPIC:
+                account.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
+            exchange.add_tap(account.feed)
+
+    def _account(self, flow: http.HTTPFlow) -> Account:
+        account = self._open.get(flow.id)
+        if account is None:
+            account = self._open[flow.id] = Account(begin(flow).way)
+        return account
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         route = exchange.route
-        if route is not None and (exchange.body is not None or (flow.response and flow.response.stream)):
-            exchange.counted_open = True
-            self.metrics.stream_opened(route.provider.name)
-        if (
-            not exchange.answered
-            or route is None
-            or route.operation is not Operation.CREATE
-            or exchange.upstream_answer is None
-        ):
+        if route is None:
             return
-        head = exchange.upstream_answer.headers
-        exchange.tap = UsageTap(route.provider.format, head.get("content-type", ""), head.get("content-encoding", ""))
-        if flow.response and flow.response.stream:
-            exchange.taps.append(_watched(exchange, exchange.tap))
+        if _is_streamed(flow, exchange):
+            self._account(flow).counts_as_open = True
+            self.metrics.stream_opened(route.provider.name)
+        upstream_response = exchange.way.upstream_response
+        if not exchange.progress.from_upstream or route.operation is not Operation.CREATE or upstream_response is None:
+            return
+        head, account = upstream_response.headers, self._account(flow)
+        if exchange.way.reading is None:
+            kind, encoding = head.get("content-type", ""), head.get("content-encoding", "")
+            account.tap = UsageTap(route.provider.format, kind, encoding)
+        if (flow.response and flow.response.stream) or exchange.way.fold is not None:
+            exchange.add_tap(account.feed)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[object] | None:
         """The first request waits for the price list, so that its answer can bear its cost."""
@@ -89,35 +124,38 @@ class Accounting:
         exchange = begin(flow)
         if exchange.route is None:
             return
-        answer = flow.response
-        assert answer
-        outcome = Outcome.CUT if exchange.truncated else Outcome.FINISHED
-        if answer.status_code >= 400 and not exchange.answered:
+        response = flow.response
+        assert response
+        progress, way = exchange.progress, exchange.way
+        outcome = Outcome.CUT if progress.truncated else Outcome.FINISHED
+        if response.status_code >= 400 and not progress.from_upstream:
             outcome = Outcome.ERROR
-        held = not answer.stream and exchange.body is None
-        body = exchange.upstream_answer.raw_content if held and exchange.tap and exchange.upstream_answer else None
+        account = self._open.pop(flow.id, Account(exchange.way))
+        held = not response.stream and way.body is None
+        body = way.upstream_response.raw_content if held and account.tap and way.upstream_response else None
         if body and len(body) > LARGE:  # reading it would be felt: off the event loop
-            task = asyncio.get_running_loop().create_task(self._later(flow, exchange, outcome, body))
+            task = asyncio.get_running_loop().create_task(self._later(flow, account, outcome, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        if body and exchange.tap:
-            exchange.tap.feed(body)
-        record = self._record(flow, exchange, outcome)
+        if body and account.tap:
+            account.tap.feed(body)
+        record = self._record(flow, exchange, account, outcome)
         if held and record.price is not None:
-            exchange.answer_fields = (*exchange.answer_fields, (b"x-ccproxy-cost-usd", f"{record.price:f}".encode()))
+            exchange.add_response_field(b"x-ccproxy-cost-usd", f"{record.price:f}")
         self._put(record)
 
     def error(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
         if exchange.route is not None:
-            self._put(self._record(flow, exchange, Outcome.CUT if exchange.truncated else Outcome.CLIENT_LEFT))
+            outcome = Outcome.CUT if exchange.progress.truncated else Outcome.CLIENT_LEFT
+            self._put(self._record(flow, exchange, self._open.pop(flow.id, Account(exchange.way)), outcome))
 
-    async def _later(self, flow: http.HTTPFlow, exchange: Exchange, outcome: Outcome, body: bytes) -> None:
-        assert exchange.tap
-        await asyncio.to_thread(exchange.tap.feed, body)
-        await asyncio.to_thread(exchange.tap.finish)
-        self._put(self._record(flow, exchange, outcome))
+    async def _later(self, flow: http.HTTPFlow, account: Account, outcome: Outcome, body: bytes) -> None:
+        assert account.tap
+        await asyncio.to_thread(account.tap.feed, body)
+        await asyncio.to_thread(account.tap.finish)
+        self._put(self._record(flow, begin(flow), account, outcome))
 
     async def done(self) -> None:
         await asyncio.gather(*self._tasks)
@@ -132,39 +170,42 @@ class Accounting:
                 self.ledger.start()
             self.ledger.put(record)
 
-    def _record(self, flow: http.HTTPFlow, exchange: Exchange, outcome: Outcome) -> Record:
-        route, request = exchange.route, flow.request
+    def _record(self, flow: http.HTTPFlow, exchange: Exchange, account: Account, outcome: Outcome) -> Record:
+        route, request, way, progress = exchange.route, flow.request, exchange.way, exchange.progress
         assert route
         now = time.monotonic()
-        if exchange.counted_open:
-            exchange.counted_open = False
+        if account.counts_as_open:
+            account.counts_as_open = False
             self.metrics.stream_closed(route.provider.name)
-        seen = exchange.tap.finish() if exchange.tap else Answer()
-        if exchange.upstream_answer is not None:
-            limits = [
-                field for field in exchange.upstream_answer.headers.fields if field[0].lower().startswith(_LIMITS)
-            ]
+        seen = account.finish() if route.operation is Operation.CREATE else Reading()
+        if way.upstream_response is not None:
+            limits = [field for field in way.upstream_response.headers.fields if field[0].lower().startswith(_LIMITS)]
             if limits:
                 found = quotas((name.decode("latin-1"), value.decode("latin-1")) for name, value in limits)
                 self.metrics.quota(route.provider.name, found)
         if seen.rate_limits is not None:
             self.metrics.quota(route.provider.name, from_codex_event(seen.rate_limits))
-        if outcome is Outcome.FINISHED and exchange.tap and seen.problem is None:
-            streamed = exchange.body is not None or bool(flow.response and flow.response.stream)
+        streamed = _is_streamed(flow, exchange)
+        if outcome is Outcome.FINISHED and _is_read(account, route) and seen.problem is None:
             if seen.error_type and streamed:
                 outcome = Outcome.ERROR
             elif streamed and not seen.ended:
                 outcome = Outcome.CUT
         usage = seen.usage
-        source = exchange.source
+        source = way.provider_events
         # Asking what is no iterator of ours whether it is one takes 20 µs.
-        if usage is not None and source is not None and isinstance(source, Told) and source.cost_usd is not None:
+        if (
+            usage is not None
+            and source is not None
+            and isinstance(source, AnswerReport)
+            and source.cost_usd is not None
+        ):
             usage = replace(usage, reported_cost=Decimal(str(source.cost_usd)))
         started = datetime.fromtimestamp(request.timestamp_start, UTC)
-        told = exchange.told
-        session = session_of(told)
+        headers = exchange.client.headers
+        session = session_of(headers)
         price = self._price(exchange, seen, started) if route.operation is Operation.CREATE else None
-        first = exchange.first_byte
+        first = progress.first_byte
         record = exchange.record = Record(
             flow=flow.id,
             started=started,
@@ -173,11 +214,11 @@ class Accounting:
             client_format=None if route.operation is Operation.NATIVE else route.format,
             upstream_format=route.provider.format,
             method=request.method,
-            path=exchange.client_path,
+            path=exchange.client.path,
             status=flow.response.status_code if flow.response else None,
             outcome=outcome,
             operation=route.operation.value,
-            streamed=exchange.body is not None or bool(flow.response and flow.response.stream),
+            streamed=streamed,
             model_asked=exchange.model or None,
             model_answered=seen.model,
             stop_reason=seen.stop_reason,
@@ -185,24 +226,24 @@ class Accounting:
             usage=usage,
             partial=seen.usage is not None and not seen.final,
             ttfb_ms=(first - exchange.started) * 1000 if first else (now - exchange.started) * 1000,
-            first_token_ms=(exchange.first_token - exchange.started) * 1000 if exchange.first_token else None,
+            first_token_ms=(account.first_token - exchange.started) * 1000 if account.first_token else None,
             total_ms=(now - exchange.started) * 1000,
-            added_ms=_added(flow, exchange, now),
-            bytes_in=exchange.bytes_in,
-            bytes_out=exchange.bytes_out or len((flow.response and flow.response.raw_content) or b""),
-            client=client_family(told.get("user-agent"), told.get("x-title")),
+            added_ms=_added(exchange, now),
+            bytes_in=progress.bytes_in,
+            bytes_out=progress.bytes_out or len((flow.response and flow.response.raw_content) or b""),
+            client=client_family(headers.get("user-agent"), headers.get("x-title")),
             session=route.session_id or session.session,
             agent=session.agent,
             parent_agent=session.parent_agent,
-            losses=exchange.losses,
-            retries=exchange.attempts,
+            losses=len(exchange.losses),
+            retries=progress.attempts,
             price=price,
-            label=LIST_PRICE if self._by_subscription(exchange) else "",
+            label=LIST_PRICE if way.by_login else "",
             stop=seen.stop,
         )
         return record
 
-    def _price(self, exchange: Exchange, seen: Answer, at: datetime) -> Decimal | None:
+    def _price(self, exchange: Exchange, seen: Reading, at: datetime) -> Decimal | None:
         route = exchange.route
         assert route
         if seen.usage is None or self._loading is None or not self._loading.done():
@@ -210,37 +251,26 @@ class Accounting:
         provider = route.provider
         if provider.name not in self._vendors:
             upstream = provider.upstream
-            self._vendors[provider.name] = (
-                self.prices.vendor_of(f"{upstream.scheme}://{upstream.host_header}{upstream.path}")
-                if upstream
-                else None
-            )
+            url = f"{upstream.scheme}://{upstream.host_header}{upstream.path}" if upstream else ""
+            self._vendors[provider.name] = provider.vendor or (self.prices.vendor_of(url) if url else None)
         return self.prices.price(
             seen.usage, (seen.model, exchange.model), vendor=self._vendors[provider.name], at=at, provider=provider.name
         )
 
-    def _by_subscription(self, exchange: Exchange) -> bool:
-        assert exchange.route
-        login = exchange.credential is not None and exchange.credential.source is Source.LOGIN
-        return login or exchange.route.provider.name in self.subscriptions
+
+def _is_read(account: Account, route: Route) -> bool:
+    return route.operation is Operation.CREATE and (account.tap is not None or account.way.reading is not None)
 
 
-def _watched(exchange: Exchange, tap: UsageTap) -> Callable[[bytes], None]:
-    """Feeds the tap, and notes when the model's first output passes by."""
-
-    def feed(chunk: bytes) -> None:
-        tap.feed(chunk)
-        if tap.saw_output and exchange.first_token is None:
-            exchange.first_token = time.monotonic()
-
-    return feed
+def _is_streamed(flow: http.HTTPFlow, exchange: Exchange) -> bool:
+    return exchange.way.body is not None or bool(flow.response and flow.response.stream)
 
 
-def _added(flow: http.HTTPFlow, exchange: Exchange, now: float) -> float | None:
+def _added(exchange: Exchange, now: float) -> float | None:
     """Milliseconds that were spent in ccproxy itself: before the request went out, and after the answer had come."""
-    if exchange.sent_upstream is None or exchange.answer_came is None:
+    progress = exchange.progress
+    if progress.sent_upstream is None or progress.upstream_responded is None:
         return None
-    del flow
-    before = exchange.sent_upstream - exchange.started
-    after = (exchange.first_byte or now) - exchange.answer_came
+    before = progress.sent_upstream - exchange.started
+    after = (progress.first_byte or now) - progress.upstream_responded
     return max(0.0, before + after) * 1000

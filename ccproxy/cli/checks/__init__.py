@@ -1,3 +1,3 @@
-"""What `ccproxy doctor` looks at. `probes` finds facts; the other modules judge facts and are pure."""
+"""The checks of `ccproxy doctor`. `probes` collects facts with I/O; the other modules judge them without I/O."""
 
 from __future__ import annotations

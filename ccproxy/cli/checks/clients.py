@@ -1,4 +1,4 @@
-"""What is particular to each client: versions with known trouble, base URLs, proxies, its own files."""
+"""Checks of each client: versions with known problems, base URLs, proxies and configuration files."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ Version = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """What versions of a client before `fixed_in` do."""
+class KnownProblem:
+    """A problem of the versions of a client before `fixed_in`."""
 
     fixed_in: Version
     what: str
     fix: str
 
 
-TROUBLES: dict[str, tuple[Trouble, ...]] = {
+KNOWN_PROBLEMS: dict[str, tuple[KnownProblem, ...]] = {
     "claude": (
-        Trouble(
+        KnownProblem(
             (2, 1, 181),
-            "a block of its system prompt changes from request to request, so the vendor's prompt cache never hits",
+            "a part of its system prompt changes with each request, so the vendor's prompt cache never hits",
             "claude update",
         ),
-        Trouble(
+        KnownProblem(
             (2, 1, 223),
-            "model discovery shows only names that begin with claude or anthropic",
+            "model discovery lists only names that begin with claude or anthropic",
             "claude update",
         ),
     ),
     "codex": (
-        Trouble(
+        KnownProblem(
             (0, 145, 0),
-            "it tries a WebSocket again and again where it is told to use HTTP (426)",
-            "npm install -g @openai/codex@latest, or start it by ccproxy run codex, which switches WebSockets off",
+            "it retries a WebSocket several times although the response is 426",
+            "npm install -g @openai/codex@latest, or start it with ccproxy run codex, which disables WebSockets",
         ),
     ),
 }
@@ -65,39 +65,39 @@ _BASES = {
     "OPENAI_BASE_URL": ("/chat/completions", True),
     "OPENAI_API_BASE": ("/chat/completions", True),
 }
-"""What clients add to each base URL, and whether it is to end in /v1."""
+"""The path that clients add to each base URL, and whether the URL must end in /v1."""
 
 
 def parse_version(text: str) -> Version | None:
-    """The first version in what a program prints."""
-    found = re.search(r"\d+(?:\.\d+)+", text)
-    return tuple(int(part) for part in found[0].split(".")) if found else None
+    """Return the first version in the output of a program."""
+    match = re.search(r"\d+(?:\.\d+)+", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else None
 
 
 def installed(name: str, path: str | None, version: Version | None) -> list[Finding]:
-    """The program, and what is known of its version."""
+    """Check that the program is installed, and its version for known problems."""
     if path is None:
-        return [broken(name, f"{name} is not on PATH", "there is nothing to run", INSTALL.get(name, f"install {name}"))]
+        return [broken(name, f"{name} is not on PATH", "it cannot be run", INSTALL.get(name, f"install {name}"))]
     if version is None:
         return [
-            warn(name, f"{path} does not tell its version", "known troubles cannot be looked up", f"{name} --version")
+            warn(name, f"{path} does not print its version", "known problems cannot be looked up", f"{name} --version")
         ]
     shown = ".".join(map(str, version))
-    found = [
-        warn(name, f"version {shown}", trouble.what, trouble.fix)
-        for trouble in TROUBLES.get(name, ())
-        if version < trouble.fixed_in
+    findings = [
+        warn(name, f"version {shown}", problem.what, problem.fix)
+        for problem in KNOWN_PROBLEMS.get(name, ())
+        if version < problem.fixed_in
     ]
-    return found or [ok(name, f"{shown} ({path})")]
+    return findings or [ok(name, f"{shown} ({path})")]
 
 
 def base_urls(environ: Mapping[str, str], address: Address, router: Router) -> list[Finding]:
-    """The variables that point clients somewhere: do they point at a route of the ccproxy that is configured?"""
-    found: list[Finding] = []
-    for name, (added, versioned) in _BASES.items():
-        if url := environ.get(name, ""):
-            found.append(_base_url(name, url, added, address, router, versioned=versioned))
-    return found
+    """Check that each variable with a base URL points at a route of the configured ccproxy."""
+    return [
+        _base_url(name, url, added, address, router, versioned=versioned)
+        for name, (added, versioned) in _BASES.items()
+        if (url := environ.get(name, ""))
+    ]
 
 
 def _base_url(name: str, url: str, added: str, address: Address, router: Router, *, versioned: bool) -> Finding:
@@ -106,44 +106,44 @@ def _base_url(name: str, url: str, added: str, address: Address, router: Router,
         port = parts.port
     except ValueError:
         return broken(
-            name, f"{url!r} is no URL", "the client cannot use it", _right(name, address, versioned=versioned)
+            name, f"{url!r} is not a URL", "the client cannot use it", _correction(name, address, versioned=versioned)
         )
     if not _is_here(parts.hostname or "", address):
-        return ok(name, f"{url} is not on this machine: not ccproxy's business")
+        return ok(name, f"{url} is not on this machine, so it does not use ccproxy")
     if port != address.port:
-        why = f"ccproxy is configured for port {address.port}: the client talks to nobody, or to another program"
-        return broken(name, f"{url} has another port", why, _right(name, address, versioned=versioned))
+        why = f"ccproxy is configured for port {address.port}, so the client reaches nothing or another program"
+        return broken(name, f"{url} has another port", why, _correction(name, address, versioned=versioned))
     if parts.scheme != "http":
         return broken(
             name,
             f"{url} begins with {parts.scheme}://",
-            "ccproxy speaks plain http on this machine",
-            _right(name, address, versioned=versioned),
+            "ccproxy uses plain http on this machine",
+            _correction(name, address, versioned=versioned),
         )
     path = f"{parts.path.rstrip('/')}{added}"
     if error := _no_route(router, path):
-        shape = "the client adds /v1 itself: leave it out" if not versioned else "the client adds no /v1: write it"
-        wrong = parts.path.rstrip("/").endswith("/v1") is not versioned
-        why = f"the client asks for {path}" + (f"; {shape}" if wrong else f": {error}")
+        hint = "the client does not add /v1, so the URL must end with it" if versioned else "the client adds /v1 itself"
+        is_wrong = parts.path.rstrip("/").endswith("/v1") is not versioned
+        why = f"the client would request {path}: {hint if is_wrong else error}"
         return broken(
             name,
-            f"{url} leads to no route",
+            f"{url} does not lead to a route",
             why,
-            _right(name, address, versioned=versioned, path=parts.path, router=router),
+            _correction(name, address, versioned=versioned, path=parts.path, router=router),
         )
     return ok(name, f"{url} leads to a route")
 
 
 def _no_route(router: Router, path: str) -> str:
-    """Why a request to create something does not arrive there, or an empty string."""
+    """Return why no route creates a response at this path, or an empty string if one does."""
     try:
         route = router.match("POST", path)
     except ExchangeError as error:
         return str(error)
-    return "" if route.operation is Operation.CREATE else f"{path} is passed on, and the upstream has no such path"
+    return "" if route.operation is Operation.CREATE else f"{path} is forwarded, but the upstream has no such path"
 
 
-def _right(name: str, address: Address, *, versioned: bool, path: str = "", router: Router | None = None) -> str:
+def _correction(name: str, address: Address, *, versioned: bool, path: str = "", router: Router | None = None) -> str:
     prefix = path.rstrip("/").removesuffix("/v1")
     if router is None or not router.knows(prefix or "/"):
         prefix = "/api/codex" if versioned else "/api"
@@ -155,60 +155,55 @@ def _is_here(host: str, address: Address) -> bool:
 
 
 def no_proxy(proxies: Mapping[str, str], address: Address, *, bypassed: bool) -> list[Finding]:
-    """`proxies` is what the environment names by scheme; `bypassed` says whether NO_PROXY excepts ccproxy's address."""
-    named = sorted({proxies[scheme] for scheme in ("http", "https", "all") if proxies.get(scheme)})
-    if not named:
+    """Check the environment's proxies, by scheme. `bypassed` states whether NO_PROXY excludes ccproxy's address."""
+    if not any(proxies.get(scheme) for scheme in ("http", "https", "all")):
         return []
     if bypassed:
-        return [ok("NO_PROXY", f"{address.host} is excepted from the company's proxy")]
+        return [ok("NO_PROXY", f"{address.host} bypasses the corporate proxy")]
     return [
         broken(
             "NO_PROXY",
-            f"HTTP_PROXY or HTTPS_PROXY is set, and NO_PROXY does not except {address.host}",
-            "clients ask the company's proxy for this machine's ccproxy, and get an error page",
+            f"HTTP_PROXY or HTTPS_PROXY is set, and NO_PROXY does not include {address.host}",
+            "clients send requests for ccproxy to the corporate proxy, which responds with an error page",
             "export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost",
         )
     ]
 
 
 def claude_variables(environ: Mapping[str, str], settings_env: Mapping[str, Any]) -> list[Finding]:
-    """Claude Code's variables; `settings_env` is `env` of its own settings file, which wins over the shell's."""
-    found = []
+    """Check Claude Code's variables. `settings_env` is `env` of its settings file, which takes precedence over the shell."""
+    findings = []
     if environ.get("ANTHROPIC_API_KEY") and environ.get("ANTHROPIC_AUTH_TOKEN"):
-        found.append(
+        findings.append(
             warn(
                 "claude keys",
                 "ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set",
-                "Claude Code warns of it and sends both",
+                "Claude Code sends both, and warns about it",
                 "unset ANTHROPIC_API_KEY",
             )
         )
     if "ANTHROPIC_BASE_URL" in settings_env:
-        found.append(
+        findings.append(
             warn(
                 "claude settings",
-                f"its settings.json sets ANTHROPIC_BASE_URL to {settings_env['ANTHROPIC_BASE_URL']}",
-                "that wins over the variable that ccproxy run and ccproxy env set",
-                'take it out of "env" in Claude Code\'s settings.json',
+                f"settings.json sets ANTHROPIC_BASE_URL to {settings_env['ANTHROPIC_BASE_URL']}",
+                "it takes precedence over the variable of ccproxy run and ccproxy env",
+                'remove it from "env" in Claude Code\'s settings.json',
             )
         )
     if not environ.get("ANTHROPIC_BASE_URL") and "ANTHROPIC_BASE_URL" not in settings_env:
-        found.append(not_pointed("claude", "ANTHROPIC_BASE_URL"))
-    return found
+        findings.append(not_configured("claude", "ANTHROPIC_BASE_URL is not set in this shell"))
+    return findings
 
 
-def not_pointed(client: str, variable: str) -> Finding:
-    """Nothing sends this client to ccproxy."""
-    return skipped(
-        f"{client} base url",
-        f"{variable} is not set in this shell: {client} does not go through ccproxy",
-        f"ccproxy run {client}",
-    )
+def not_configured(client: str, reason: str) -> Finding:
+    """Return the finding for a client that does not use ccproxy."""
+    return skipped(f"{client} base url", f"{reason}, so {client} does not use ccproxy", f"ccproxy run {client}")
 
 
 def codex_configuration(config: Mapping[str, Any], address: Address, router: Router) -> list[Finding]:
-    """The providers of Codex's own `config.toml` that point at ccproxy."""
-    found: list[Finding] = []
+    """Check the providers of Codex's `config.toml` that point at ccproxy."""
+    findings: list[Finding] = []
     providers = config.get("model_providers")
     for name, block in (providers if isinstance(providers, Mapping) else {}).items():
         url = block.get("base_url", "") if isinstance(block, Mapping) else ""
@@ -217,68 +212,66 @@ def codex_configuration(config: Mapping[str, Any], address: Address, router: Rou
         parts = urlsplit(url)
         if not _is_here(parts.hostname or "", address) or parts.port != address.port:
             continue
-        found += _codex_provider(name, block, parts.path.rstrip("/"), router)
-    return found or [not_pointed("codex", "no provider of its config.toml points here, and a base URL")]
+        findings += _codex_provider(name, block, parts.path.rstrip("/"), router)
+    return findings or [not_configured("codex", "no provider in config.toml points at ccproxy")]
 
 
 def _codex_provider(name: str, block: Mapping[str, Any], path: str, router: Router) -> Iterable[Finding]:
     subject = f"codex provider {name}"
-    fixed = "ccproxy run codex, which needs no file; or mend ~/.codex/config.toml"
+    fix = "in ~/.codex/config.toml, or use ccproxy run codex, which does not need that file"
     if block.get("wire_api", "responses") != "responses":
         yield broken(
             subject,
             f"wire_api is {block['wire_api']!r}",
-            "Codex speaks Responses only",
-            f'wire_api = "responses" ({fixed})',
+            "Codex supports only the Responses API",
+            f'set wire_api = "responses" {fix}',
         )
     if block.get("supports_websockets"):
-        why = (
-            "ccproxy answers WebSockets with 426; older versions of Codex retry for seconds before they go on over HTTP"
-        )
-        yield warn(subject, "supports_websockets is true", why, f"supports_websockets = false ({fixed})")
+        why = "ccproxy responds to WebSockets with 426, and older versions of Codex retry for seconds before they use HTTP"
+        yield warn(subject, "supports_websockets is true", why, f"set supports_websockets = false {fix}")
     if error := _no_route(router, f"{path}/responses"):
-        yield broken(subject, f"{path}/responses is no route", error, fixed)
+        yield broken(subject, f"{path}/responses is not a route", error, f"correct base_url {fix}")
     else:
         yield ok(subject, f"{path}/responses is a route")
 
 
 def cursor(settings: Settings) -> list[Finding]:
-    """Cursor's own servers send the requests, so they have to reach this machine by a public name."""
-    why = "Cursor calls from its own servers, not from this machine"
-    found: list[Finding] = []
+    """Check the settings for Cursor, whose servers send the requests and need a public name for this machine."""
+    why = "Cursor sends requests from its own servers, not from this machine"
+    findings: list[Finding] = []
     if not settings.server.auth_token.get_secret_value():
-        found.append(
+        findings.append(
             broken(
                 "cursor token",
                 "server.auth_token is empty",
-                f"{why}: without a token everybody who finds the public address uses your credentials",
-                'ccproxy config set server.auth_token "$(openssl rand -hex 32)", and give it to Cursor as the OpenAI API key',
+                f"{why}. Without a token, anyone who finds the public address can use your credentials",
+                'ccproxy config set server.auth_token "$(openssl rand -hex 32)", and enter it in Cursor as the OpenAI API key',
             )
         )
     names = [name for name in settings.server.allowed_hosts if name.partition(":")[0] not in LOOPBACK]
     if not names:
-        found.append(
+        findings.append(
             broken(
                 "cursor host",
-                "server.allowed_hosts names no public host",
-                f"{why}: they ask for a public name, which is refused with 403",
+                "server.allowed_hosts contains no public host",
+                f"{why}. They use a public name, which is refused with 403",
                 "ccproxy config set server.allowed_hosts '[\"NAME.of.your.tunnel\"]'",
             )
         )
     else:
-        found.append(
+        findings.append(
             ok(
                 "cursor host",
-                f"{', '.join(names)} is allowed: give Cursor https://{names[0]}/api/codex/v1 as the OpenAI base URL",
+                f"{', '.join(names)} is allowed. Enter https://{names[0]}/api/codex/v1 in Cursor as the OpenAI base URL",
             )
         )
     if settings.server.is_loopback:
-        found.append(
+        findings.append(
             warn(
                 "cursor address",
-                f"ccproxy listens on {settings.server.host} alone",
-                f"{why}: a tunnel with TLS has to bring them here",
-                "point a tunnel (cloudflared, ngrok, an ssh -R with a TLS front) at this port, and allow its name",
+                f"ccproxy listens only on {settings.server.host}",
+                f"{why}, so they need a tunnel with TLS to reach it",
+                "start a tunnel to this port (cloudflared, ngrok, or ssh -R behind TLS) and add its name to server.allowed_hosts",
             )
         )
-    return found
+    return findings

@@ -1,4 +1,4 @@
-"""The configuration: which file, what it changes, what is not trusted, and who can read it."""
+"""Checks of the configuration: its files, changed settings, trust and file permissions."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from ccproxy.settings import Loaded
 
 
 def unreadable(message: str) -> Finding:
-    """The configuration does not load."""
+    """Return the finding for a configuration that does not load."""
     return broken(
-        "configuration", message, "ccproxy does not start with it", "mend the line that is named; ccproxy config schema"
+        "configuration",
+        message,
+        "ccproxy cannot start with it",
+        "correct the named line; ccproxy config schema shows the accepted values",
     )
 
 
 def sources(loaded: Loaded) -> list[Finding]:
-    """The file in use, what is not at its default and where each of those comes from, and what was ignored."""
+    """Return the file in use, the changed settings with their origins, and the ignored settings."""
     changed = [f"{'.'.join(path)} ({loaded.origin(*path)})" for layer in loaded.layers for path in _paths(layer.values)]
-    told = f"; set: {', '.join(dict.fromkeys(changed))}" if changed else "; every setting is at its default"
-    found = [ok("configuration", f"{loaded.file or 'no file'}{told}")]
-    found += [
+    summary = f"; set: {', '.join(dict.fromkeys(changed))}" if changed else "; every setting has its default"
+    findings = [ok("configuration", f"{loaded.file or 'no file'}{summary}")]
+    findings += [
         warn(
             "configuration",
             message,
-            "somebody else's folder could send your keys elsewhere",
-            "ccproxy config trust, if it is yours",
+            "a file in a folder that is not yours could send your keys elsewhere",
+            "ccproxy config trust, if the folder is yours",
         )
         for message in loaded.warnings
     ]
-    return found
+    return findings
 
 
 def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
@@ -46,31 +49,31 @@ def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterable[t
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file or folder that is there, as `stat` tells it."""
+    """An existing file or folder."""
 
     path: Path
     mode: int
     """Permission bits."""
     is_folder: bool = False
     is_secret: bool = True
-    """Whether nobody else may read it; else nobody else may write it."""
+    """True if other users must not read it. They must never be able to write it."""
 
 
 def modes(files: Iterable[File]) -> list[Finding]:
-    """Whether others on the machine can read what holds secrets, or write what ccproxy believes."""
-    found = []
+    """Check that other users can neither read secrets nor change what ccproxy trusts."""
+    findings = []
     for file in files:
         forbidden = 0o077 if file.is_secret else 0o022
         if file.mode & forbidden:
-            wanted = "700" if file.is_folder else "600"
-            found.append(
+            mode = "700" if file.is_folder else "600"
+            findings.append(
                 broken(
                     "files",
                     f"{file.path} has mode {file.mode:03o}",
                     "other users of this machine can read keys or logins in it"
                     if file.is_secret
                     else "other users of this machine can change it",
-                    f"chmod {wanted} {shlex.quote(str(file.path))}",
+                    f"chmod {mode} {shlex.quote(str(file.path))}",
                 )
             )
-    return found or [ok("files", "what holds keys and logins is yours alone")]
+    return findings or [ok("files", "only you can read your keys and logins")]

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, but somebody may wonder."""
+    """It works, but not as a user may expect."""
     BROKEN = "broken"
     """Something will fail."""
     SKIPPED = "skipped"
-    """It could not be looked at."""
+    """It could not be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One result."""
 
     severity: Severity
     subject: str
@@ -28,7 +28,7 @@ class Finding:
     why: str = ""
     """Why it matters."""
     fix: str = ""
-    """The command that mends it, or what to do."""
+    """The command or action that fixes it."""
 
 
 def ok(subject: str, what: str) -> Finding:

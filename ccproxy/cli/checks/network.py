@@ -1,4 +1,4 @@
-"""Whether upstreams can be reached, and whether this machine's clock is right."""
+"""Checks of the connections to upstreams and of the clock."""
 
 from __future__ import annotations
 
@@ -9,72 +9,72 @@ from datetime import UTC, datetime, timedelta
 from ccproxy.cli.checks.finding import Finding, broken, ok, skipped, warn
 
 TOLERANCE = timedelta(minutes=2)
-"""A login is renewed five minutes before it ends: a clock that is off by less than this does no harm."""
+"""A smaller difference does no harm, because a login is renewed five minutes before it expires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far a connection to an upstream came. Nothing was asked of it."""
+    """The result of connecting to an upstream, without any request."""
 
     name: str
     address: str
     via: str = ""
-    """The company's proxy."""
+    """The corporate proxy in use."""
     step: str = ""
-    """Where it failed: `proxy`, `connect` or `tls`; empty: it is reached."""
+    """The step that failed: `proxy`, `connect` or `tls`; empty if the upstream is reachable."""
     error: str = ""
     date: datetime | None = None
-    """What a proxy on the way takes for now."""
+    """The time according to a corporate proxy."""
     clock: str = ""
-    """What the certificate's dates say of our clock, where they contradict it."""
+    """The contradiction between the dates of the certificate and this machine's clock."""
 
 
 _FIXES = {
-    "proxy": "check HTTPS_PROXY and NO_PROXY, with the login in the URL if the proxy wants one",
-    "connect": "check the network and providers.{name}.base_url; behind a company's proxy set HTTPS_PROXY",
-    "tls": "if a company's proxy opens TLS, name its CA: SSL_CERT_FILE=/path/to/ca.pem",
+    "proxy": "check HTTPS_PROXY and NO_PROXY; if the proxy requires a login, it belongs in the URL",
+    "connect": "check the network and providers.{name}.base_url; behind a corporate proxy, set HTTPS_PROXY",
+    "tls": "if a corporate proxy inspects TLS, set SSL_CERT_FILE=/path/to/ca.pem to its CA",
 }
 
 
 def reachability(reached: Iterable[Reach]) -> list[Finding]:
-    """One finding an upstream."""
-    found = []
+    """Return one finding for each upstream."""
+    findings = []
     for each in reached:
         via = f" through {each.via}" if each.via else ""
         if each.step:
-            found.append(
+            findings.append(
                 broken(
                     f"upstream {each.name}",
-                    f"{each.address} is not reached{via}: {each.error}",
-                    "requests of this provider are answered 502",
+                    f"{each.address} is not reachable{via}: {each.error}",
+                    "requests to this provider fail with 502",
                     _FIXES[each.step].format(name=each.name),
                 )
             )
         else:
-            found.append(ok(f"upstream {each.name}", f"{each.address} is reached{via}"))
-    return found
+            findings.append(ok(f"upstream {each.name}", f"{each.address} is reachable{via}"))
+    return findings
 
 
 def clock(reached: Iterable[Reach], now: datetime) -> Finding:
-    """From the dates that were seen on the way; without any there is nothing to compare."""
+    """Compare this machine's clock with the dates that were seen."""
     reached = list(reached)
-    why = "logins end by the clock: they look expired too early, or are used too late"
-    fix = "let the system set its clock: timedatectl set-ntp true"
+    why = "logins expire by the clock, so they are renewed too early or too late"
+    fix = "synchronize the clock: timedatectl set-ntp true"
     if wrong := next((each.clock for each in reached if each.clock), None):
-        return broken("clock", f"{wrong}, says {now:%Y-%m-%d %H:%M} here", why, fix)
-    seen = next((each.date for each in reached if each.date), None)
-    if seen is None:
+        return broken("clock", f"{wrong} according to this machine's clock ({now:%Y-%m-%d %H:%M} UTC)", why, fix)
+    date = next((each.date for each in reached if each.date), None)
+    if date is None:
         if any(not each.step and each.address.startswith("https") for each in reached):
-            return ok("clock", "certificates are valid at this machine's time")
-        return skipped("clock", "nobody on the way told the time")
-    off = now - seen
+            return ok("clock", "certificates are valid at the current time")
+        return skipped("clock", "no response contained a date")
+    off = now - date
     if abs(off) > TOLERANCE:
         return warn("clock", f"{abs(off).total_seconds():.0f} s {'ahead' if off > timedelta() else 'behind'}", why, fix)
     return ok("clock", f"within {abs(off).total_seconds():.0f} s")
 
 
 def http_date(value: str) -> datetime | None:
-    """A `Date` header's time."""
+    """Return the time of a `Date` header, or None if it is not valid."""
     from email.utils import parsedate_to_datetime
 
     try:

@@ -1,4 +1,4 @@
-"""Finding facts: files, programs, connections. Everything here does I/O, nothing here judges."""
+"""Facts for the checks: files, programs and connections. This module does I/O and does not judge."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ccproxy.cli.checks.answers import QUESTIONS, Answer
 from ccproxy.cli.checks.configuration import File
+from ccproxy.cli.checks.mock_requests import REQUESTS, Reply
 from ccproxy.cli.checks.network import Reach, http_date
 from ccproxy.cli.running import Address
 from ccproxy.network import CorporateProxy, Network, corporate_proxy
@@ -27,11 +27,12 @@ from ccproxy.settings.folders import config_dir, data_dir
 from ccproxy.settings.secrets import has_secret
 
 _PROGRAM_LIMIT = 20.0
+"""Seconds that a program may run."""
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
 def output_of(*command: str) -> str | None:
-    """What a program prints, or None where it cannot be run or takes too long. Its exit code does not count."""
+    """Return the output of a program, whatever its exit code, or None if it cannot be run or takes too long."""
     try:
         done = subprocess.run(  # noqa: S603 - the clients' own programs
             command,
@@ -48,11 +49,12 @@ def output_of(*command: str) -> str | None:
 
 
 def program(name: str) -> str | None:
+    """Return the path of a program on PATH."""
     return shutil.which(name)
 
 
 def claude_program(configured: str) -> str | None:
-    """The program that `/claude` starts: the one configured, the one that the SDK brings, the one on PATH."""
+    """Return the program that `/claude` starts: the configured one, the one in the SDK, or the one on PATH."""
     if configured:
         return shutil.which(str(Path(configured).expanduser()))
     sdk = importlib.util.find_spec("claude_agent_sdk")
@@ -64,16 +66,16 @@ def claude_program(configured: str) -> str | None:
 
 
 def claude_logged_in(path: str) -> bool | None:
-    """What `claude auth status` says; None from a version that does not know the command."""
+    """Return the result of `claude auth status`, or None for a version without that command."""
     try:
-        told = json.loads(output_of(path, "auth", "status") or "")
+        status = json.loads(output_of(path, "auth", "status") or "")
     except ValueError:
         return None
-    return bool(told["loggedIn"]) if isinstance(told, dict) and "loggedIn" in told else None
+    return bool(status["loggedIn"]) if isinstance(status, dict) and "loggedIn" in status else None
 
 
 def private_files(loaded: Loaded) -> Iterator[File]:
-    """What holds keys or logins, and what ccproxy believes; only what is there, and nothing where the system has no modes."""
+    """Yield the existing files with secrets and the list of trusted files. Windows has no file modes, so yield none there."""
     if os.name != "posix":
         return
     auth = loaded.settings.auth.dir
@@ -98,18 +100,18 @@ def _file(path: Path, *, is_folder: bool = False, is_secret: bool = True) -> Ite
 
 
 def settings_env_of_claude(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """`env` of Claude Code's own settings file."""
+    """Return `env` of Claude Code's settings file."""
     folder = environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude"
     try:
-        told = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
+        settings = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    found = told.get("env") if isinstance(told, dict) else None
-    return found if isinstance(found, dict) else {}
+    env = settings.get("env") if isinstance(settings, dict) else None
+    return env if isinstance(env, dict) else {}
 
 
 def config_of_codex(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """Codex's own configuration."""
+    """Return Codex's configuration."""
     folder = environ.get("CODEX_HOME") or Path.home() / ".codex"
     try:
         return tomllib.loads((Path(folder) / "config.toml").read_text(encoding="utf-8"))
@@ -118,7 +120,7 @@ def config_of_codex(environ: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def reach(provider: Provider, timeout: float) -> Reach:
-    """Connect to a provider's upstream, TLS included, and hang up. Nothing is asked, so nothing can cost anything."""
+    """Connect to a provider's upstream, including TLS, and disconnect without a request, so that it costs nothing."""
     upstream = provider.upstream
     assert upstream is not None
     address = f"{upstream.scheme}://{upstream.host}:{upstream.port}"
@@ -132,12 +134,8 @@ def reach(provider: Provider, timeout: float) -> Reach:
                 step = "tls"
                 Network().ssl_context().wrap_socket(connection, server_hostname=upstream.host).close()
     except ssl.SSLCertVerificationError as error:
-        wrong = error.verify_code in {_NOT_YET_VALID, _EXPIRED}
-        clock = (
-            f"the certificate of {upstream.host} {'is not valid yet' if error.verify_code == _NOT_YET_VALID else 'has expired'}"
-            if wrong
-            else ""
-        )
+        validity = {_NOT_YET_VALID: "is not valid yet", _EXPIRED: "has expired"}.get(error.verify_code, "")
+        clock = f"the certificate of {upstream.host} {validity}" if validity else ""
         return Reach(provider.name, address, via, step, error.verify_message, date, clock)
     except (OSError, http.client.HTTPException) as error:
         return Reach(
@@ -156,7 +154,7 @@ def _connected(upstream: Upstream, timeout: float) -> socket.socket:
 
 
 def _through(proxy: CorporateProxy, upstream: Upstream, timeout: float) -> tuple[socket.socket, Any]:
-    """A tunnel, or for plain http a connection to the proxy, which is all that can be had without asking for something."""
+    """Open a tunnel. For plain http, only connect to the proxy, because anything else would need a request."""
     connection = socket.create_connection((proxy.host, proxy.port), timeout=timeout)
     if proxy.scheme == "https":
         connection = Network().ssl_context().wrap_socket(connection, server_hostname=proxy.host)
@@ -170,47 +168,47 @@ def _through(proxy: CorporateProxy, upstream: Upstream, timeout: float) -> tuple
         + "\r\n"
     )
     connection.sendall(head.encode("latin-1"))
-    answer = http.client.HTTPResponse(connection, method="CONNECT")
-    answer.begin()
-    if answer.status != 200:
+    response = http.client.HTTPResponse(connection, method="CONNECT")
+    response.begin()
+    if response.status != 200:
         connection.close()
-        raise OSError(f"the proxy answers {answer.status} {answer.reason}")
-    return connection, http_date(answer.getheader("date", ""))
+        raise OSError(f"the proxy responded with {response.status} {response.reason}")
+    return connection, http_date(response.getheader("date", ""))
 
 
-def ask_mock(address: Address, prefix: str, token: str) -> Iterator[Answer]:
-    """The mock provider's answer in each format, whole and streamed."""
-    for name, (path, body) in QUESTIONS.items():
+def mock_replies(address: Address, prefix: str, token: str) -> Iterator[Reply]:
+    """Send the mock provider a request in each format, whole and streamed."""
+    for name, (path, body) in REQUESTS.items():
         for stream in (False, True):
-            sent = {"model": "mock-claude", **body, **({"stream": True} if stream else {})}
-            yield _ask(name, address, prefix + path, sent, token, streamed=stream)
+            request = {"model": "mock-claude", **body, **({"stream": True} if stream else {})}
+            yield _reply(name, address, prefix + path, request, token, streamed=stream)
 
 
-def _ask(name: str, address: Address, path: str, body: dict[str, Any], token: str, *, streamed: bool) -> Answer:
+def _reply(name: str, address: Address, path: str, body: dict[str, Any], token: str, *, streamed: bool) -> Reply:
     connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
     headers = {"content-type": "application/json", **({"x-ccproxy-token": token} if token else {})}
     try:
         connection.request("POST", path, json.dumps(body), headers)
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
-        return Answer(name, streamed, 0, str(error) or type(error).__name__)
+        return Reply(name, streamed, 0, str(error) or type(error).__name__)
     finally:
         connection.close()
-    return Answer(name, streamed, answer.status, _joined(text) if streamed and answer.status == 200 else text)
+    return Reply(name, streamed, response.status, _streamed_text(text) if streamed and response.status == 200 else text)
 
 
-def _joined(text: str) -> str:
-    """The text of a streamed answer: deltas put together, in any of the formats."""
-    said = []
+def _streamed_text(text: str) -> str:
+    """Join the text deltas of a stream in any of the formats."""
+    parts = []
     for line in text.splitlines():
         if not line.startswith("data: {"):
             continue
         event = json.loads(line[6:])
         delta = event.get("delta")
         if isinstance(delta, str) and event.get("type") == "response.output_text.delta":
-            said.append(delta)
+            parts.append(delta)
         elif isinstance(delta, dict):
-            said.append(str(delta.get("text", "")))
-        said += [str(choice["delta"].get("content") or "") for choice in event.get("choices") or ()]
-    return "".join(said)
+            parts.append(str(delta.get("text", "")))
+        parts += [str(choice["delta"].get("content") or "") for choice in event.get("choices") or ()]
+    return "".join(parts)

@@ -1,4 +1,4 @@
-"""The clients that ccproxy knows how to point at itself, as data: variables, arguments, and why each is there."""
+"""The known clients as data: the variables and arguments that point each of them at ccproxy, with the reason for each."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""From a client, a provider and what the user asked for to a `Connection`, or to a sentence about what is in the way. Pure."""
+"""From a client and a provider to a `Connection`, or to an error that says what is missing. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ccproxy.cli.clients.connection import DEFAULT_MODELS, WINDOWS, Connection, Dialect, family, key_and_token
+from ccproxy.cli.clients.connection import DEFAULT_MODELS, WINDOWS, Connection, Dialect, key_and_token
 from ccproxy.cli.clients.known import CLIENTS, generic
 from ccproxy.cli.clients.spec import Client
 from ccproxy.errors import ConfigError, StartError
@@ -13,41 +13,43 @@ from ccproxy.providers.spec import Provider
 from ccproxy.translate.formats import Format
 
 
-def client_named(name: str, wanted: str | None) -> Client:
-    """The client of this name, or any program where `wanted` says what it speaks.
+def client_named(name: str, dialect: str | None) -> Client:
+    """Return the client of this name, or any program if `dialect` names the API that it uses.
 
     Raises:
-        ConfigError: neither; the message names what there is.
+        ConfigError: the client is unknown and no dialect is given, or the client does not use that dialect.
 
     """
-    spoken = _dialect(wanted)
-    known = CLIENTS.get(name)
-    if known is None:
-        if spoken is None:
+    requested = _dialect(dialect)
+    client = CLIENTS.get(name)
+    if client is None:
+        if requested is None:
             raise ConfigError(
-                f"unknown client {name!r}: known are {', '.join(CLIENTS)}; "
-                "for any other program add --format anthropic or --format openai"
+                f"Unknown client {name!r}. Known clients: {', '.join(CLIENTS)}. "
+                "For any other program, add --format anthropic or --format openai"
             )
-        return generic(name, spoken)
-    if spoken is not None and spoken not in known.dialects:
-        raise ConfigError(f"{known.title} does not speak {spoken.value}: leave --format out")
-    return known
+        return generic(name, requested)
+    if requested is not None and requested not in client.dialects:
+        raise ConfigError(f"{client.title} does not support --format {requested.value}. Leave --format out")
+    return client
 
 
 def provider_named(name: str, enabled: Iterable[Provider], all_names: Iterable[str]) -> Provider:
-    """The enabled provider of this name, `-` and `_` being the same.
+    """Return the enabled provider of this name. `-` and `_` are the same.
 
     Raises:
-        ConfigError: there is none; the message says whether it is switched off or unknown.
+        ConfigError: the provider is disabled or unknown.
 
     """
-    wanted = name.replace("-", "_")
-    found = {provider.name: provider for provider in enabled}
-    if wanted in found or name in found:
-        return found.get(name) or found[wanted]
-    if wanted in set(all_names):
-        raise ConfigError(f"the provider {wanted} is switched off: ccproxy config set providers.{wanted}.enabled true")
-    raise ConfigError(f"no provider {name!r}: there are {', '.join(sorted(found)) or 'none'}")
+    normalized = name.replace("-", "_")
+    by_name = {provider.name: provider for provider in enabled}
+    if normalized in by_name or name in by_name:
+        return by_name.get(name) or by_name[normalized]
+    if normalized in set(all_names):
+        raise ConfigError(
+            f"The provider {normalized} is disabled. Enable it with: ccproxy config set providers.{normalized}.enabled true"
+        )
+    raise ConfigError(f"Unknown provider {name!r}. Enabled providers: {', '.join(sorted(by_name)) or 'none'}")
 
 
 def connect(
@@ -58,58 +60,60 @@ def connect(
     credential: Credential,
     auth_token: str = "",
     model: str | None = None,
-    wanted: str | None = None,
+    dialect: str | None = None,
 ) -> Connection:
-    """What `client` has to be told.
+    """Return the connection that `client` needs.
 
     Raises:
-        ConfigError: the client has to be told a model, and nobody has.
-        StartError: every request would fail, for want of a credential.
+        ConfigError: the client needs a model name, and none is given.
+        StartError: every request would fail because a credential is missing.
 
     """
-    if message := _no_credential(client, provider, credential):
+    if message := _missing_credential(client, provider, credential):
         raise StartError(message)
     key, token = key_and_token(credential.state, auth_token)
     if token and not client.carries_token:
         raise StartError(
-            f"{client.title} cannot send ccproxy's token beside its own key: give ccproxy a credential for {provider.name} "
-            f"({credential.remedy})"
+            f"{client.title} cannot send ccproxy's token in addition to its own key. "
+            f"Give ccproxy a credential for {provider.name}: {credential.remedy}"
         )
     model = model or _default_model(client, provider)
     if model is None and not client.own_family and not provider.models:
-        raise ConfigError(f"say which model of {provider.name} {client.title} is to ask for: --model NAME")
-    native = client.own_family == family(provider) or bool(provider.models)
+        raise ConfigError(f"{client.title} needs to know which model of {provider.name} to use. Add --model NAME")
+    native = client.own_family == provider.family or bool(provider.models)
     return Connection(
         origin=origin,
         prefix=provider.prefix,
-        dialect=_dialect(wanted) or _fitting(client, provider),
+        dialect=_dialect(dialect) or _preferred_dialect(client, provider),
         key=key,
         token=token,
         model=model,
-        window=WINDOWS.get(family(provider)) if model and not native else None,
+        window=WINDOWS.get(provider.family) if model and not native else None,
         native_models=native,
     )
 
 
-def _no_credential(client: Client, provider: Provider, credential: Credential) -> str:
+def _missing_credential(client: Client, provider: Provider, credential: Credential) -> str:
+    """Return a message if requests would have no usable credential, else an empty string."""
+    remedy = f"To add one, {credential.remedy}"
     if credential.state is CredentialState.MISSING:
-        return f"no credential for {provider.name}: {credential.remedy}"
-    foreign = bool(family(provider)) and bool(client.own_family) and client.own_family != family(provider)
+        return f"No credential for {provider.name}. {remedy}"
+    foreign = "" not in {provider.family, client.own_family} and provider.family != client.own_family
     if credential.state is CredentialState.CLIENT and credential.auth == "auto" and foreign:
-        return f"no credential for {provider.name}, and {client.title}'s own is none of its: {credential.remedy}"
+        return f"No credential for {provider.name}, which does not accept the credential of {client.title}. {remedy}"
     return ""
 
 
 def _default_model(client: Client, provider: Provider) -> str | None:
-    if provider.models or client.own_family == family(provider):
+    if provider.models or client.own_family == provider.family:
         return None
-    return DEFAULT_MODELS.get(family(provider))
+    return DEFAULT_MODELS.get(provider.family)
 
 
-def _fitting(client: Client, provider: Provider) -> Dialect:
-    """The dialect that needs no translation, where the client speaks it."""
-    wanted = Dialect.ANTHROPIC if provider.format is Format.ANTHROPIC else Dialect.OPENAI
-    return wanted if wanted in client.dialects else min(client.dialects)
+def _preferred_dialect(client: Client, provider: Provider) -> Dialect:
+    """Return the dialect that needs no translation if the client uses it."""
+    dialect = Dialect.ANTHROPIC if provider.format is Format.ANTHROPIC else Dialect.OPENAI
+    return dialect if dialect in client.dialects else min(client.dialects)
 
 
 def _dialect(name: str | None) -> Dialect | None:

@@ -1,4 +1,4 @@
-"""The clients. Each variable was tried with the real program, at the version named beside it."""
+"""The clients. Each variable was tried with the real program, in the version that the comment names."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def _foreign(connection: Connection) -> bool:
     return not connection.native_models
 
 
-_BASE = "where requests go; the client adds /v1/messages itself, so there is no /v1 here"
-_V1 = "where requests go; the client adds /chat/completions or /responses, so it ends in /v1"
-_KEY = "ccproxy puts the real credential on; the client only insists that something stands here"
-_TOKEN = "ccproxy's own token (server.auth_token), beside the client's own key"  # noqa: S105 - it says what one is for
-_MODEL = "the model to ask for"
+_BASE = "Base URL; the client adds /v1/messages"
+_V1 = "Base URL; the client adds /chat/completions or /responses, so it ends in /v1"
+_KEY = "The client requires a key; ccproxy replaces it with the real credential"
+_TOKEN = "Token of ccproxy (server.auth_token), sent in addition to the client's own key"  # noqa: S105 - an explanation
+_MODEL = "Model to request"
 
 # https://docs.claude.com/en/docs/claude-code/settings#environment-variables; tried with 2.1.330
 _CLAUDE_CODE = (
     Setting("ANTHROPIC_BASE_URL", "{base}", _BASE),
-    Setting("ANTHROPIC_AUTH_TOKEN", "{key}", f"{_KEY}; it wins over a login"),
-    Setting("ANTHROPIC_API_KEY", None, "Claude Code warns where this and ANTHROPIC_AUTH_TOKEN are both set", _has_key),
-    Setting("CLAUDE_CODE_OAUTH_TOKEN", None, "a login's token is not needed here", _has_key),
+    Setting("ANTHROPIC_AUTH_TOKEN", "{key}", f"{_KEY}; it takes precedence over a login"),
+    Setting("ANTHROPIC_API_KEY", None, "Claude Code warns if this and ANTHROPIC_AUTH_TOKEN are both set", _has_key),
+    Setting("CLAUDE_CODE_OAUTH_TOKEN", None, "Not needed, because ccproxy has a credential", _has_key),
     Setting("ANTHROPIC_CUSTOM_HEADERS", "x-ccproxy-token: {token}", _TOKEN, joined_by="\n"),
     Setting("ANTHROPIC_MODEL", "{model}", _MODEL),
     *(
-        Setting(name, "{model}", "Claude Code asks for this one too, for smaller jobs and aliases", _foreign)
+        Setting(name, "{model}", "Claude Code also requests this model, for aliases and smaller tasks", _foreign)
         for name in (
             "ANTHROPIC_DEFAULT_OPUS_MODEL",
             "ANTHROPIC_DEFAULT_SONNET_MODEL",
@@ -46,7 +46,7 @@ _CLAUDE_CODE = (
     Setting(
         "CLAUDE_CODE_MAX_CONTEXT_TOKENS",
         "{window}",
-        "Claude Code takes a model that it does not know for one of a million tokens, and would compact too late",
+        "Claude Code assumes a million tokens for unknown models, and would compact too late",
         yields=True,
     ),
 )
@@ -55,9 +55,9 @@ _CLAUDE_CODE = (
 _ANTHROPIC_SDK = (
     Setting("ANTHROPIC_BASE_URL", "{base}", _BASE),
     Setting("ANTHROPIC_API_KEY", "{key}", _KEY),
-    Setting("ANTHROPIC_AUTH_TOKEN", None, "the SDK would send it beside the key", _has_key),
+    Setting("ANTHROPIC_AUTH_TOKEN", None, "The SDK would send it in addition to the key", _has_key),
     Setting("ANTHROPIC_CUSTOM_HEADERS", "x-ccproxy-token: {token}", _TOKEN, joined_by="\n"),
-    Setting("ANTHROPIC_MODEL", "{model}", f"{_MODEL}; the SDK does not read it, programs may"),
+    Setting("ANTHROPIC_MODEL", "{model}", f"{_MODEL}; not read by the SDK itself, but by some programs"),
 )
 
 # openai 2.54 and 3.54 read all of these
@@ -65,59 +65,59 @@ _OPENAI_SDK = (
     Setting("OPENAI_BASE_URL", "{v1}", _V1),
     Setting("OPENAI_API_KEY", "{key}", _KEY),
     Setting("OPENAI_CUSTOM_HEADERS", "x-ccproxy-token: {token}", _TOKEN, joined_by="\n"),
-    Setting("OPENAI_MODEL", "{model}", f"{_MODEL}; the SDK does not read it, programs may"),
+    Setting("OPENAI_MODEL", "{model}", f"{_MODEL}; not read by the SDK itself, but by some programs"),
 )
 
-# aider 0.86 with litellm 1.81, which reads both spellings and lets one win
+# aider 0.86 with litellm 1.81, which reads both spellings
 _AIDER = {
     ANTHROPIC: (
         Setting("ANTHROPIC_API_BASE", "{base}", _BASE),
-        Setting("ANTHROPIC_BASE_URL", "{base}", "the other spelling of the same"),
+        Setting("ANTHROPIC_BASE_URL", "{base}", "Another spelling of the base URL"),
         Setting("ANTHROPIC_API_KEY", "{key}", _KEY),
-        Setting("AIDER_MODEL", "anthropic/{model}", f"{_MODEL}; anthropic/ says how to ask"),
-        Setting("AIDER_WEAK_MODEL", "anthropic/{model}", "aider asks for this one for commit messages", _foreign),
+        Setting("AIDER_MODEL", "anthropic/{model}", f"{_MODEL}; anthropic/ selects the API"),
+        Setting("AIDER_WEAK_MODEL", "anthropic/{model}", "Aider uses this model for commit messages", _foreign),
     ),
     OPENAI: (
         Setting("OPENAI_BASE_URL", "{v1}", _V1),
-        Setting("OPENAI_API_BASE", "{v1}", "the other spelling of the same"),
+        Setting("OPENAI_API_BASE", "{v1}", "Another spelling of the base URL"),
         Setting("OPENAI_API_KEY", "{key}", _KEY),
-        Setting("AIDER_MODEL", "openai/{model}", f"{_MODEL}; openai/ says how to ask"),
-        Setting("AIDER_WEAK_MODEL", "openai/{model}", "aider asks for this one for commit messages", _foreign),
+        Setting("AIDER_MODEL", "openai/{model}", f"{_MODEL}; openai/ selects the API"),
+        Setting("AIDER_WEAK_MODEL", "openai/{model}", "Aider uses this model for commit messages", _foreign),
     ),
 }
 
-# llm 0.36 with llm-anthropic: both make their SDK's client, which reads the SDK's variables
+# llm 0.36 with llm-anthropic: both use their vendor's SDK, which reads these variables
 _LLM = {
-    ANTHROPIC: (*_ANTHROPIC_SDK[:-1], Setting("LLM_MODEL", "anthropic/{model}", f"{_MODEL}; llm must know the name")),
-    OPENAI: (*_OPENAI_SDK[:-1], Setting("LLM_MODEL", "{model}", f"{_MODEL}; llm must know the name")),
+    ANTHROPIC: (*_ANTHROPIC_SDK[:-1], Setting("LLM_MODEL", "anthropic/{model}", f"{_MODEL}; llm must know its name")),
+    OPENAI: (*_OPENAI_SDK[:-1], Setting("LLM_MODEL", "{model}", f"{_MODEL}; llm must know its name")),
 }
 
 
 def _opencode(connection: Connection) -> str:
-    """A provider of its own, merged over the user's configuration: https://opencode.ai/docs/config/#precedence-order."""
+    """Return a provider named ccproxy, which OpenCode merges over its files: https://opencode.ai/docs/config/#precedence-order."""
     package = "@ai-sdk/anthropic" if connection.dialect is ANTHROPIC else "@ai-sdk/openai"
-    options: dict[str, object] = {"baseURL": connection.v1}  # Vercel's SDKs take both with /v1
+    options: dict[str, object] = {"baseURL": connection.v1}  # Vercel's SDKs expect /v1 for both vendors
     if connection.key:
         options["apiKey"] = connection.key
     if connection.token:
         options["headers"] = {"x-ccproxy-token": connection.token}
     provider: dict[str, object] = {"npm": package, "name": "ccproxy", "options": options}
-    inline: dict[str, object] = {"provider": {"ccproxy": provider}}
+    configuration: dict[str, object] = {"provider": {"ccproxy": provider}}
     if connection.model:
-        # without limits OpenCode never compacts the conversation of a model that it does not know
+        # Without limits, OpenCode never compacts the conversation of a model that it does not know.
         limit = {"limit": {"context": connection.window, "output": 32_000}} if connection.window else {}
         provider["models"] = {connection.model: limit}
-        inline |= {"model": f"ccproxy/{connection.model}", "small_model": f"ccproxy/{connection.model}"}
-    return json.dumps(inline, separators=(",", ":"))
+        configuration |= {"model": f"ccproxy/{connection.model}", "small_model": f"ccproxy/{connection.model}"}
+    return json.dumps(configuration, separators=(",", ":"))
 
 
 _OPENCODE_SETTING = Setting(
-    "OPENCODE_CONFIG_CONTENT", _opencode, "OpenCode merges this over its configuration: a provider named ccproxy"
+    "OPENCODE_CONFIG_CONTENT", _opencode, "A provider named ccproxy, which OpenCode merges over its configuration"
 )
 
 
-def _codex(connection: Connection, given: Sequence[str]) -> list[str]:
-    """Overrides for one run; the user's config.toml stays as it is. https://developers.openai.com/codex/config-reference."""
+def _codex(connection: Connection, arguments: Sequence[str]) -> list[str]:
+    """Return overrides for one run, which leave the user's config.toml unchanged: https://developers.openai.com/codex/config-reference."""
     block = {
         "name": '"ccproxy"',
         "base_url": _toml(connection.v1),
@@ -130,35 +130,36 @@ def _codex(connection: Connection, given: Sequence[str]) -> list[str]:
         block["requires_openai_auth"] = "true"  # the Codex CLI's own login
     if connection.token:
         block["env_http_headers"] = (
-            '{"x-ccproxy-token"="CCPROXY_TOKEN"}'  # a variable: arguments can be read by everybody
+            '{"x-ccproxy-token"="CCPROXY_TOKEN"}'  # a variable, because all users can read arguments
         )
-    inline = ",".join(f"{name}={value}" for name, value in block.items())
-    overrides = ["-c", 'model_provider="ccproxy"', "-c", f"model_providers.ccproxy={{{inline}}}"]
+    table = ",".join(f"{name}={value}" for name, value in block.items())
+    overrides = ["-c", 'model_provider="ccproxy"', "-c", f"model_providers.ccproxy={{{table}}}"]
     if connection.model:
         overrides += ["-c", f"model={_toml(connection.model)}"]
     if connection.window:
         overrides += ["-c", f"model_context_window={connection.window}"]
-    return [*overrides, *given]
+    return [*overrides, *arguments]
 
 
 def _toml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # a TOML basic string is written as JSON writes it
+    return json.dumps(text, ensure_ascii=False)  # a TOML basic string has the syntax of a JSON string
 
 
-def _curl(connection: Connection, given: Sequence[str]) -> list[str]:
-    """`/v1/…` becomes a URL, and a body is JSON unless the user says otherwise, as all routes take it."""
-    arguments = [f"{connection.base}{word}" if word.startswith("/v1/") else word for word in given]
-    kind = ["-H", "content-type: application/json"] if _sends_body(given) and not _sets_type(given) else []
+def _curl(connection: Connection, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `/v1/…` as URLs, and with the content type of JSON for a body unless the user sets another."""
+    with_urls = [f"{connection.base}{word}" if word.startswith("/v1/") else word for word in arguments]
+    needs_type = _sends_body(arguments) and not _sets_type(arguments)
+    content_type = ["-H", "content-type: application/json"] if needs_type else []
     token = ["-H", f"@{connection.header_file}"] if connection.header_file else []
-    return [*kind, *token, *arguments]
+    return [*content_type, *token, *with_urls]
 
 
-def _sends_body(given: Sequence[str]) -> bool:
-    return any(word.startswith(("-d", "--data", "--json")) for word in given)
+def _sends_body(arguments: Sequence[str]) -> bool:
+    return any(word.startswith(("-d", "--data", "--json")) for word in arguments)
 
 
-def _sets_type(given: Sequence[str]) -> bool:
-    return any(word.lower().startswith(("content-type:", "-hcontent-type:", "--json")) for word in given)
+def _sets_type(arguments: Sequence[str]) -> bool:
+    return any(word.lower().startswith(("content-type:", "-hcontent-type:", "--json")) for word in arguments)
 
 
 def _token_for_curl(connection: Connection) -> str | None:
@@ -166,8 +167,8 @@ def _token_for_curl(connection: Connection) -> str | None:
 
 
 _CURL = (
-    Setting("CCPROXY_URL", "{base}", 'curl reads no variable for this: write "$CCPROXY_URL/v1/messages"'),
-    Setting("CCPROXY_TOKEN", _token_for_curl, 'ccproxy\'s token: -H "x-ccproxy-token: $CCPROXY_TOKEN"'),
+    Setting("CCPROXY_URL", "{base}", 'Base URL for your own use, as in "$CCPROXY_URL/v1/messages"'),
+    Setting("CCPROXY_TOKEN", _token_for_curl, 'Token of ccproxy, for -H "x-ccproxy-token: $CCPROXY_TOKEN"'),
 )
 
 CLIENTS = {
@@ -187,16 +188,14 @@ CLIENTS = {
             program="codex",
             settings={
                 OPENAI: (
-                    Setting("CCPROXY_KEY", "{key}", f"{_KEY}; the provider block names this variable"),
+                    Setting("CCPROXY_KEY", "{key}", f"{_KEY}; the provider below names this variable"),
                     Setting("CCPROXY_TOKEN", "{token}", _TOKEN),
                 )
             },
             via="codex",
             own_family="codex",
             arguments=_codex,
-            notes=(
-                "Codex reads no base URL from the environment: the function below gives it a provider for each run.",
-            ),
+            notes=("Codex reads no base URL from the environment. This function adds a provider to each run.",),
         ),
         Client(
             name="openai",
@@ -236,7 +235,7 @@ CLIENTS = {
             settings=_LLM,
             via="codex",
             notes=(
-                "llm knows models by name: `llm models`. Any other: llm openai endpoint \"$OPENAI_BASE_URL\" -m MODEL 'PROMPT'.",
+                "`llm models` lists the names that llm knows. For others: llm openai endpoint \"$OPENAI_BASE_URL\" -m MODEL 'PROMPT'.",
             ),
         ),
         Client(
@@ -254,7 +253,7 @@ CLIENTS = {
 
 
 def generic(program: str, dialect: Dialect) -> Client:
-    """Any program that is made with one of the SDKs."""
+    """Return a client for any program that uses one of the SDKs."""
     settings = _ANTHROPIC_SDK if dialect is ANTHROPIC else _OPENAI_SDK
     via, own = ("claude_api", "anthropic") if dialect is ANTHROPIC else ("codex", "codex")
     return Client(name=program, title=program, program=program, settings={dialect: settings}, via=via, own_family=own)

@@ -1,4 +1,4 @@
-"""What a client is, as a value."""
+"""A client as a value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from ccproxy.cli.clients.connection import Connection, Dialect
 
 Arguments = Callable[[Connection, Sequence[str]], list[str]]
-"""The client's command-line arguments, from those that the user gave."""
+"""Makes the client's command-line arguments from those of the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One environment variable for the child. `value` None takes it away."""
+    """One environment variable of the client. A `value` of None removes it."""
 
     name: str
     value: str | None
@@ -23,10 +23,10 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a variable gets its value.
+    """An environment variable before its value is known.
 
-    `template` has `{base}`, `{v1}`, `{origin}`, `{key}`, `{token}`, `{model}`, `{window}`; where one of those has no value, the variable is left alone.
-    None takes the variable away. A function is for what a template cannot say.
+    `template` may contain `{base}`, `{v1}`, `{origin}`, `{key}`, `{token}`, `{model}` and `{window}`. If one of those has no value, the variable is
+    left unchanged. A template of None removes the variable. A function computes a value that no template can express.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Setting:
     why: str
     only_if: Callable[[Connection], bool] = field(default=lambda _: True)
     yields: bool = False
-    """Whether a value that the user has set stays."""
+    """True if the user's own value takes precedence."""
     joined_by: str = ""
-    """What stands between the value that is there already and ours; empty replaces it."""
+    """The separator between the user's value and ours; empty replaces the user's value."""
 
     def variable(self, connection: Connection, environ: Mapping[str, str]) -> Variable | None:
-        """The variable, or None where it is to be left alone."""
+        """Return the variable, or None if it is to be left unchanged."""
         if not self.only_if(connection) or (self.yields and environ.get(self.name)):
             return None
         if self.template is None:
@@ -47,40 +47,40 @@ class Setting:
         value = self.template(connection) if callable(self.template) else _filled(self.template, connection)
         if value is None:
             return None
-        before = environ.get(self.name, "") if self.joined_by else ""
-        if before:
-            parts = before.split(self.joined_by)
+        current = environ.get(self.name, "") if self.joined_by else ""
+        if current:
+            parts = current.split(self.joined_by)
             value = self.joined_by.join([*parts, *(part for part in value.split(self.joined_by) if part not in parts)])
         return Variable(self.name, value, self.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """A program, or a library in a program, that speaks to an LLM."""
+    """A program, or a library in a program, that uses an LLM."""
 
     name: str
     title: str
     program: str
     settings: Mapping[Dialect, tuple[Setting, ...]]
-    """What it is told in each dialect that it speaks."""
+    """Its environment variables in each dialect that it supports."""
     via: str
-    """The provider that it gets unless another is named."""
+    """The default provider."""
     own_family: str = ""
-    """Whose models it asks for by itself; empty: it has to be told one."""
+    """The family of the models that it requests by default; empty if it needs `--model`."""
     carries_token: bool = True
-    """Whether it can send `x-ccproxy-token` beside its own key."""
+    """True if it can send `x-ccproxy-token` in addition to its own key."""
     reads_header_file: bool = False
-    """Whether it reads a header from a file, and so needs no token among its arguments, which everybody on the machine can read."""
-    arguments: Arguments = field(default=lambda _, given: list(given))
+    """True if it can read a header from a file, which keeps ccproxy's token out of the arguments that all users can read."""
+    arguments: Arguments = field(default=lambda _, arguments: list(arguments))
     notes: tuple[str, ...] = ()
-    """For `ccproxy env`: what no variable can say."""
+    """Additional comments for `ccproxy env`."""
 
     @property
     def dialects(self) -> frozenset[Dialect]:
         return frozenset(self.settings)
 
     def variables(self, connection: Connection, environ: Mapping[str, str]) -> Iterator[Variable]:
-        """The variables that point this client at ccproxy; `environ` is what the child would get without them."""
+        """Yield the variables that point this client at ccproxy. `environ` is its environment without them."""
         for setting in (*self.settings[connection.dialect], *NO_PROXY):
             if variable := setting.variable(connection, environ):
                 yield variable
@@ -98,7 +98,7 @@ def _hosts(connection: Connection) -> str:
 
 
 NO_PROXY = tuple(
-    Setting(name, _hosts, "requests to this machine never go through a company's proxy", joined_by=",")
+    Setting(name, _hosts, "Requests to this machine must not go through a corporate proxy", joined_by=",")
     for name in ("NO_PROXY", "no_proxy")
 )
-"""Some programs read one spelling, some the other."""
+"""Both spellings, because programs read one or the other."""

@@ -1,4 +1,4 @@
-"""The pages of docs/reference that are written from the code. `python -m ccproxy.cli.reference FOLDER` writes them, a test compares them."""
+"""The generated pages of docs/reference. `python -m ccproxy.cli.reference FOLDER` writes them, and a test compares them."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "errors.md": errors,
     "translation.md": translation,
 }
-"""File name to what renders it."""
+"""The function that renders each file."""

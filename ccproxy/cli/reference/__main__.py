@@ -1,4 +1,4 @@
-"""Writes the pages: `python -m ccproxy.cli.reference docs/reference`."""
+"""Write the pages: `python -m ccproxy.cli.reference docs/reference`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of commands, written from the program itself."""
+"""The page of commands, generated from the program."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from ccproxy.cli.reference.markdown import code, table
 _INTRODUCTION = """\
 # Commands
 
-Every command of `ccproxy`, as `ccproxy COMMAND --help` tells it. This page is generated from the program.
-
-Options go behind the command that they belong to. Those that print data have `--json`. Configuration is the same for all of them:
-[settings](settings.md).
+This page is generated from the program and has the same text as `ccproxy COMMAND --help`. Options follow the command that they belong to.
+Commands that print data have the option `--json`. All commands use the same [configuration](../user-guide/configuration.md).
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | it failed; the last line on stderr says why. `doctor`: something is broken. `serve`: a busy port, a refused bind, an addon that failed |
+| 0 | success |
+| 1 | failure; the last line on stderr contains the reason |
 | 2 | wrong usage or configuration |
-| 130 | ended by Ctrl-C; `serve` lets running answers end and exits with 0, `auth login` with 1 |
-| any | `run`: the client's own |
+| 130 | interrupted by Ctrl-C |
+| any | `run` returns the exit code of the client |
+
+`doctor` returns 1 if something is broken. `serve` returns 1 if its port is busy, its address is not available or an addon fails, and 0 when it is
+stopped by a signal. `auth login` returns 1 when it is interrupted.
 """
 
 _WORDS = {"int": "NUMBER", "float": "NUMBER", "Path": "FILE"}
 
 
 def commands() -> str:
-    """The whole page."""
+    """Return the page."""
     program = typer.main.get_command(build(()))
     return "\n".join([_INTRODUCTION, *_sections("ccproxy", program)])
 
@@ -48,10 +49,10 @@ def _sections(name: str, command: Any) -> Iterator[str]:
     yield from _described(name, command)
     if below:
         yield table(
-            ("command", "what it does"), [(code(f"{name} {each}"), _summary(inner)) for each, inner in below.items()]
+            ("command", "purpose"), [(code(f"{name} {each}"), _summary(inner)) for each, inner in below.items()]
         )
     hints = typing.get_type_hints(inspect.unwrap(command.callback)) if command.callback else {}
-    for kind, heads in (("argument", ("argument", "what it is")), ("option", ("option", "default", "what it does"))):
+    for kind, heads in (("argument", ("argument", "meaning")), ("option", ("option", "default", "meaning"))):
         rows = [
             _row(each, hints.get(each.name))
             for each in command.params
@@ -75,7 +76,7 @@ def _described(name: str, command: Any) -> Iterator[str]:
 
 
 def _after_its_name(example: str) -> str:
-    """`fish: ccproxy env claude | source`."""
+    """Return `fish: ccproxy env claude | source` with the command as code."""
     label, _, rest = example.rpartition(": ")
     return f"{label}: {code(rest)}" if label else code(rest)
 
@@ -89,7 +90,7 @@ def _row(parameter: Any, hint: Any) -> tuple[str, ...]:
     if parameter.param_type_name == "argument":
         label = parameter.metavar or parameter.name.upper()
         return code(label.strip("[]") if label.startswith("[") and "--" not in label else label), text + (
-            "" if parameter.required else " May be left out."
+            "" if parameter.required else " Optional."
         )
     names = [*parameter.opts, *parameter.secondary_opts]
     value = "" if parameter.is_flag else " " + (parameter.metavar or _value(hint))
@@ -104,7 +105,7 @@ def _value(hint: Any) -> str:
 
 
 def _plain(hint: Any) -> Any:
-    """`int` of `int | None`, `Path` of `list[Path]`."""
+    """Return `int` for `int | None` and `Path` for `list[Path]`."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return _plain(next(each for each in typing.get_args(hint) if each is not type(None)))
     return typing.get_args(hint)[0] if typing.get_origin(hint) is list else hint
@@ -120,5 +121,5 @@ def _default(parameter: Any) -> str:
 
 
 def _marked(text: str) -> str:
-    """Options and settings in prose as code."""
+    """Mark options, paths and variables in prose as code."""
     return re.sub(r"(?<![\w`./-])(--[a-z][a-z-]*|\./[\w./]+|\$[A-Z_]+)", r"`\1`", text)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table, with a line end behind it."""
+    """Return a table that ends with a newline."""
     heads = list(heads)
     lines = [heads, ["---"] * len(heads), *rows]
     cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
@@ -14,11 +14,11 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Text as it is typed."""
+    """Return inline code, or an empty string for an empty text."""
     return f"`{text}`" if text else ""
 
 
 def sentence(docstring: str | None) -> str:
-    """The first sentence of a docstring, on one line, without its full stop."""
+    """Return the first sentence of a docstring on one line, without its full stop."""
     first = " ".join((docstring or "").strip().partition("\n\n")[0].split())
     return first.partition(". ")[0].removesuffix(".")

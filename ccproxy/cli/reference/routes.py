@@ -1,4 +1,4 @@
-"""The page of routes, written from the routing table."""
+"""The page of routes, generated from the routing table."""
 
 from __future__ import annotations
 
@@ -15,46 +15,48 @@ from ccproxy.settings import Settings
 _INTRODUCTION = """\
 # Routes
 
-Every path that ccproxy answers with the default settings; prefixes are settings (`providers.*.prefix`). This page is generated from the routing table.
-`ccproxy routes` prints yours, with the credential that each uses.
+This page lists every path that ccproxy serves with the default settings. It is generated from the routing table. `ccproxy routes` prints the routes
+of your configuration with the credential of each. The prefixes are settings (`providers.*.prefix`).
 
-- **native**: the upstream speaks the client's format; bytes pass as they are. **translated**: see [translation](translation.md).
-  **inside**: answered in this process.
-- `[/SESSION]`: with or without an id of your own (`[A-Za-z0-9._-]`, at most 128 characters, none of WORDS).
-- `[/ID]`: one model instead of the list. `*`: any further path and method of the upstream's own API, unchanged.
-- `count_tokens` without an upstream is estimated; the answer has `x-ccproxy-estimate: 1`.
-- `HEAD` on any path below a prefix answers 200. `Upgrade: websocket` answers 426; clients go on over HTTP.
-- Any other path is a 404 that names the nearest route, another method a 405 with `allow`.
+Each route is handled in one of three ways:
+
+- **native**: the upstream uses the client's format, and bytes pass unchanged.
+- **translated**: see [translation](translation.md).
+- **inside**: ccproxy makes the response in its own process.
+
+Notation and common rules:
+
+- `[/SESSION]` is an optional session id of your choice: up to 128 characters of `[A-Za-z0-9._-]`, but none of WORDS.
+- `[/ID]` is one model instead of the list.
+- `*` is any other path and method of the upstream's own API, forwarded unchanged.
+- If the upstream has no `count_tokens`, ccproxy estimates the number and adds the header `x-ccproxy-estimate: 1`.
+- `HEAD` on any path below a prefix responds with 200.
+- `Upgrade: websocket` responds with 426, and clients continue over HTTP.
+- Any other path responds with a 404 that names the nearest route, and a wrong method with a 405 and `allow`.
 """
 
 _OWN: Final = {
-    "/": "as `/health`",
-    "/health": "version, process id, and the state of each provider; JSON",
-    "/health/live": '`{"status": "ok"}`, without a token, for supervisors',
-    "/health/ready": "the same",
-    "/metrics": "Prometheus",
-    "/usage": "tokens and cost, `?by=model|provider|session|client|day&since=7d`; JSON; needs the token",
-    "/permissions": "what waits for a decision; JSON; needs the token",
-    "/permissions/stream": "the same as it comes; SSE; needs the token",
+    "/": "same as `/health`",
+    "/health": "version, process id and the state of each provider as JSON",
+    "/health/live": '`{"status": "ok"}` for supervisors; needs no token',
+    "/health/ready": "same as `/health/live`",
+    "/metrics": "metrics for Prometheus",
+    "/usage": "tokens and cost as JSON: `?by=model|provider|session|client|day&since=7d`; always needs a token",
+    "/permissions": "requests that wait for a decision, as JSON; always needs a token",
+    "/permissions/stream": "the same, live as SSE; always needs a token",
 }
 
-_FIELDS: Final = {
-    "x-ccproxy-flow": ("every answer", "the exchange's id, as in the log, the ledger, mitmweb and the raw HTTP log"),
-    "x-ccproxy-loss": (
-        "translated answers",
-        "what the upstream could not be told, as JSON paths, comma-separated; on whole answers also what the client could not be told",
-    ),
-    "x-ccproxy-cost-usd": ("whole answers", "dollars by list price, where the price is known"),
-    "x-ccproxy-estimate": ("`count_tokens`", "`1`: counted here, not by the upstream"),
-    "x-ccproxy-token": (
-        "requests",
-        "ccproxy's own token, where `authorization` or `x-api-key` are needed for something else; it never goes upstream",
-    ),
+_HEADERS: Final = {
+    "x-ccproxy-flow": ("all responses", "id of the exchange in the log, the ledger, mitmweb and the raw HTTP log"),
+    "x-ccproxy-loss": ("translated responses", "JSON paths that translation could not carry over"),
+    "x-ccproxy-cost-usd": ("whole responses", "list price in US dollars, if known"),
+    "x-ccproxy-estimate": ("`count_tokens`", "`1`: estimated by ccproxy"),
+    "x-ccproxy-token": ("requests", "ccproxy's own token; never sent upstream"),
 }
 
 
 def routes() -> str:
-    """The whole page."""
+    """Return the page."""
     return "\n".join([_INTRODUCTION.replace("WORDS", ", ".join(sorted(map(code, ROUTE_WORDS)))), *_sections()])
 
 
@@ -62,18 +64,24 @@ def _sections() -> Iterator[str]:
     for provider in sorted(providers(Settings()), key=lambda each: each.prefix):
         yield f"## {provider.prefix}\n"
         yield f"Provider `{provider.name}`.\n"
-        yield table(("route", "client speaks", "how", "upstream"), map(_cells, rows_of(provider)))
+        yield table(("route", "client format", "handling", "upstream"), map(_cells, rows_of(provider)))
     yield "## ccproxy's own\n"
     if missing := READ ^ _OWN.keys():
-        raise ValueError(f"own endpoints and this page differ in {missing}")
-    yield table(("route", "answer"), [(code(f"GET {path}"), text) for path, text in _OWN.items()])
+        raise ValueError(f"ccproxy's endpoints and this page differ: {missing}")
+    yield table(("route", "response"), [(code(f"GET {path}"), text) for path, text in _OWN.items()])
     yield (
-        '`POST /permissions/{id}` decides: `{"decision": "allow"|"deny"}`, see [permissions](../user-guide/permissions.md); needs the token.\n\n'
-        "The token is `server.auth_token`, or the one that each start mints into a file that only you can read, and that `ccproxy usage` and\n"
-        "`ccproxy permissions` take from there.\n"
+        '`POST /permissions/{id}` with `{"decision": "allow"|"deny"}` decides about a request, and always needs a token. See\n'
+        "[permissions](../user-guide/permissions.md).\n\n"
+        "The token is `server.auth_token`, or a new token that each start writes to a file that only you can read. `ccproxy usage` and\n"
+        "`ccproxy permissions` read that file.\n"
     )
-    yield "## Header fields\n"
-    yield table(("field", "on", "says"), [(code(name), *cells) for name, cells in _FIELDS.items()])
+    yield "## Headers\n"
+    yield table(("header", "used in", "content"), [(code(name), *cells) for name, cells in _HEADERS.items()])
+    yield (
+        "`x-ccproxy-loss` lists the parts of the request that the upstream does not support, separated by commas. Whole responses also list the parts\n"
+        "of the response that the client's format does not support.\n\n"
+        "Use `x-ccproxy-token` if `authorization` and `x-api-key` are needed for the client's own key.\n"
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The page of settings, written from the model."""
+"""The page of settings, generated from the model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from ccproxy.settings.trust import harmless
 _INTRODUCTION = """\
 # Settings
 
-Every key of the configuration file. This page is generated from the model that checks it;
-[configuration](../user-guide/configuration.md) says which source wins.
+This page lists every key of the configuration file. It is generated from the model that validates the file.
+[Configuration](../user-guide/configuration.md) explains which source takes precedence.
 
-- In the environment and in `.env` a key is called as its last column says: section and key in capitals, joined by two underscores. Lists are
-  comma-separated or JSON there, tables are JSON.
-- On the command line `ccproxy serve` takes `--host`, `--port`, `--web`, `--web-port`, `--log-level` and `--auth-token`.
-- `ccproxy config init` writes a file with all of it, `ccproxy config schema` a JSON Schema for editors, `ccproxy config show` what is set and by whom.
-- Keys marked ○ may be set by a file in the current folder that you have not trusted; all others need
+- The last column is the name of the setting in the environment and in `.env`: section and key in capitals, joined by two underscores. Lists are
+  comma-separated or JSON there, and tables are JSON.
+- `ccproxy serve` has the options `--host`, `--port`, `--web`, `--web-port`, `--log-level` and `--auth-token`.
+- `ccproxy config init` writes a file with all settings, `ccproxy config schema` prints a JSON Schema for editors, and `ccproxy config show` prints
+  the current values and their origins.
+- A file in the current folder may set the keys marked ○ without your trust. All other keys need
   [`ccproxy config trust`](../user-guide/configuration.md#files-in-the-current-folder).
 """
 
-_HEADS = ("key", "type", "default", "what it does", "environment")
+_HEADS = ("key", "type", "default", "meaning", "environment")
 _TYPES = {
     bool: "true, false",
     int: "integer",
@@ -42,17 +43,17 @@ _TYPES = {
 }
 _CHECKED = {
     "_http_url": "URL",
-    "_optional_url": "URL",
+    "_optional_http_url": "URL",
     "_oauth_url": "URL",
     "_redirect_url": "URL",
     "_prefix": "path",
     "_key": "secret text",
 }
-"""What a text must be, by the validator that says so."""
+"""The type of a text, by its validator."""
 
 
 def settings() -> str:
-    """The whole page."""
+    """Return the page."""
     return "\n".join([_INTRODUCTION, *_sections()])
 
 
@@ -85,7 +86,7 @@ def _section(name: str, model: type[BaseModel], level: str) -> Iterator[str]:
         for item in items:
             yield f"Each of `{key}`:\n"
             yield table(
-                ("key", "type", "what it does"),
+                ("key", "type", "meaning"),
                 [(code(inner), _type(each), each.description or "") for inner, each in item.model_fields.items()],
             )
 
@@ -106,7 +107,7 @@ def _variable(section: str, key: str) -> str:
 
 
 def _mark(section: str, key: str) -> str:
-    """Whether an untrusted file may set it."""
+    """Return a mark if an untrusted file may set the key."""
     values: Any = {key: ""}
     for part in reversed(section.split(".")):
         values = {part: values}
@@ -152,7 +153,7 @@ def _named(annotation: Any) -> str:
         return f"list of {inner}"
     if origin is dict:
         return "table" if arguments[1] is Any else f"table of {_plural(arguments[1])}"
-    raise TypeError(f"no words for {annotation}")
+    raise TypeError(f"no description of the type {annotation}")
 
 
 def _plural(annotation: Any) -> str:

@@ -9,8 +9,9 @@ import tempfile
 from itertools import count
 from pathlib import Path
 
+import platformdirs
+
 from ccproxy.providers.claude_sdk.cleanup import sweep_noted
-from ccproxy.settings.folders import cache_dir
 
 _PREFIX = "ccproxy-claude-"
 _LOCK = ".lock"
@@ -32,7 +33,11 @@ class Folders:
         self._lock = FileLock(self._root / _LOCK)
         self._lock.acquire(timeout=0)
         self._numbers = count(1)
-        self.cwd = Path(cwd).expanduser() if cwd else self._empty_folder(private or cache_dir(), mode)
+        self.cwd = (
+            Path(cwd).expanduser()
+            if cwd
+            else self._empty_folder(private or platformdirs.user_cache_path("ccproxy"), mode)
+        )
 
     def next(self) -> Path:
         """The path of a folder for one process, not made yet. Short: Claude Code puts sockets into it."""

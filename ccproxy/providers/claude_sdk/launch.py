@@ -1,7 +1,7 @@
 """How a Claude Code process is started: which program, which flags, which environment, which files.
 
-Prompts, tools and keys never stand on the command line, where every local user can read them: they go through files
-in a folder that only the user can open, and through pipes.
+Prompts, tools and keys are never on the command line, where every local user can read them: they go through files in a folder that only the user can open, and
+through pipes. Every flag with a value that is not fixed is one word (`--model=X`): a value that begins with a dash would be the next flag.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
 from ccproxy.settings.keys import SECTIONS
 
-CLIENT_TOOLS_SERVER = "client"
+CLIENT_TOOLS_SERVER = "ccproxy_client"
 """The name of the in-process MCP server that offers the client's own tools in agent mode."""
 
 INSTALL_COMMAND = "pip install 'ccproxy-api[claude]'"
@@ -147,10 +147,27 @@ def build_launch(
     folder: Path,
     parent_env: Mapping[str, str],
 ) -> Launch:
-    """The launch for `plan`, of a process for `one_answer` or for a conversation. Without a plan, of a spare plain-mode
-    process for one answer that is told its plan later.
+    """The launch for `plan`, of a process for `one_answer` or for a conversation. Without a plan, of a spare plain-mode process for one answer that gets its
+    plan later. Writes files: call it in a thread.
     """
     folder.mkdir(mode=0o700)
+    try:
+        return _launch(config, program, plan, one_answer=one_answer, cwd=cwd, folder=folder, parent_env=parent_env)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _launch(
+    config: ClaudeSdkConfig,
+    program: Program,
+    plan: Plan | None,
+    *,
+    one_answer: bool,
+    cwd: Path,
+    folder: Path,
+    parent_env: Mapping[str, str],
+) -> Launch:
     env = child_environment(config, parent_env)
     env["CLAUDE_CODE_TMPDIR"] = str(folder)
     env["PWD"] = str(cwd)
@@ -167,21 +184,21 @@ def build_launch(
     if is_bare(config):
         argv += ["--bare"]
     if plan is None:
-        argv += [*_plain_flags(one_answer=True), "--system-prompt", "", "--thinking", "disabled"]
+        argv += [*_plain_flags(one_answer=True), "--system-prompt", "", "--thinking=disabled"]
         return Launch(tuple(argv), env, cwd, folder, has_children=False)
     env |= plan.env
-    argv += ["--model", plan.model, *plan.flags]
+    argv += [f"--model={plan.model}", *plan.flags]
     argv += _plain_flags(one_answer=one_answer) if config.mode == "plain" else _agent_flags(config, plan, folder)
     if plan.system:
         flag = "--system-prompt-file" if config.mode == "plain" else "--append-system-prompt-file"
-        argv += [flag, _private_file(folder / "system.txt", plan.system)]
+        argv += [f"{flag}={_private_file(folder / 'system.txt', plan.system)}"]
     elif config.mode == "plain":
         argv += ["--system-prompt", ""]
     settings = late_settings(plan)
     if config.mode == "agent" and config.closed:
         settings["permissions"] = {"deny": _closing(config.closed)}
     if settings:
-        argv += ["--settings", _private_file(folder / "settings.json", json.dumps(settings))]
+        argv += [f"--settings={_private_file(folder / 'settings.json', json.dumps(settings))}"]
     return Launch(tuple(argv), env, cwd, folder, has_children=config.mode == "agent")
 
 
@@ -256,19 +273,20 @@ def _plain_flags(*, one_answer: bool) -> list[str]:
 
 
 def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]:
-    flags = ["--tools", ",".join(config.tools) if config.tools else "default", "--no-session-persistence"]
-    flags += ["--permission-mode", config.permission_mode, "--permission-prompt-tool", "stdio"]
+    flags = [f"--tools={','.join(config.tools) or 'default'}", "--no-session-persistence"]
+    flags += [f"--permission-mode={config.permission_mode}", "--permission-prompt-tool=stdio"]
     if config.setting_sources:
         flags += [f"--setting-sources={','.join(config.setting_sources)}"]
     servers = dict(config.mcp_servers)
     if plan.client_tools:
         servers[CLIENT_TOOLS_SERVER] = {"type": "sdk", "name": CLIENT_TOOLS_SERVER}
-        flags += ["--allowedTools", f"mcp__{CLIENT_TOOLS_SERVER}"]
-        # A tool of the client stands in the place of Claude Code's own of that name.
-        names = [tool["name"] for tool in plan.client_tools if re.fullmatch(r"\w+", tool["name"])]
-        flags += ["--disallowedTools", ",".join(names)] if names else []
+        flags += [f"--allowedTools=mcp__{CLIENT_TOOLS_SERVER}"]
+        # A tool of the client takes the place of Claude Code's own of that name and of one of the user's MCP servers.
+        # All their names are of this form; other names would be read as rules or as several names.
+        names = [tool["name"] for tool in plan.client_tools if re.fullmatch(r"[A-Za-z0-9_-]+", tool["name"])]
+        flags += [f"--disallowedTools={','.join(names)}"] if names else []
     if servers:
-        flags += ["--mcp-config", _private_file(folder / "mcp.json", json.dumps({"mcpServers": servers}))]
+        flags += [f"--mcp-config={_private_file(folder / 'mcp.json', json.dumps({'mcpServers': servers}))}"]
     return flags
 
 
@@ -282,6 +300,6 @@ def _closing(paths: Sequence[Path]) -> list[str]:
 
 def _private_file(path: Path, text: str) -> str:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     return str(path)

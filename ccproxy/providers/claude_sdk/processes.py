@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import ExchangeError, InternalError, Unavailable
 from ccproxy.permissions.broker import PermissionBroker
+from ccproxy.permissions.paths import CallContext
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.folders import Folders
-from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Program, build_launch, find_program
+from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Launch, Program, build_launch, find_program
 from ccproxy.providers.claude_sdk.pool import Pool
 from ccproxy.providers.claude_sdk.request import Plan
 
@@ -89,7 +92,7 @@ class Processes:
             connection = await self._from_spare(plan)
         if connection is None:
             await self._pool.take()
-            connection = await self._open(lambda: self._new_connection(plan, label, one_answer=one_answer), plan)
+            connection = await self._open(plan, label, one_answer=one_answer)
         self._refill()
         return connection
 
@@ -141,7 +144,7 @@ class Processes:
             if self._folders is not None:
                 return
             try:
-                await asyncio.to_thread(importlib.import_module, f"{_PACKAGE}.connection")
+                await asyncio.to_thread(_import_all)
             except ModuleNotFoundError as error:
                 raise Unavailable(
                     f"the Claude SDK is not installed ({error.name} is missing): run {INSTALL_COMMAND}"
@@ -152,53 +155,68 @@ class Processes:
             self._program = await asyncio.to_thread(find_program, self._config.cli_path, bundle)
             self._folders = await asyncio.to_thread(Folders, self._config.mode, self._config.cwd, self._private)
 
-    def _new_transport(self, plan: Plan | None, *, one_answer: bool) -> CliTransport:
+    async def _new_transport(self, plan: Plan | None, *, one_answer: bool) -> CliTransport:
         from ccproxy.providers.claude_sdk.transport import CliTransport
 
         program, folders = self._program, self._folders
         if program is None or folders is None:
             raise InternalError("Claude Code was not prepared")
-        return CliTransport(
-            build_launch(
-                self._config,
-                program,
-                plan,
-                one_answer=one_answer,
-                cwd=folders.cwd,
-                folder=folders.next(),
-                parent_env=self._environment,
-            )
+        build = functools.partial(
+            build_launch,
+            self._config,
+            program,
+            plan,
+            one_answer=one_answer,
+            cwd=folders.cwd,
+            folder=folders.next(),
+            parent_env=self._environment,
         )
+        building = asyncio.get_running_loop().run_in_executor(None, build)
+        try:
+            return CliTransport(await asyncio.shield(building))
+        except asyncio.CancelledError:
+            # The thread goes on: remove what it makes once it has made it.
+            _removing = self.spawn(_remove(building), name="claude close launch")
+            raise
 
-    def _new_connection(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
+    def _connection(self, transport: CliTransport, plan: Plan | None, label: str | None) -> Connection:
         from ccproxy.providers.claude_sdk.connection import Connection
-        from ccproxy.providers.claude_sdk.tool_permissions import Gate
+        from ccproxy.providers.claude_sdk.tool_permissions import ToolPermissions
 
-        transport = self._new_transport(plan, one_answer=one_answer)
         if self._config.mode == "plain" or plan is None:
             return Connection(transport)
-        gate = Gate(self._broker, {tool["name"] for tool in plan.client_tools}, label)
-        return Connection(transport, can_use_tool=gate.can_use_tool, before_tool=gate.before_tool)
+        launch = transport.launch
+        permissions = ToolPermissions(
+            self._broker,
+            {tool["name"] for tool in plan.client_tools},
+            label,
+            CallContext(str(launch.cwd), launch.env.get("HOME")),
+        )
+        return Connection(transport, can_use_tool=permissions.can_use_tool, before_tool=permissions.before_tool)
 
-    async def _open(self, make: Callable[[], Connection], plan: Plan | None, *, late: bool = False) -> Connection:
-        """Open a new connection in a place that is taken already; if that fails, the place is given back."""
+    async def _open(
+        self, plan: Plan | None, label: str | None = None, *, one_answer: bool = True, spare: CliTransport | None = None
+    ) -> Connection:
+        """Open a new connection, or one to a `spare`, in a place that is taken already; if that fails, the place is given back."""
         connection = None
         try:
             # A spare has started before.
-            async with contextlib.nullcontext() if late else self._pool.starting:
-                connection = make()
-                await connection.open(plan, late=late)
+            async with contextlib.nullcontext() if spare else self._pool.starting:
+                transport = spare or await self._new_transport(plan, one_answer=one_answer)
+                connection = self._connection(transport, plan, label)
+                await connection.open(plan, late=spare is not None)
         except BaseException as error:
             if connection is None:
                 self._pool.give_back()
-                raise
-            await self.close(connection)
+            else:
+                await self.close(connection)
             if isinstance(error, ExchangeError) or not isinstance(error, Exception):
                 raise
             from ccproxy.providers.claude_sdk.failures import process_error
 
-            logger.warning("Claude Code did not start: %s. Its last words: %s", error, list(connection.last_words))
-            raise process_error(error, connection.last_words) from error
+            last_words = connection.last_words if connection is not None else ()
+            logger.warning("Claude Code did not start: %s. Its last words: %s", error, list(last_words))
+            raise process_error(error, last_words) from error
         self.info = connection.info
         return connection
 
@@ -211,14 +229,12 @@ class Processes:
     # --- spares ---
 
     async def _from_spare(self, plan: Plan) -> Connection | None:
-        from ccproxy.providers.claude_sdk.connection import Connection
-
         _, transport = self._spares.popleft()
         transport.system_prompt = plan.system
         try:
-            return await self._open(lambda: Connection(transport), plan, late=True)
+            return await self._open(plan, spare=transport)
         except ExchangeError as error:
-            logger.info("a spare Claude Code process was of no use: %s", error)
+            logger.info("A spare Claude Code process could not be used: %s", error)
             return None
 
     def _refill(self) -> None:
@@ -239,7 +255,7 @@ class Processes:
         transport = None
         try:
             async with self._pool.starting:
-                transport = self._new_transport(None, one_answer=True)
+                transport = await self._new_transport(None, one_answer=True)
                 await transport.connect()
                 await transport.wait_until_booted()
         except BaseException as error:
@@ -274,6 +290,18 @@ class Processes:
             return False
         _closing = self.begin_close(connection)
         return True
+
+
+def _import_all() -> None:
+    """Import what needs the SDK. It takes half a second, which nobody may wait for on the event loop."""
+    for module in ("answer_events", "connection", "failures", "tool_permissions", "transport"):
+        importlib.import_module(f"{_PACKAGE}.{module}")
+
+
+async def _remove(building: asyncio.Future[Launch]) -> None:
+    with contextlib.suppress(Exception):  # it failed, and has removed its folder itself
+        launch = await building
+        await asyncio.to_thread(shutil.rmtree, launch.folder, ignore_errors=True)
 
 
 def _login(account: object) -> str | None:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 from ccproxy.errors import ExchangeError, InternalError, UpstreamBroken
 from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
-from ccproxy.providers.claude_sdk.estimate import estimate_tokens
 from ccproxy.providers.claude_sdk.processes import Processes
-from ccproxy.providers.claude_sdk.request import Plan, Turn, plan_request
+from ccproxy.providers.claude_sdk.request import Plan, Turn, check_conversation, plan_request, session_label
 from ccproxy.providers.claude_sdk.sessions import Session, Sessions
 from ccproxy.providers.claude_sdk.stream import ClaudeStream, Sink
 from ccproxy.providers.local import LocalRequest
+from ccproxy.translate.estimate import estimate_tokens
+from ccproxy.translate.formats import Format
 
 if TYPE_CHECKING:
-    from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
+    from ccproxy.providers.claude_sdk.answer_events import AgentAnswer, PlainAnswer
     from ccproxy.providers.claude_sdk.connection import Connection
 
 logger = logging.getLogger(__name__)
@@ -51,10 +52,11 @@ class ClaudeSdkProvider:
         made (by default ccproxy's cache folder).
         """
         self._config = config
-        self._sessions = Sessions(config.session_ttl, config.session_busy)
+        self._sessions = Sessions(config.session_ttl, config.session_busy, config.queue)
+        self._broker = broker or PermissionBroker("ask", timeout=0)
         self._processes = Processes(
             config,
-            broker or PermissionBroker("ask", timeout=0),
+            self._broker,
             dict(os.environ if environment is None else environment),
             private,
             self._sessions.take_idle,
@@ -68,7 +70,8 @@ class ClaudeSdkProvider:
         return ClaudeStream(work, functools.partial(self._processes.spawn, name="claude answer"))
 
     async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
-        return {"input_tokens": estimate_tokens(request.body)}
+        await asyncio.to_thread(check_conversation, request.body)
+        return {"input_tokens": await asyncio.to_thread(estimate_tokens, Format.ANTHROPIC, request.body)}
 
     async def models(self) -> list[dict[str, Any]]:
         """The models that Claude Code offers with the user's login.
@@ -93,23 +96,24 @@ class ClaudeSdkProvider:
         while (connection := self._sessions.take_idle()) is not None:
             _closing = self._processes.begin_close(connection)
         await self._processes.aclose()
+        await self._broker.aclose()
 
     # --- one request ---
 
     async def _work(self, request: LocalRequest, sink: Sink) -> None:
         try:
-            plan = plan_request(request, self._config.mode)
+            plan = await asyncio.to_thread(plan_request, request, self._config.mode)
             sink.losses = plan.losses
             if request.session_id is None:
-                await self._answer(plan, sink, request.headers.get("x-claude-code-session-id"))
+                await self._answer(plan, sink, session_label(request.headers))
             else:
                 async with self._sessions.use(request.session_id) as session:
                     await self._answer_in_session(session, plan, sink)
         except ExchangeError as error:
-            await sink.fail(error)
+            sink.fail(error)
         except Exception:
-            logger.exception("ccproxy broke while Claude Code answered")
-            await sink.fail(InternalError("ccproxy broke while Claude Code answered; its log has the reason"))
+            logger.exception("ccproxy failed while Claude Code answered")
+            sink.fail(InternalError("ccproxy failed while Claude Code answered. See its log for details"))
         finally:
             self._watch_the_clock()
 
@@ -186,9 +190,9 @@ class ClaudeSdkProvider:
             )
             raise process_error(error, connection.last_words) from error
         if not answer.finished:
-            raise UpstreamBroken("Claude Code fell silent before its answer was whole")
+            raise UpstreamBroken("Claude Code ended before its answer was complete")
         sink.cost_usd = connection.cost_of(answer.total_usd)
-        await sink.end()
+        sink.end()
         keep = keep and answer.reusable
         if keep and not answer.settled:
             keep = await self._settle(connection, answer)
@@ -209,7 +213,7 @@ class ClaudeSdkProvider:
         return False
 
     def _new_answer(self, plan: Plan, *, keep: bool) -> PlainAnswer | AgentAnswer:
-        from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
+        from ccproxy.providers.claude_sdk.answer_events import AgentAnswer, PlainAnswer
 
         if self._config.mode == "plain":
             return PlainAnswer(keep=keep)

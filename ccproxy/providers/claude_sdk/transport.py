@@ -46,7 +46,7 @@ class CliTransport(Transport):
     """Starts one process, speaks to it, and leaves nothing of it behind."""
 
     def __init__(self, launch: Launch) -> None:
-        self._launch = launch
+        self.launch = launch
         self.system_prompt: str | None = None
         """If set, told at the SDK's handshake: for a process that was started before it was known."""
         self._started: _Running | None = None
@@ -74,7 +74,7 @@ class CliTransport(Transport):
         """
         if self._started is not None:
             return
-        launch = self._launch
+        launch = self.launch
         env = {**launch.env, "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__}
         pipe = asyncio.subprocess.PIPE
         try:
@@ -243,12 +243,12 @@ class CliTransport(Transport):
 
     async def _end(self) -> None:
         if self._started is None:
-            await asyncio.to_thread(sweep, None, self._launch.config_dir, self._launch.folder)
+            await asyncio.to_thread(sweep, None, self.launch.config_dir, self.launch.folder)
             return
         process = self._started.process
         for reply in self._replies.values():
             reply.cancel()
-        below = await asyncio.to_thread(descendants, process.pid) if self._launch.has_children else []
+        below = await asyncio.to_thread(descendants, process.pid) if self.launch.has_children else []
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -259,7 +259,7 @@ class CliTransport(Transport):
                 process.kill()
         await asyncio.to_thread(kill_survivors, below)
         await self._close_pipes(self._started)
-        await asyncio.to_thread(sweep, process.pid, self._launch.config_dir, self._launch.folder)
+        await asyncio.to_thread(sweep, process.pid, self.launch.config_dir, self.launch.folder)
 
     async def _close_pipes(self, running: _Running) -> None:
         """Read to the ends of the pipes: asyncio gives a descriptor back when its pipe has ended, and one that nobody

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ccproxy.errors import UpstreamBroken
-from ccproxy.translate import usage as accounting
 from ccproxy.translate.anthropic.errors import read_error
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump, parse
@@ -22,24 +22,14 @@ from ccproxy.translate.neutral import (
     PartStart,
     Ping,
     Start,
-    StopReason,
-    Usage,
     UsageUpdate,
 )
+from ccproxy.translate.stops import CLASSES, StopClass
+from ccproxy.translate.usage import merge_usage, read_usage
 
 Json = dict[str, Any]
 
-STOP_REASONS: dict[str, StopReason] = {
-    "end_turn": "end",
-    "tool_use": "tool_use",
-    "max_tokens": "length",
-    "stop_sequence": "stop_sequence",
-    "refusal": "refusal",
-    "pause_turn": "pause",
-    "model_context_window_exceeded": "context",
-    "compaction": "end",
-}
-
+_STOPS = CLASSES[Format.ANTHROPIC]
 _KINDS: dict[str, PartKind] = {
     "text": "text",
     "thinking": "reasoning",
@@ -76,7 +66,7 @@ class Decoder:
         self._calls = False
         self._started = False
         self._ended = False
-        self._usage = Usage()
+        self._usage: Mapping[str, Any] = {}  # Anthropic's own object, merged from the events so far
         self._finish: Finish | None = None
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
@@ -133,8 +123,9 @@ class Decoder:
         if self._started:
             return []
         self._started = True
-        self._usage = accounting.from_anthropic(message.get("usage"))
-        return [Start(str(message.get("id") or ""), str(message.get("model") or ""), self._usage)]
+        self._usage = merge_usage({}, message.get("usage"))
+        usage = read_usage(Format.ANTHROPIC, self._usage)
+        return [Start(str(message.get("id") or ""), str(message.get("model") or ""), usage)]
 
     def _block_start(self, index: int, block: Json) -> list[Event]:
         kind = block["type"]
@@ -235,7 +226,7 @@ class Decoder:
         if reason is not None:
             details = delta.get("stop_details") or {}
             self._finish = Finish(
-                STOP_REASONS.get(reason, "other"),
+                _STOPS.get(reason, StopClass.OTHER),
                 delta.get("stop_sequence"),
                 str(details.get("explanation") or ""),
                 str(details.get("category") or ""),
@@ -243,8 +234,9 @@ class Decoder:
             )
         if event.get("usage") is None:
             return []
-        self._usage = accounting.from_anthropic(event["usage"], self._usage)
-        return [UsageUpdate(self._usage)]
+        self._usage = merge_usage(self._usage, event["usage"])
+        usage = read_usage(Format.ANTHROPIC, self._usage)
+        return [] if usage is None else [UsageUpdate(usage)]
 
     def _stop(self) -> list[Event]:
         events: list[Event] = []
@@ -252,5 +244,5 @@ class Decoder:
             events += self._close(opened)
         self._open.clear()
         self._ended = True
-        events.append(self._finish or Finish("tool_use" if self._calls else "end"))
+        events.append(self._finish or Finish(StopClass.TOOL_USE if self._calls else StopClass.END))
         return events

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import ExchangeError
-from ccproxy.translate import capsule, usage as accounting
+from ccproxy.translate import capsule
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.anthropic import errors
 from ccproxy.translate.formats import Format
@@ -26,23 +26,15 @@ from ccproxy.translate.neutral import (
     PartStart,
     Ping,
     Start,
-    Usage,
     UsageUpdate,
 )
 from ccproxy.translate.sse import frame
+from ccproxy.translate.stops import REASONS, StopClass
+from ccproxy.translate.usage import Usage, to_anthropic
 
 Json = dict[str, Any]
 
-_STOP_REASONS = {
-    "end": "end_turn",
-    "tool_use": "tool_use",
-    "length": "max_tokens",
-    "context": "model_context_window_exceeded",
-    "stop_sequence": "stop_sequence",
-    "refusal": "refusal",
-    "pause": "pause_turn",
-    "other": "end_turn",
-}
+_REASONS = REASONS[Format.ANTHROPIC]
 _DELTAS = {
     "text": '"text_delta","text":',
     "refusal": '"text_delta","text":',
@@ -140,7 +132,7 @@ class Encoder:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": accounting.to_anthropic(self._usage),
+            "usage": to_anthropic(self._usage),
         }
         data = dump_bytes({"type": "message_start", "message": self._message})
         return frame("message_start", data)
@@ -149,10 +141,10 @@ class Encoder:
         out = []
         while self._front is not None:  # a decoder ends its parts; one that did not must not leave a block open
             out.append(self._end(self._front.part))
-        reason = _STOP_REASONS[event.reason]
-        if self._refused and event.reason == "end":
+        reason = _REASONS[event.reason]
+        if self._refused and event.reason is StopClass.END:
             reason = "refusal"
-        if event.reason == "other" and event.raw:
+        if event.reason is StopClass.OTHER and event.raw:
             self._context.losses.add("stop_reason", f"no such reason: {event.raw}")
         delta: Json = {"stop_reason": reason, "stop_sequence": event.stop_sequence}
         if reason == "refusal":
@@ -162,7 +154,7 @@ class Encoder:
                 "category": category,
                 "explanation": event.explanation or self._refused or None,
             }
-        usage = accounting.to_anthropic(self._usage)
+        usage = to_anthropic(self._usage)
         self._message.update(delta)
         self._message["content"] = self._content
         self._message["usage"] = usage

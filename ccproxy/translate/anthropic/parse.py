@@ -19,6 +19,7 @@ from ccproxy.translate.checks import (
     optional_object,
     optional_text,
     pick,
+    quoted,
     text,
     texts,
 )
@@ -123,7 +124,7 @@ def _content(content: object, path: str, losses: Losses) -> list[RequestPart]:
 def _other(block: Json, kind: object, path: str) -> Opaque:
     if isinstance(kind, str) and kind in policy.CONTENT[Format.ANTHROPIC]:
         return Opaque(path, Format.ANTHROPIC, kind, block)
-    raise bad(f"{path}.type", f"unknown content block {kind!r}")
+    raise bad(f"{path}.type", f"unknown content block {quoted(kind)}")
 
 
 def _text(block: Json, path: str, losses: Losses) -> Text:
@@ -163,7 +164,7 @@ def _bad_source(kind: object, path: str) -> Exception:
             "a file id is known to the provider that stores the file only: send the data",
             "unsupported_content",
         )
-    return bad(f"{path}.source.type", f"unknown source {kind!r}")
+    return bad(f"{path}.source.type", f"unknown source {quoted(kind)}")
 
 
 def _document(block: Json, path: str, losses: Losses) -> Document:
@@ -320,6 +321,7 @@ def _custom_tool(tool: Json, path: str, losses: Losses) -> Tool:
         defer=optional_bool(tool.get("defer_loading"), f"{path}.defer_loading") or False,
         examples=optional_list(tool.get("input_examples"), f"{path}.input_examples") or None,
         cache=_cache(tool, path),
+        schema_name="input_schema",
     )
 
 
@@ -339,7 +341,7 @@ def _typed_tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
         note_unknown(tool, frozenset(("type", "name", "cache_control", *_WEB_SEARCH_OPTIONS)), path, losses)
         return Tool("web_search", name or "web_search", path, options=options, cache=_cache(tool, path))
     if policy.tool_row(Format.ANTHROPIC, kind) is None:
-        raise bad(f"{path}.type", f"unknown tool type {kind!r}")
+        raise bad(f"{path}.type", f"unknown tool type {quoted(kind)}")
     return Tool("hosted", name, path, type=kind)
 
 
@@ -386,7 +388,7 @@ def _thinking_settings(request: Request, losses: Losses) -> None:
         case "between_tools":
             found.kind = "between_tools"
         case other:
-            raise bad("thinking.type", f"unknown kind of thinking {other!r}")
+            raise bad("thinking.type", f"unknown kind of thinking {quoted(other)}")
     display = optional_text(thinking.get("display"), "thinking.display")
     found.visible = found.kind in ("on", "adaptive") and display != "omitted"
     note_unknown(thinking, frozenset(("type", "budget_tokens", "display")), "thinking", losses)
@@ -403,7 +405,7 @@ def _output_settings(request: Request, losses: Losses) -> None:
         wanted = optional_object(holder, path)
         if wanted:
             if wanted.get("type") != "json_schema":
-                raise bad(f"{path}.type", f"unknown output format {wanted.get('type')!r}")
+                raise bad(f"{path}.type", f"unknown output format {quoted(wanted.get('type'))}")
             schema = an_object(wanted.get("schema"), f"{path}.schema")
             note_unknown(wanted, frozenset(("type", "schema")), path, losses)
             request.output = OutputFormat(path, schema, optional_text(schema.get("title"), f"{path}.schema.title"))

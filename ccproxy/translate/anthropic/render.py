@@ -34,7 +34,8 @@ _BUDGETS = {
 def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple[Json, Names]:
     """The request body, and the tool names to translate the answer with. Raises `BadRequest` for what cannot be said."""
     names = Names(ANTHROPIC_NAME_LIMIT)
-    tools = _tools(request, names, losses)
+    budget = schema.Budget()
+    tools = _tools(request, names, losses, budget)
     conversation = Conversation(names, losses, mid_system=profile.mid_system)
     conversation.add(request)
     body: Json = {"model": request.model, "max_tokens": _max_tokens(request, profile, losses)}
@@ -50,7 +51,7 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
         body["tools"] = _mentioned(request, names)
         body["tool_choice"] = {"type": "none"}
     _thinking(request, profile, body, losses)
-    _output(request, body, losses)
+    _output(request, body, losses, budget)
     _settings(request, profile, body, losses)
     marked = [block for _, block in tools if "cache_control" in block] + conversation.breakpoints
     if marked:
@@ -75,7 +76,7 @@ def _max_tokens(request: Request, profile: AnthropicProfile, losses: Losses) -> 
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
-def _tools(request: Request, names: Names, losses: Losses) -> list[tuple[Tool, Json]]:
+def _tools(request: Request, names: Names, losses: Losses, budget: schema.Budget) -> list[tuple[Tool, Json]]:
     """The tools on offer, each beside what it was."""
     for tool in request.tools:
         if tool.kind == "web_search":
@@ -85,7 +86,7 @@ def _tools(request: Request, names: Names, losses: Losses) -> list[tuple[Tool, J
     searches = any(tool.kind == "tool_search" for tool in request.tools)
     found: list[tuple[Tool, Json]] = []
     for tool in request.tools:
-        block = _tool(tool, names, losses)
+        block = _tool(tool, names, losses, budget)
         if block is None:
             continue
         if tool.defer:
@@ -99,10 +100,10 @@ def _tools(request: Request, names: Names, losses: Losses) -> list[tuple[Tool, J
     return _allowed(request, found, names, losses)
 
 
-def _tool(tool: Tool, names: Names, losses: Losses) -> Json | None:
+def _tool(tool: Tool, names: Names, losses: Losses, budget: schema.Budget) -> Json | None:
     match tool.kind:
         case "function":
-            return _function(tool, names.declare(tool))
+            return _function(tool, names.declare(tool), budget)
         case "custom":
             return _block(names.declare(tool), as_text.with_grammar(tool), as_text.INPUT_ONLY)
         case "web_search":
@@ -124,12 +125,13 @@ def _block(name: str, description: str, input_schema: Json) -> Json:
     return block
 
 
-def _function(tool: Tool, name: str) -> Json:
+def _function(tool: Tool, name: str, budget: schema.Budget) -> Json:
     if tool.strict and tool.variety == "function":
-        block = _block(name, tool.description, schema.for_anthropic(tool.schema or schema.EMPTY_OBJECT))
+        parameters = schema.for_anthropic(tool.schema or schema.EMPTY_OBJECT, tool.schema_path, budget)
+        block = _block(name, tool.description, parameters)
         block["strict"] = True
         return block
-    return _block(name, tool.description, schema.tool_input(tool.schema))
+    return _block(name, tool.description, schema.tool_input(tool.schema, tool.schema_path, budget))
 
 
 def _web_search(tool: Tool, losses: Losses) -> Json:
@@ -273,7 +275,7 @@ def _check_manual(request: Request, body: Json, losses: Losses) -> None:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-def _output(request: Request, body: Json, losses: Losses) -> None:
+def _output(request: Request, body: Json, losses: Losses, budget: schema.Budget) -> None:
     wanted = request.output
     if wanted is None:
         return
@@ -283,7 +285,8 @@ def _output(request: Request, body: Json, losses: Losses) -> None:
     if wanted.description:
         losses.add(f"{wanted.path}.description", "Anthropic takes the schema only")
     config = body.setdefault("output_config", {})
-    config["format"] = {"type": "json_schema", "schema": schema.for_anthropic(wanted.schema)}
+    constraint = schema.for_anthropic(wanted.schema, f"{wanted.path}.schema", budget)
+    config["format"] = {"type": "json_schema", "schema": constraint}
 
 
 def _settings(request: Request, profile: AnthropicProfile, body: Json, losses: Losses) -> None:

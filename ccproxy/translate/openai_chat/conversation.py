@@ -40,7 +40,7 @@ class Conversation:
         self._custom_tools = custom_tools
         self._texts: list[Json] = []  # of the assistant's message that is being gathered
         self._calls: list[Json] = []
-        self._reasoning: Json = {}
+        self._reasoning: dict[str, list[Any]] = {}
 
     def add(self, turns: list[Turn]) -> None:
         """Write all turns."""
@@ -158,12 +158,10 @@ class Conversation:
                 raise bad(part.path, "may stand in a user's turn only")
 
     def _recall(self, minted: Json) -> None:
-        """What this server gave of its reasoning, several parts in one message."""
+        """Gather this server's own reasoning, several parts in one message: lists are joined, and so are texts."""
         for key, value in minted.items():
-            if isinstance(value, list):
-                self._reasoning.setdefault(key, []).extend(value)
-            elif isinstance(value, str):
-                self._reasoning[key] = self._reasoning.get(key, "") + value
+            if isinstance(value, list | str):
+                self._reasoning.setdefault(key, []).append(value)
 
     def _end_assistant(self) -> None:
         texts, calls = self._texts, self._calls
@@ -171,7 +169,7 @@ class Conversation:
             message: Json = {"role": "assistant", "content": None}
             if texts:
                 message["content"] = texts[0]["text"] if len(texts) == 1 else texts
-            message.update(self._reasoning)
+            message.update({key: _joined(values) for key, values in self._reasoning.items()})
             if calls:
                 message["tool_calls"] = calls
             self.messages.append(message)
@@ -198,3 +196,10 @@ class Conversation:
         if policy.settle(policy.CONTENT[part.fmt][part.type], Target.CHAT, part.path, self._losses):
             return as_text.opaque_text(part)
         return ""
+
+
+def _joined(values: list[Any]) -> Any:
+    """The values of a member that several parts of one message have; those of another type than the first are left out."""
+    if isinstance(values[0], str):
+        return "".join(value for value in values if isinstance(value, str))
+    return [item for value in values if isinstance(value, list) for item in value]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import UpstreamBroken
-from ccproxy.translate import usage as accounting
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
@@ -23,21 +22,16 @@ from ccproxy.translate.neutral import (
     PartKind,
     PartStart,
     Start,
-    StopReason,
     UsageUpdate,
 )
 from ccproxy.translate.openai_chat.errors import read_error
 from ccproxy.translate.openai_chat.reasoning import merge_detail
+from ccproxy.translate.stops import CLASSES, StopClass
+from ccproxy.translate.usage import read_usage
 
 Json = dict[str, Any]
 
-_FINISH: dict[str, StopReason] = {
-    "stop": "end",
-    "length": "length",
-    "tool_calls": "tool_use",
-    "function_call": "tool_use",
-    "content_filter": "refusal",
-}
+_STOPS = CLASSES[Format.OPENAI_CHAT]
 
 
 class _Open:
@@ -78,8 +72,7 @@ class Decoder:
                 if choice.get("finish_reason"):
                     self._reason = choice["finish_reason"]
                     events += self._close_all()
-        if isinstance(event.get("usage"), dict):
-            events.append(self._usage(event))
+        events += self._usage(event)
         return events
 
     def done(self) -> list[Event]:
@@ -104,8 +97,7 @@ class Decoder:
         message = choice.get("message") or {}
         events += self._delta(message)
         events += self._close_all()
-        if isinstance(body.get("usage"), dict):
-            events.append(self._usage(body))
+        events += self._usage(body)
         self._reason = str(choice.get("finish_reason") or "stop")
         self._ended = True
         return [*events, self._finish()]
@@ -123,15 +115,14 @@ class Decoder:
             )
         ]
 
-    def _usage(self, event: Json) -> UsageUpdate:
-        usage = accounting.from_openai(event["usage"])
-        usage.service_tier = str(event.get("service_tier") or "")
-        return UsageUpdate(usage)
+    def _usage(self, event: Json) -> list[Event]:
+        usage = read_usage(Format.OPENAI_CHAT, event.get("usage"), event)
+        return [] if usage is None else [UsageUpdate(usage)]
 
     def _finish(self) -> Finish:
-        reason = _FINISH.get(self._reason or "", "other")
-        if reason == "end" and self._message.get("tool_calls"):
-            reason = "tool_use"  # many servers say "stop" beside a call
+        reason = _STOPS.get(self._reason or "", StopClass.OTHER)
+        if reason is StopClass.END and self._message.get("tool_calls"):
+            reason = StopClass.TOOL_USE  # many servers say "stop" beside a call
         self.output.append(self._message)
         return Finish(reason, raw=self._reason or "")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import ExchangeError
-from ccproxy.translate import usage as accounting
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import Unwrapper
@@ -25,25 +24,17 @@ from ccproxy.translate.neutral import (
     PartStart,
     Ping,
     Start,
-    Usage,
     UsageUpdate,
 )
 from ccproxy.translate.openai_chat import errors
 from ccproxy.translate.openai_chat.reasoning import FORMAT_NAMES
 from ccproxy.translate.sse import PING_COMMENT, frame
+from ccproxy.translate.stops import REASONS, StopClass
+from ccproxy.translate.usage import Usage, to_chat
 
 Json = dict[str, Any]
 
-_FINISH = {
-    "end": "stop",
-    "tool_use": "tool_calls",
-    "length": "length",
-    "context": "length",
-    "stop_sequence": "stop",
-    "refusal": "content_filter",
-    "pause": "stop",
-    "other": "stop",
-}
+_REASONS = REASONS[Format.OPENAI_CHAT]
 
 
 class _Open:
@@ -139,17 +130,17 @@ class Encoder:
     def _finish(self, event: Finish) -> bytes:
         out = [self._part_end(opened, opened.part) for opened in self._open.values()]
         self._open.clear()
-        reason = _FINISH[event.reason]
-        if event.reason == "refusal" and event.explanation and not self._texts and not self._refusals:
+        reason = _REASONS[event.reason]
+        if event.reason is StopClass.REFUSAL and event.explanation and not self._texts and not self._refusals:
             self._refusals.append(event.explanation)
             out.append(self._chunk(f'{{"refusal":{quote(event.explanation)}}}'))
-        if event.reason == "pause":
+        if event.reason is StopClass.PAUSE:
             self._context.losses.add("stop_reason", "a paused turn cannot be continued in this format")
         if self._annotations:
             out.append(self._chunk(dump({"annotations": self._annotations})))
         closing = self._suffix.replace('"finish_reason":null', f'"finish_reason":"{reason}"')
         out.append(utf8(f"{self._prefix}{{}}{closing}"))
-        usage = accounting.to_chat(self._usage)
+        usage = to_chat(self._usage)
         if self._context.include_usage:
             out.append(
                 frame("", dump_bytes({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage}))

@@ -18,6 +18,7 @@ from ccproxy.translate.checks import (
     optional_object,
     optional_text,
     pick,
+    quoted,
     text,
 )
 from ccproxy.translate.formats import Format
@@ -166,7 +167,7 @@ _MESSAGES: dict[str, Callable[[Json, str, Losses], Turn]] = {
 def _tool_call(call: Json, path: str, losses: Losses) -> ToolCall:
     kind = call.get("type", "function")
     if kind not in ("function", "custom"):
-        raise bad(f"{path}.type", f"unknown tool call {kind!r}")
+        raise bad(f"{path}.type", f"unknown tool call {quoted(kind)}")
     inner = an_object(call.get(kind), f"{path}.{kind}")
     field = "arguments" if kind == "function" else "input"
     if len(inner) > 2:
@@ -407,9 +408,8 @@ def _settings(request: Request, losses: Losses) -> None:
     request.include_usage = bool(options.get("include_usage"))
     note_unknown(options, frozenset(("include_usage", "include_obfuscation")), "stream_options", losses)
     request.verbosity = optional_text(body.get("verbosity"), "verbosity")
-    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(
-        body.get("user"), "user"
-    )
+    user = optional_text(body.get("user"), "user")
+    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or user
     request.service_tier = optional_text(body.get("service_tier"), "service_tier")
     request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
     request.output = _output(optional_object(body.get("response_format"), "response_format"), losses)
@@ -435,7 +435,7 @@ def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
                 optional_bool(given.get("strict"), f"{path}.strict"),
             )
         case other:
-            raise bad("response_format.type", f"unknown response format {other!r}")
+            raise bad("response_format.type", f"unknown response format {quoted(other)}")
 
 
 def _thinking(request: Request, losses: Losses) -> None:
@@ -458,7 +458,7 @@ def _thinking(request: Request, losses: Losses) -> None:
         kinds = {"enabled": "on", "adaptive": "adaptive", "disabled": "off"}
         kind = kinds.get(text(thinking.get("type"), "thinking.type"))
         if kind is None:
-            raise bad("thinking.type", f"unknown kind of thinking {thinking['type']!r}")
+            raise bad("thinking.type", f"unknown kind of thinking {quoted(thinking['type'])}")
         found.kind = kind  # type: ignore[assignment]  # the values of the table above
         found.budget = optional_int(thinking.get("budget_tokens"), "thinking.budget_tokens")
         note_unknown(thinking, frozenset(("type", "budget_tokens")), "thinking", losses)

@@ -5,6 +5,7 @@ https://openrouter.ai/docs/use-cases/reasoning-tokens. An entry says in `format`
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ccproxy.translate.checks import an_object, optional_list, optional_text
@@ -40,10 +41,12 @@ def parse_reasoning(message: Json, path: str, parts: list[RequestPart]) -> list[
             if visible and isinstance(visible, str):
                 return [Reasoning(f"{path}.{field}", None, None, visible), *parts]
         return parts
-    result = list(parts)
+    result: list[RequestPart] = []
+    rest = iter(parts)
     for position, part in sorted(placed, key=lambda item: item.position):
-        result.insert(position, part)
-    return result
+        result.extend(islice(rest, max(0, position - len(result))))
+        result.append(part)
+    return [*result, *rest]
 
 
 def _details(message: Json, path: str) -> list[_Placed]:

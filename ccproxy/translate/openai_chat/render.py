@@ -8,7 +8,7 @@ from ccproxy.translate import as_text, policy, schema
 from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
+from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names, schema_name
 from ccproxy.translate.neutral import Request, Tool
 from ccproxy.translate.openai_chat.conversation import Conversation
 from ccproxy.translate.policy import Target
@@ -24,7 +24,8 @@ def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json
     """The request body, and the tool names to translate the answer with. Raises `BadRequest` for what cannot be said."""
     names = Names(OPENAI_NAME_LIMIT)
     body: Json = {"model": request.model}
-    tools = _tools(request, names, profile, body, losses)
+    budget = schema.Budget()
+    tools = _tools(request, names, profile, body, losses, budget=budget)
     conversation = Conversation(names, losses, custom_tools=profile.custom_tools)
     conversation.add(request.turns)
     if not conversation.messages:
@@ -38,7 +39,7 @@ def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json
     if request.parallel is not None and tools:
         body["parallel_tool_calls"] = request.parallel
     _thinking(request, body)
-    _output(request, body)
+    _output(request, body, budget)
     _settings(request, profile, body, losses)
     if request.stream:
         body["stream"] = True
@@ -49,7 +50,9 @@ def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
-def _tools(request: Request, names: Names, profile: ChatProfile, body: Json, losses: Losses) -> list[Json]:
+def _tools(
+    request: Request, names: Names, profile: ChatProfile, body: Json, losses: Losses, *, budget: schema.Budget
+) -> list[Json]:
     found: list[Json] = []
     for tool in request.tools:
         if tool.defer:
@@ -58,7 +61,7 @@ def _tools(request: Request, names: Names, profile: ChatProfile, body: Json, los
             losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts by itself")
         match tool.kind:
             case "function":
-                found.append(_function(tool, request, names.declare(tool), losses))
+                found.append(_function(tool, request, names.declare(tool), losses, budget))
             case "custom" if profile.custom_tools:
                 found.append(_custom(tool, names.declare(tool)))
             case "custom":
@@ -80,10 +83,10 @@ def _plain(name: str, description: str, parameters: Json) -> Json:
     return {"type": "function", "function": function}
 
 
-def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
+def _function(tool: Tool, request: Request, name: str, losses: Losses, budget: schema.Budget) -> Json:
     block = _plain(name, as_text.described(tool), tool.schema or schema.EMPTY_OBJECT)
     if tool.strict:
-        if request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(tool.schema):
+        if request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(tool.schema, tool.schema_path, budget):
             losses.add(
                 f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed"
             )
@@ -157,7 +160,7 @@ def _thinking(request: Request, body: Json) -> None:
         body["reasoning_effort"] = effort
 
 
-def _output(request: Request, body: Json) -> None:
+def _output(request: Request, body: Json, budget: schema.Budget) -> None:
     wanted = request.output
     if wanted is None:
         return
@@ -166,8 +169,8 @@ def _output(request: Request, body: Json) -> None:
         return
     strict = wanted.strict
     if strict is None and request.fmt is Format.ANTHROPIC:
-        strict = schema.is_openai_strict(wanted.schema)
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in wanted.name)[:64] or "response"
+        strict = schema.is_openai_strict(wanted.schema, f"{wanted.path}.schema", budget)
+    name = schema_name(wanted.name)
     found: Json = {"name": name, "schema": wanted.schema}
     if wanted.description:
         found["description"] = wanted.description

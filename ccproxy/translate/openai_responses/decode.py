@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ccproxy.errors import ExchangeError, UpstreamBroken
-from ccproxy.translate import usage as accounting
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
@@ -20,15 +19,16 @@ from ccproxy.translate.neutral import (
     PartEnd,
     PartStart,
     Start,
-    StopReason,
     UsageUpdate,
 )
 from ccproxy.translate.openai_responses.client_tools import CLIENT_TOOLS, VARIETY_OF_ITEM
 from ccproxy.translate.openai_responses.errors import read_error
+from ccproxy.translate.stops import CLASSES, StopClass
+from ccproxy.translate.usage import read_usage
 
 Json = dict[str, Any]
 
-_INCOMPLETE: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "refusal"}
+_STOPS = CLASSES[Format.OPENAI_RESPONSES]
 _SECTION = "\n\n"
 _FAR = 1_000_000  # output indices for items that the stream never gave one
 
@@ -108,9 +108,9 @@ class Decoder:
         events += self._missing(response.get("output") or ())
         for key in list(self._parts):
             events += self._close(key)
-        if isinstance(response.get("usage"), dict):
-            usage = accounting.from_openai(response["usage"])
-            usage.service_tier = str(response.get("service_tier") or "")
+        output = response if response.get("output") else {**response, "output": self.output}
+        usage = read_usage(Format.OPENAI_RESPONSES, response.get("usage"), output)
+        if usage is not None:
             events.append(UsageUpdate(usage))
         return events + self._end(response, event.get("type"))
 
@@ -137,8 +137,8 @@ class Decoder:
         self._ended = True
         if kind == "response.incomplete" or status == "incomplete":
             reason = str((response.get("incomplete_details") or {}).get("reason") or "")
-            return [Finish(_INCOMPLETE.get(reason, "other"), raw=reason)]
-        return [Finish("tool_use" if self._calls else "end", raw="completed")]
+            return [Finish(_STOPS.get(reason, StopClass.OTHER), raw=reason)]
+        return [Finish(StopClass.TOOL_USE if self._calls else StopClass.END, raw="completed")]
 
     def _failed_event(self, event: Json) -> list[Event]:
         return self._fail(read_error(event, 0))

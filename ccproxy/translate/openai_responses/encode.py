@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import ExchangeError
-from ccproxy.translate import capsule, usage as accounting
+from ccproxy.translate import capsule
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import Unwrapper, unwrap_object
@@ -26,22 +26,18 @@ from ccproxy.translate.neutral import (
     PartStart,
     Ping,
     Start,
-    Usage,
     UsageUpdate,
 )
 from ccproxy.translate.openai_responses import errors
 from ccproxy.translate.openai_responses.client_tools import call_item
 from ccproxy.translate.openai_responses.skeleton import response_object
 from ccproxy.translate.sse import PING_COMMENT, frame
+from ccproxy.translate.stops import REASONS, StopClass
+from ccproxy.translate.usage import Usage, to_responses
 
 Json = dict[str, Any]
 
-_INCOMPLETE = {
-    "length": "max_output_tokens",
-    "context": "max_output_tokens",
-    "pause": "max_output_tokens",
-    "refusal": "content_filter",
-}
+_REASONS = REASONS[Format.OPENAI_RESPONSES]
 _SOURCES = "web_search_call.action.sources"
 
 
@@ -144,22 +140,22 @@ class Encoder:
             opened = self._open.pop(index)
             out.append(self._part_end(opened, opened.part))
         if (
-            event.reason == "refusal"
+            event.reason is StopClass.REFUSAL
             and event.explanation
             and not any(item["type"] == "message" for item in self._output)
         ):
             out.append(self._refusal(event.explanation))
-        reason = _INCOMPLETE.get(event.reason)
-        out.append(self._close_message("incomplete" if reason else "completed"))
+        reason = _REASONS[event.reason]
+        status = "completed" if reason == "completed" else "incomplete"
+        out.append(self._close_message(status))
         out.extend(self._search_done(place, None) for place in self._searches.values())
-        if event.reason in ("pause", "other"):
+        if event.reason in (StopClass.PAUSE, StopClass.OTHER):
             self._context.losses.add("stop_reason", f"no such reason: {event.raw or event.reason}")
-        status = "incomplete" if reason else "completed"
-        usage = accounting.to_responses(self._usage)
+        usage = to_responses(self._usage)
         self._response = {
             **self._response,
             "status": status,
-            "incomplete_details": {"reason": reason} if reason else None,
+            "incomplete_details": {"reason": reason} if status == "incomplete" else None,
             "output": self._output,
             "usage": usage,
         }

@@ -15,6 +15,7 @@ from ccproxy.translate.checks import (
     optional_object,
     optional_text,
     pick,
+    quoted,
     text,
 )
 from ccproxy.translate.formats import Format
@@ -54,6 +55,7 @@ def parse_input(request: Request, losses: Losses) -> None:
         request.turns.append(Turn("user", [Text(given, "input")], "input"))
         return
     items = a_list(given, "input")
+    tools = _Tools(request)
     for i, item in enumerate(items):
         path = f"input[{i}]"
         kind = an_object(item, path).get("type")
@@ -65,13 +67,13 @@ def parse_input(request: Request, losses: Losses) -> None:
                 continue
         reader = _ITEMS.get(kind) if isinstance(kind, str) else None
         if reader is not None:
-            turn = reader(item, path, losses, request)
+            turn = reader(item, path, losses, tools)
             if turn is not None:
                 request.turns.append(turn)
         elif isinstance(kind, str) and kind in policy.CONTENT[Format.OPENAI_RESPONSES]:
             request.turns.append(Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, kind, item)], path))
         else:
-            raise bad(f"{path}.type", f"unknown input item {kind!r}")
+            raise bad(f"{path}.type", f"unknown input item {quoted(kind)}")
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -174,10 +176,26 @@ _PARTS: dict[str, Callable[[Json, str, Losses], Text | Image | Document]] = {
 
 # --- reasoning, calls and results ------------------------------------------------------------------------------------
 
-_Reader = Callable[[Json, str, Losses, Request], Turn | None]
+_Reader = Callable[[Json, str, Losses, "_Tools"], Turn | None]
 
 
-def _reasoning(item: Json, path: str, _losses: Losses, _request: Request) -> Turn:
+class _Tools:
+    """The tools of a request, and those that its items bring along: once each, so that the list only ever grows."""
+
+    def __init__(self, request: Request) -> None:
+        self._tools = request.tools
+        self._names = {(tool.namespace, tool.name) for tool in request.tools}
+
+    def offer(self, tools: list[Tool]) -> None:
+        """Add what is not on offer yet."""
+        for tool in tools:
+            name = (tool.namespace, tool.name)
+            if name not in self._names:
+                self._names.add(name)
+                self._tools.append(tool)
+
+
+def _reasoning(item: Json, path: str, _losses: Losses, _tools: _Tools) -> Turn:
     sealed = optional_text(item.get("encrypted_content"), f"{path}.encrypted_content")
     visible = "\n\n".join(
         part["text"]
@@ -205,7 +223,7 @@ def _note_caller(item: Json, path: str, losses: Losses) -> None:
         losses.add(f"{path}.async", "asynchronous calls are known to OpenAI only")
 
 
-def _function_call(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
+def _function_call(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
     kind = item["type"]
     field = "arguments" if kind == "function_call" else "input"
     if len(item) > 4:
@@ -222,7 +240,7 @@ def _function_call(item: Json, path: str, losses: Losses, _request: Request) -> 
     return Turn("assistant", [call], path)
 
 
-def _output(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
+def _output(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
     if len(item) > 3:
         note_unknown(item, _OUTPUT, path, losses)
         _note_caller(item, path, losses)
@@ -235,7 +253,7 @@ def _output(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
     )
 
 
-def _client_call(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
+def _client_call(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
     """A call item with a type of its own: a call of the function that stands for it."""
     variety = VARIETY_OF_ITEM[item["type"]]
     tool = CLIENT_TOOLS[variety]
@@ -249,7 +267,7 @@ def _client_call(item: Json, path: str, losses: Losses, _request: Request) -> Tu
     return Turn("assistant", [ToolCall(path, identity, tool.name, input=given, variety=variety)], path)
 
 
-def _client_output(item: Json, path: str, losses: Losses, _request: Request) -> Turn:
+def _client_output(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
     """What came of such a call, as text."""
     kind: str = item["type"]
     variety = VARIETY_OF_ITEM[kind.removesuffix("_output")]
@@ -266,17 +284,17 @@ def _client_output(item: Json, path: str, losses: Losses, _request: Request) -> 
     return Turn("user", [ToolResult(path, identity, shown, variety=variety)], path)
 
 
-def _search_call(item: Json, path: str, losses: Losses, request: Request) -> Turn:
+def _search_call(item: Json, path: str, losses: Losses, tools: _Tools) -> Turn:
     if item.get("execution") == "client":
-        return _client_call(item, path, losses, request)
+        return _client_call(item, path, losses, tools)
     return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "server:tool_search_call", item)], path)
 
 
-def _search_output(item: Json, path: str, losses: Losses, request: Request) -> Turn:
+def _search_output(item: Json, path: str, losses: Losses, tools: _Tools) -> Turn:
     if item.get("execution") != "client":
         return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "server:tool_search_output", item)], path)
     found = parse_tools(item.get("tools"), f"{path}.tools", losses)
-    _offer(request, found)
+    tools.offer(found)
     names = dict.fromkeys(f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in found)
     shown = "Found: " + ", ".join(names) if names else "Nothing found."
     return Turn(
@@ -284,17 +302,8 @@ def _search_output(item: Json, path: str, losses: Losses, request: Request) -> T
     )
 
 
-def _additional_tools(item: Json, path: str, losses: Losses, request: Request) -> None:
-    _offer(request, parse_tools(item.get("tools"), f"{path}.tools", losses))
-
-
-def _offer(request: Request, tools: list[Tool]) -> None:
-    """Tools that the conversation brings along, after those on offer and once each: the list only ever grows."""
-    known = {(tool.namespace, tool.name) for tool in request.tools}
-    for tool in tools:
-        if (tool.namespace, tool.name) not in known:
-            known.add((tool.namespace, tool.name))
-            request.tools.append(tool)
+def _additional_tools(item: Json, path: str, losses: Losses, tools: _Tools) -> None:
+    tools.offer(parse_tools(item.get("tools"), f"{path}.tools", losses))
 
 
 _ITEMS: dict[str, _Reader] = {

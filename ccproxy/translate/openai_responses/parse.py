@@ -13,13 +13,17 @@ from ccproxy.translate.checks import (
     optional_number,
     optional_object,
     optional_text,
+    quoted,
     text,
     texts,
+    too_deep,
 )
 from ccproxy.translate.formats import Format
+from ccproxy.translate.jsontext import is_deep
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import OutputFormat, Request, Text, Turn
 from ccproxy.translate.openai_responses.items import parse_input
+from ccproxy.translate.openai_responses.skeleton import ECHOED
 from ccproxy.translate.openai_responses.tools import parse_choice, parse_tools
 
 Json = dict[str, Any]
@@ -28,6 +32,8 @@ Json = dict[str, Any]
 def parse(body: Json, losses: Losses) -> Request:
     """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
     request = Request(Format.OPENAI_RESPONSES, body, text(body.get("model"), "model"))
+    if is_deep([body.get(name) for name in ECHOED]):
+        raise too_deep(body)
     instructions = optional_text(body.get("instructions"), "instructions")
     if instructions:
         request.turns.append(Turn("system", [Text(instructions, "instructions")], "instructions"))
@@ -48,9 +54,8 @@ def _settings(request: Request, losses: Losses) -> None:
     request.temperature = optional_number(body.get("temperature"), "temperature")
     request.top_p = optional_number(body.get("top_p"), "top_p")
     request.stream = optional_bool(body.get("stream"), "stream") or False
-    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(
-        body.get("user"), "user"
-    )
+    user = optional_text(body.get("user"), "user")
+    request.user = optional_text(body.get("safety_identifier"), "safety_identifier") or user
     request.service_tier = optional_text(body.get("service_tier"), "service_tier")
     request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
     request.include = frozenset(texts(body.get("include"), "include"))
@@ -78,7 +83,7 @@ def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
                 optional_bool(wanted.get("strict"), "text.format.strict"),
             )
         case other:
-            raise bad("text.format.type", f"unknown text format {other!r}")
+            raise bad("text.format.type", f"unknown text format {quoted(other)}")
 
 
 def _thinking(request: Request, losses: Losses) -> None:

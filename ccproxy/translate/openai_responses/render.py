@@ -8,42 +8,25 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ccproxy.translate import as_text, policy, schema
+from ccproxy.translate import as_text, codex, policy, schema
 from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names
+from ccproxy.translate.names import OPENAI_NAME_LIMIT, Names, schema_name
 from ccproxy.translate.neutral import Request, Text, Tool, Turn
 from ccproxy.translate.openai_responses.conversation import Conversation
 from ccproxy.translate.profiles import ResponsesProfile, clamp_effort, effort_of_budget
 
 Json = dict[str, Any]
 
-LITE_HEADER = "x-openai-internal-codex-responses-lite"
 LITE_NAMESPACE = "functions"
 REFUSED = "refused by the upstream"
-CODEX_FIELDS = frozenset(
-    (
-        "model",
-        "instructions",
-        "input",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "reasoning",
-        "store",
-        "stream",
-        "include",
-        "prompt_cache_key",
-        "text",
-        "service_tier",
-        "client_metadata",
-    )
-)
-"""All that may leave for the Codex backend; it refuses other parameters by name."""
 _KEY_LIMIT = 64
 _MIN_OUTPUT = 16
+_MAX_STOPS = 100
+_MAX_STOP_LENGTH = 1000
+"""Bounds for what ccproxy itself looks for in every piece of the answer. OpenAI's other API takes four stop sequences."""
 
 
 def render(
@@ -51,7 +34,8 @@ def render(
 ) -> tuple[Json, Names, dict[str, str]]:
     """The request body, the tool names to translate the answer with, and headers that go with the body."""
     names = Names(OPENAI_NAME_LIMIT)
-    tools = _tools(request, names, profile, losses)
+    budget = schema.Budget()
+    tools = _tools(request, names, profile, losses, budget)
     leading = _leading(request.turns)
     namespace = LITE_NAMESPACE if profile.lite and tools else ""
     conversation = Conversation(
@@ -81,11 +65,11 @@ def render(
     elif request.parallel is not None and tools:
         body["parallel_tool_calls"] = request.parallel
     _reasoning(request, profile, body, losses)
-    _text(request, body)
+    _text(request, body, budget)
     _settings(request, profile, body, losses)
     _include(tools, body)
     body["store"] = False
-    body["stream"] = True if profile.codex else request.stream
+    body["stream"] = codex.FIXED["stream"] if profile.codex else request.stream
     headers = _session(request, profile, body, session_id)
     return _allow(body, profile, losses), names, headers
 
@@ -93,7 +77,7 @@ def render(
 def _allow(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
     """Leave out what this backend refuses: the last step, so that nothing unknown ever leaves."""
     if profile.codex:
-        body = {key: value for key, value in body.items() if key in CODEX_FIELDS}
+        body = {key: value for key, value in body.items() if key in codex.ACCEPTED}
     for path in sorted(profile.refused):
         left = without(body, path)
         if left != body:
@@ -142,23 +126,27 @@ def _lite_head(tools: list[Json], conversation: Conversation) -> None:
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
-def _tools(request: Request, names: Names, profile: ResponsesProfile, losses: Losses) -> list[Json]:
+def _tools(
+    request: Request, names: Names, profile: ResponsesProfile, losses: Losses, budget: schema.Budget
+) -> list[Json]:
     found: list[Json] = []
     for tool in request.tools:
         if tool.defer:
             losses.add(f"{tool.path}.defer_loading", "all tools are offered at once")
         if tool.cache is not None:
             losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts by itself")
-        block = _tool(tool, request, names, profile, losses)
+        block = _tool(tool, request, names, profile, losses, budget=budget)
         if block is not None:
             found.append(block)
     return found
 
 
-def _tool(tool: Tool, request: Request, names: Names, profile: ResponsesProfile, losses: Losses) -> Json | None:
+def _tool(
+    tool: Tool, request: Request, names: Names, profile: ResponsesProfile, losses: Losses, *, budget: schema.Budget
+) -> Json | None:
     match tool.kind:
         case "function":
-            return _function(tool, request, names.declare(tool), losses)
+            return _function(tool, request, names.declare(tool), losses, budget)
         case "custom":
             return _custom(tool, names.declare(tool))
         case "web_search":
@@ -172,12 +160,12 @@ def _tool(tool: Tool, request: Request, names: Names, profile: ResponsesProfile,
             return None
 
 
-def _function(tool: Tool, request: Request, name: str, losses: Losses) -> Json:
+def _function(tool: Tool, request: Request, name: str, losses: Losses, budget: schema.Budget) -> Json:
     parameters = tool.schema or schema.EMPTY_OBJECT
     if parameters.get("type") == "object" and "properties" not in parameters:
         parameters = {**parameters, "properties": {}}
     strict = tool.strict is True
-    if strict and request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(parameters):
+    if strict and request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(parameters, tool.schema_path, budget):
         losses.add(f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed")
         strict = False
     block: Json = {"type": "function", "name": name}
@@ -265,7 +253,7 @@ def _reasoning(request: Request, profile: ResponsesProfile, body: Json, losses: 
         body["reasoning"] = found
 
 
-def _text(request: Request, body: Json) -> None:
+def _text(request: Request, body: Json, budget: schema.Budget) -> None:
     found: Json = {}
     wanted = request.output
     if wanted is not None and wanted.schema is None:
@@ -273,8 +261,10 @@ def _text(request: Request, body: Json) -> None:
     elif wanted is not None:
         strict = wanted.strict
         if strict is None:
-            strict = schema.is_openai_strict(wanted.schema) if request.fmt is Format.ANTHROPIC else False
-        name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in wanted.name)[:64] or "response"
+            strict = request.fmt is Format.ANTHROPIC and schema.is_openai_strict(
+                wanted.schema, f"{wanted.path}.schema", budget
+            )
+        name = schema_name(wanted.name)
         found["format"] = {"type": "json_schema", "name": name, "schema": wanted.schema, "strict": strict}
         if wanted.description:
             found["format"]["description"] = wanted.description
@@ -296,6 +286,11 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
                 body[field] = value
         if request.user:
             body["safety_identifier"] = request.user if len(request.user) <= _KEY_LIMIT else _digest(request.user)
+    if len(request.stops) > _MAX_STOPS or any(len(stop) > _MAX_STOP_LENGTH for stop in request.stops):
+        raise bad(
+            request.stops_path,
+            f"at most {_MAX_STOPS} stop sequences of at most {_MAX_STOP_LENGTH} characters are possible with this upstream",
+        )
     match request.service_tier:
         case "" | "auto":
             pass
@@ -308,7 +303,7 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
 
 
 def _include(tools: list[Json], body: Json) -> None:
-    include = ["reasoning.encrypted_content"]
+    include = [codex.ENCRYPTED_REASONING]
     if any(tool["type"] == "web_search" for tool in tools):
         include.append("web_search_call.action.sources")
     body["include"] = include
@@ -326,7 +321,7 @@ def _session(request: Request, profile: ResponsesProfile, body: Json, session_id
     key = body["prompt_cache_key"]
     headers = {"session-id": key if key.isascii() and key.isprintable() else _digest(key)}
     if profile.lite:
-        headers[LITE_HEADER] = "true"
+        headers[codex.LITE_HEADER] = "true"
     return headers
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 Json = dict[str, Any]
 
+ECHOED = ("metadata", "text", "tool_choice", "tools")
+"""Members of a request that the response object repeats whatever is in them."""
+
 
 def response_object(request: Json, identity: str, model: str, created: int) -> Json:
     """A response in progress, as `response.created` shows it."""
-    reasoning, text = request.get("reasoning"), request.get("text")
-    reasoning = reasoning if isinstance(reasoning, dict) else {}
-    text = text if isinstance(text, dict) else {}
+    reasoning, text, metadata = (_object(request, name) for name in ("reasoning", "text", "metadata"))
     return {
         "id": identity,
         "object": "response",
@@ -22,7 +23,7 @@ def response_object(request: Json, identity: str, model: str, created: int) -> J
         "incomplete_details": None,
         "instructions": request.get("instructions"),
         "max_output_tokens": request.get("max_output_tokens"),
-        "metadata": request.get("metadata") or {},
+        "metadata": metadata,
         "model": model,
         "output": [],
         "parallel_tool_calls": request.get("parallel_tool_calls") is not False,
@@ -41,6 +42,11 @@ def response_object(request: Json, identity: str, model: str, created: int) -> J
         "usage": None,
         "user": request.get("user"),
     }
+
+
+def _object(request: Json, name: str) -> Json:
+    value = request.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _tool(tool: Json) -> Json:

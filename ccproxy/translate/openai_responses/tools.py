@@ -16,6 +16,7 @@ from ccproxy.translate.checks import (
     optional_object,
     optional_text,
     pick,
+    quoted,
     text,
 )
 from ccproxy.translate.formats import Format
@@ -30,30 +31,41 @@ _WEB_SEARCH = frozenset(
     ("type", "filters", "user_location", "search_context_size", "external_web_access", "search_content_types")
 )
 
+_MAX_REPEATED = 1_000_000
+"""Characters of a namespace's name and description in the descriptions of all its tools."""
+_MAX_NAMESPACES = 4
+"""Namespaces inside each other."""
 
-def parse_tools(value: object, path: str, losses: Losses) -> list[Tool]:
+
+def parse_tools(value: object, path: str, losses: Losses, levels: int = _MAX_NAMESPACES) -> list[Tool]:
     """The tools of a list; a namespace gives each of its tools."""
-    found: list[Tool] = []
+    tools: list[Tool] = []
     for i, tool in enumerate(optional_list(value, path)):
         where = f"{path}[{i}]"
         kind = text(an_object(tool, where).get("type"), f"{where}.type")
         if kind == "namespace":
-            found.extend(_namespace(tool, where, losses))
+            tools.extend(_namespace(tool, where, losses, levels))
         else:
-            found.append(_tool(tool, kind, where, losses))
-    return found
+            tools.append(_tool(tool, kind, where, losses))
+    return tools
 
 
-def _namespace(group: Json, path: str, losses: Losses) -> list[Tool]:
+def _namespace(group: Json, path: str, losses: Losses, levels: int) -> list[Tool]:
+    if levels == 0:
+        raise bad(path, f"namespaces may be nested at most {_MAX_NAMESPACES} levels deep")
     name = text(group.get("name"), f"{path}.name")
     note_unknown(group, frozenset(("type", "name", "description", "tools")), path, losses)
-    found = parse_tools(a_list(group.get("tools"), f"{path}.tools"), f"{path}.tools", losses)
+    tools = parse_tools(a_list(group.get("tools"), f"{path}.tools"), f"{path}.tools", losses, levels - 1)
     about = optional_text(group.get("description"), f"{path}.description")
-    for tool in found:
+    if (len(name) + len(about)) * len(tools) > _MAX_REPEATED:
+        raise bad(
+            path, f"its name and description, repeated for each of its tools, have more than {_MAX_REPEATED} characters"
+        )
+    for tool in tools:
         tool.namespace = name
         if about:
             tool.description = f"{tool.description}\n\n{name}: {about}" if tool.description else f"{name}: {about}"
-    return found
+    return tools
 
 
 def _tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
@@ -68,7 +80,7 @@ def _tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
     if kind.startswith("web_search"):
         return _web_search(tool, path, losses)
     if policy.tool_row(Format.OPENAI_RESPONSES, kind) is None:
-        raise bad(f"{path}.type", f"unknown tool type {kind!r}")
+        raise bad(f"{path}.type", f"unknown tool type {quoted(kind)}")
     return Tool("hosted", optional_text(tool.get("name"), f"{path}.name"), path, type=kind)
 
 
@@ -162,7 +174,7 @@ def _chosen(tool: Json, path: str) -> str:
         return CLIENT_TOOLS[kind].name
     if kind.startswith("web_search"):
         return "web_search"
-    raise bad(f"{path}.type", f"the tool {kind!r} runs at OpenAI only", "unsupported_parameter")
+    raise bad(f"{path}.type", f"the tool {quoted(kind)} runs at OpenAI only", "unsupported_parameter")
 
 
 _PLAIN: dict[str, Callable[[], ToolChoice]] = {

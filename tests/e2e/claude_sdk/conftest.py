@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider
 from ccproxy.providers.local import LocalRequest
 from tests.fakes.messages_upstream import MessagesUpstream
+from tests.fakes.pace import Pace
+from tests.fakes.upstream import PATIENCE
 
 pytest.importorskip("claude_agent_sdk")
 
@@ -124,13 +125,17 @@ def claude_processes() -> list[int]:
     return found
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
-    """Wait for the condition; returns how long it took."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < seconds, "this never happened"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - start
+PROMPTLY = 1.0
+"""Seconds of `tests.fakes.pace` in which the processes of a client that left are gone: 0.15 of them are for the process to end, and killing it costs CPU."""
+
+
+async def until(condition: Callable[[], bool]) -> float:
+    """Wait for the condition; returns how many seconds of `tests.fakes.pace` it took."""
+    pace = Pace()
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - other processes set no event
+            await asyncio.sleep(0.005)
+    return pace.stop()
 
 
 def open_files() -> int:

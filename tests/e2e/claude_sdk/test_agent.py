@@ -14,7 +14,7 @@ import pytest
 from ccproxy.errors import BadRequest
 from ccproxy.permissions.broker import Decided, PermissionBroker
 from ccproxy.permissions.rules import Rule
-from tests.e2e.claude_sdk.conftest import Make, children, collect, request, until, words
+from tests.e2e.claude_sdk.conftest import PROMPTLY, Make, children, collect, request, until, words
 from tests.fakes import mcp_server
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use
 
@@ -212,7 +212,7 @@ async def test_leaving_ends_what_a_tool_started(make: Make, upstream: MessagesUp
     reading = asyncio.create_task(_read(stream))
     await until(lambda: bool(_tails()))
     reading.cancel()
-    assert await until(lambda: not _tails() and not children()) < 0.5
+    assert await until(lambda: not _tails() and not children()) < PROMPTLY
     assert len(upstream.calls) == 1
 
 

@@ -8,8 +8,19 @@ import gc
 import pytest
 
 from ccproxy.errors import ExchangeError
-from tests.e2e.claude_sdk.conftest import Make, children, claude_processes, collect, request, roots, until, words
+from tests.e2e.claude_sdk.conftest import (
+    PROMPTLY,
+    Make,
+    children,
+    claude_processes,
+    collect,
+    request,
+    roots,
+    until,
+    words,
+)
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text
+from tests.fakes.upstream import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -47,11 +58,11 @@ async def test_leaving_at_any_moment(make: Make, upstream: MessagesUpstream, mom
         await asyncio.wait({reader})
     del reader, stream
     gc.collect()
-    assert await until(lambda: not claude_processes()) < 0.25
+    assert await until(lambda: not claude_processes()) < PROMPTLY
     await until(lambda: provider.status()["processes"]["live"] == 0)
     assert len(upstream.calls) == (0 if moment == "starting" else 1)
     if upstream.calls:
-        await asyncio.wait_for(upstream.calls[0].left.wait(), 2)
+        await asyncio.wait_for(upstream.calls[0].left.wait(), PATIENCE)
 
 
 async def test_a_client_that_does_not_read_keeps_nobody_from_stopping(make: Make, upstream: MessagesUpstream) -> None:
@@ -97,6 +108,6 @@ async def test_the_provider_closes_in_mid_answer(make: Make, upstream: MessagesU
     assert children() == []
     assert roots() == []
     with pytest.raises(ExchangeError, match="stopping"):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, PATIENCE)
     with pytest.raises(ExchangeError, match="stopping"):
         await collect(provider, request("late"))

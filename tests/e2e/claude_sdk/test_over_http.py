@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from ccproxy.cli.checks.listening import claude_processes as in_doctor
-from ccproxy.cli.running import Address, look
+from ccproxy.cli.running import Address, probe_port
 from ccproxy.providers.claude_sdk import stream as claude_stream
 from ccproxy.server.proxy_server import Extras
 from ccproxy.settings import load
@@ -28,6 +28,7 @@ from ccproxy.settings.trust import is_trusted, trust
 from ccproxy.translate.formats import Format
 from tests.e2e.claude_sdk.conftest import (
     MODEL,
+    PROMPTLY,
     children,
     claude_processes,
     open_files,
@@ -42,7 +43,7 @@ from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_u
 from tests.fakes.plot import CACHED, THOUGHT, WRITTEN, Call, Said, fresh, spent
 from tests.fakes.proxy import Proxy, running, serving
 from tests.fakes.talk import Heard, Talk, talking
-from tests.fakes.upstream import Upstream
+from tests.fakes.upstream import PATIENCE, Upstream
 
 pytestmark = pytest.mark.e2e
 
@@ -118,7 +119,7 @@ async def test_many_clients_leave(start: Start, upstream: MessagesUpstream, home
                     return
 
     await asyncio.gather(*(leave(number) for number in range(CLIENTS)))
-    assert await until(lambda: not children()) < 0.5
+    assert await until(lambda: not children()) < PROMPTLY
     await until(lambda: all(call.left.is_set() for call in upstream.calls[1:]))
     assert most <= 4
     asked = [call.body["messages"][0]["content"][0]["text"] for call in upstream.calls[1:]]
@@ -312,7 +313,7 @@ async def test_sessions_models_and_tokens(start: Start, upstream: MessagesUpstre
         health = await status(client)
         (session,) = health["sessions"]
         assert (session["id"], session["pid"], session["turns"]) == ("my-chat", pid, 4)
-        found = await asyncio.to_thread(look, Address("127.0.0.1", proxy.port))
+        found = await asyncio.to_thread(probe_port, Address("127.0.0.1", proxy.port))
         lines = [(finding.subject, finding.what) for finding in in_doctor(found.providers["claude_sdk"])]
         assert lines == [
             ("claude processes", "1 of 2"),
@@ -356,8 +357,8 @@ async def test_a_killed_proxy_leaves_no_orphans(
                 with pytest.raises(httpx.HTTPError):
                     async for _ in lines:
                         pass
-        await until(lambda: not any(lives(pid) for pid in orphans), 2.0)
-        await asyncio.wait_for(upstream.calls[0].left.wait(), 2)
+        await until(lambda: not any(lives(pid) for pid in orphans))
+        await asyncio.wait_for(upstream.calls[0].left.wait(), PATIENCE)
         assert len(upstream.calls) == 1
     # What the dead proxy left on disk goes when the next one starts its first process.
     assert len(roots()) == 1
@@ -401,14 +402,15 @@ async def test_permissions_asked_and_given(
     own = {"mode": "agent", "api_key": "sk-ant-dummy", "base_url": upstream.url, "cwd": str(work)}
     async with (
         running(
-            tmp_path, None, Extras(config=config), providers={"claude_sdk": own}, permissions={"timeout": 2}
+            tmp_path, None, Extras(config=config), providers={"claude_sdk": own}, permissions={"timeout": 600}
         ) as proxy,
         client_of(proxy) as client,
     ):
         token = {"x-ccproxy-token": cli_token("127.0.0.1", proxy.port)}
+        broker = proxy.addon("gateway").own.permissions
         answering = asyncio.create_task(client.post("/claude/mine/v1/messages", content=message(MODEL)))
         async with client.stream("GET", "/permissions/stream", headers=token) as answer:
-            assert answer.headers["content-type"] == "text/event-stream"
+            assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
             async for line in answer.aiter_lines():
                 change = json.loads(line[6:]) if line.startswith("data: ") else {}
                 if change.get("type") == "decided" and change["by"] == "timeout":
@@ -426,6 +428,7 @@ async def test_permissions_asked_and_given(
                         assert await at_the_command_line(proxy, "allow", change["id"][:6]) == "allowed\n"
                         continue
                     case "kept_one":
+                        broker.timeout = 2  # for the last one
                         said = {"decision": "allow", "remember": "Bash(mkdir kept*)"}
                     case _:
                         continue

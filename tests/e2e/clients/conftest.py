@@ -16,16 +16,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from tests.fakes.ports import free_port
+
 ROOT = Path(__file__).parents[3]
 LIMIT = 60
 
 Environment = dict[str, str]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -23,10 +23,10 @@ def findings(*arguments: str, env: Environment) -> tuple[int, dict[str, dict[str
     return done.exit_code, {each["subject"]: each for each in json.loads(done.stdout)}
 
 
-def test_a_running_proxy_is_really_asked(serving: Environment) -> None:
+def test_a_running_proxy_gets_real_requests(serving: Environment) -> None:
     _, found = findings(env=serving)
     assert found["port"]["severity"] == "ok"
-    assert found["request Anthropic Messages"]["what"] == "answered, whole and streamed"
+    assert found["request Anthropic Messages"]["what"] == "works, whole and streamed"
     assert {"request OpenAI Chat Completions", "request OpenAI Responses", "python", "files", "clock"} <= set(found)
     assert found["upstreams"]["severity"] == "skipped"
 
@@ -38,7 +38,7 @@ def test_without_a_proxy_the_command_that_starts_it_is_named(env: Environment) -
     assert found["requests"]["severity"] == "skipped"
 
 
-def test_each_wrong_turn_ends_in_what_to_do(env: Environment) -> None:
+def test_each_problem_comes_with_its_fix(env: Environment) -> None:
     wrong = {
         "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port_of(env)}/api/v1",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{port_of(env)}/api",
@@ -89,10 +89,10 @@ def test_clients_and_their_versions(env: Environment) -> None:
 def test_an_unknown_client(env: Environment) -> None:
     done = invoked(doctor, "emacs", env=env)
     assert done.exit_code == 2
-    assert "known are claude" in done.stderr
+    assert "Known clients: claude" in done.stderr
 
 
-def test_for_people_it_is_lines_without_colours_in_a_pipe(env: Environment) -> None:
+def test_the_text_has_no_colours_in_a_pipe(env: Environment) -> None:
     done = ccproxy("doctor", "--offline", env=env)
     assert "warn    port" in done.stdout
     assert re.search(r"^ +fix: ccproxy serve$", done.stdout, re.MULTILINE)

@@ -122,7 +122,7 @@ def test_two_share_a_proxy_and_the_last_one_stops_it(start: Start, env: Environm
     first_at.joinpath("go").touch()
     _, said = first.communicate(timeout=LIMIT)
     assert first.returncode == 9
-    assert "goes on for another client" in said
+    assert "continues for another client" in said
     assert health(port_of(env)) == 200
     second_at.joinpath("go").touch()
     _, said = second.communicate(timeout=LIMIT)
@@ -157,6 +157,17 @@ def test_signals_reach_the_client_and_the_end_is_clean(start: Start, serving: En
     at.joinpath("go").touch()
     out, said = running.communicate(timeout=LIMIT)
     assert (running.returncode, out, said) == (9, "", "")
+
+
+def test_a_closed_terminal_ends_the_client_and_then_the_proxy(start: Start, env: Environment) -> None:
+    waits = program(env, "waits", WAITS)
+    (at,) = places(env, "closed")
+    running = start(env, waits, "--format", "anthropic", "--via", "mock", "--", str(at))
+    until(at.joinpath("ready").exists, "the client")
+    running.send_signal(signal.SIGHUP)
+    running.communicate(timeout=LIMIT)
+    assert running.returncode == 128 + signal.SIGHUP
+    until(lambda: not listens(port_of(env)), "the end of the proxy")
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_client_once(env: Environment) -> None:
@@ -224,7 +235,7 @@ def test_a_port_that_somebody_else_has(start: Start, env: Environment) -> None:
             connection.close()
         _, said = done.communicate(timeout=LIMIT)
     assert done.returncode == 1
-    assert f"127.0.0.1:{port_of(env)} is taken by another program" in said
+    assert f"127.0.0.1:{port_of(env)} is in use by another program" in said
     assert "--port" in said
 
 
@@ -242,7 +253,7 @@ def test_a_proxy_with_another_token(serving: Environment, env: Environment) -> N
         until(lambda: listens(port_of(env)), "the proxy")
         done = ccproxy("run", asks, "--format", "anthropic", "--via", "mock", env=env)
         assert done.returncode == 1
-        assert "has another token: set server.auth_token" in done.stderr
+        assert "requires another token. Set server.auth_token" in done.stderr
         done = ccproxy("run", asks, "--format", "anthropic", "--via", "mock", env=locked)
         assert done.returncode == 7, done.stderr
         assert "SERVER__AUTH_TOKEN" not in json.loads(done.stdout)["environ"]
@@ -264,9 +275,9 @@ def test_a_proxy_with_another_configuration(serving: Environment) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["claude", "--via", "mock"], 2, "claude: no such program on PATH; install Claude Code first"),
-        (["emacs"], 2, "unknown client 'emacs'"),
-        (["asks", "--format", "anthropic", "--via", "gemini"], 2, "no provider 'gemini'"),
+        (["claude", "--via", "mock"], 2, "claude is not on PATH. Install Claude Code first"),
+        (["emacs"], 2, "Unknown client 'emacs'"),
+        (["asks", "--format", "anthropic", "--via", "gemini"], 2, "Unknown provider 'gemini'"),
         (["asks", "--format", "anthropic", "--via", "codex"], 1, "ccproxy auth login-openai"),
     ],
 )
@@ -286,7 +297,7 @@ def test_a_proxy_that_does_not_start_tells_why_and_where_its_log_is(env: Environ
         web = {"SERVER__WEB": "true", "SERVER__WEB_PORT": str(taken.getsockname()[1])}
         done = ccproxy("run", asks, "--format", "anthropic", "--via", "mock", env={**env, **web})
     assert done.returncode == 1
-    assert "the proxy did not start" in done.stderr
+    assert "The proxy did not start" in done.stderr
     log = Path(env["XDG_DATA_HOME"]) / "ccproxy" / "run" / f"port-{port_of(env)}" / "proxy.log"
     assert str(log) in done.stderr
     assert log.read_text().strip().splitlines()[-1] in done.stderr

@@ -17,7 +17,7 @@ from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply, codex_jwt
 from tests.unit.auth.conftest import Clock, stored
 
-QUICK = Network(connect_timeout=2, read_timeout=2)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 HOUR = timedelta(hours=1)
 
 

@@ -22,7 +22,7 @@ from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.conftest import Clock, stored
 
-QUICK = Network(connect_timeout=5, read_timeout=5)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 HOURS = timedelta(hours=7)
 TWO_MINUTES = timedelta(minutes=2)
 GONE = timedelta(seconds=-1)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from ccproxy.auth.answers import TokenAnswer
-from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, jwt_claims
+from ccproxy.auth.credentials import ClaudeLogin, CodexLogin
 from tests.fakes.oauth import codex_jwt, jwt
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -140,26 +140,3 @@ def test_a_senseless_life_is_none(expires_in: object) -> None:
 def test_a_senseless_exp_is_none(exp: object) -> None:
     answer = TokenAnswer.from_json({"access_token": codex_jwt(exp=exp)})
     assert CodexLogin.from_answer(answer, NOW).expires_at is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a.b",
-        "a.b.c",
-        "..",
-        "sk-ant-dummy",
-        "e30.e30.c2ln",
-        "a.b.c.d",
-        "W10.e30.c2ln",
-        "é.é.é",
-        jwt().rpartition(".")[0],
-    ],
-)
-def test_what_is_no_jwt(text: str) -> None:
-    assert jwt_claims(text) is None
-
-
-def test_what_is_a_jwt() -> None:
-    assert jwt_claims(jwt(sub="somebody")) == {"sub": "somebody"}

@@ -17,7 +17,7 @@ from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply
 from tests.unit.auth.people import Browser, Person, Watch, get
 
-QUICK = Network(connect_timeout=2, read_timeout=2)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 
 
 @pytest.mark.parametrize("kind", ["claude", "codex"])

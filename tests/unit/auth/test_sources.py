@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import base64
-
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
 
 from ccproxy.auth.clients import CLAUDE, CODEX
-from ccproxy.auth.sources import Fields, ProviderAuth, Source, carried, choose
+from ccproxy.auth.sources import Fields, ProviderAuth, Source, choose
 from ccproxy.errors import Unauthenticated
 from tests.fakes.oauth import jwt
 
@@ -121,8 +119,3 @@ def test_only_fitting_fields_ever_pass(
         if mode == "auto":
             assert b"sk-ant-" in value
     assert bool(choice.fields) == (choice.source is Source.CLIENT)
-
-
-def test_carried() -> None:
-    fields = ((b"Host", b"h"), (b"X-Api-Key", b"k"), (b"AUTHORIZATION", b"Basic " + base64.b64encode(b"a:b")))
-    assert carried(fields) == fields[1:]

@@ -48,7 +48,7 @@ def pending(server: PermissionsServer) -> list[dict[str, Any]]:
 
 
 def test_listing(server: PermissionsServer) -> None:
-    assert run("list") == (0, "nothing waits; what no rule decides: ask\n")
+    assert run("list") == (0, "No requests are waiting. Requests without a rule: ask\n")
     server.ask("Bash", command="rm \x1b[2K\u202ex")
     code, output = run("list")
     assert code == 0
@@ -60,11 +60,11 @@ def test_listing(server: PermissionsServer) -> None:
 
 def test_deciding(server: PermissionsServer, saved: list[Rule]) -> None:
     asking = [server.ask("Bash", command=command) for command in ("git a", "git b", "ls", "pwd")]
-    ids = [asked["id"] for asked in pending(server)]
-    assert run("allow", ids[0][:12], "--rule", "Bash(git *)") == (0, "allowed, from now on: Bash(git *)\n")
+    ids = [request["id"] for request in pending(server)]
+    assert run("allow", ids[0][:12], "--rule", "Bash(git *)") == (0, "Allowed from now on: Bash(git *)\n")
     assert saved == [Rule("Bash(git *)", "allow")]
-    assert run("deny", ids[2], "--message", "No.") == (0, "denied\n")
-    assert run("allow", ids[3], "--input", '{"command": "pwd -P"}') == (0, "allowed\n")
+    assert run("deny", ids[2], "--message", "No.") == (0, "Denied\n")
+    assert run("allow", ids[3], "--input", '{"command": "pwd -P"}') == (0, "Allowed\n")
 
     async def verdicts() -> list[Any]:
         return [await task for task in asking]
@@ -79,11 +79,14 @@ def test_deciding(server: PermissionsServer, saved: list[Rule]) -> None:
 def test_refusals(server: PermissionsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.ask("Bash", command="a")
     server.ask("Bash", command="b")
-    assert run("allow", "zzz") == (1, "ccproxy: nothing waits under 'zzz'\n")
-    assert run("allow", "") == (1, "ccproxy: more than one request waits under ''\n")
+    assert run("allow", "zzz") == (1, "ccproxy: No waiting request has an id that begins with 'zzz'\n")
+    assert run("allow", "") == (1, "ccproxy: More than one waiting request has an id that begins with ''\n")
     assert run("allow", pending(server)[0]["id"], "--input", "{")[0] == 2
     assert run("allow", pending(server)[0]["id"], "--rule", "Bash(")[0] == 1
-    assert run("watch") == (2, "ccproxy: watch needs a terminal; scripts use: ccproxy permissions list --json\n")
+    assert run("watch") == (
+        2,
+        "ccproxy: This command needs a terminal. In scripts, use: ccproxy permissions list --json\n",
+    )
     monkeypatch.setattr(permissions, "endpoint", lambda: Endpoint(server.url, "guess"))
     assert run("list") == (1, "ccproxy: ccproxy needs its token\n")
     monkeypatch.setattr(permissions, "endpoint", lambda: Endpoint("http://127.0.0.1:9", ""))
@@ -93,7 +96,7 @@ def test_refusals(server: PermissionsServer, monkeypatch: pytest.MonkeyPatch) ->
     assert len(pending(server)) == 2
 
 
-def test_the_token_is_the_one_that_the_proxy_minted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_read_from_the_file_of_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert permissions.endpoint() == Endpoint("http://127.0.0.1:8000", "")
     published = publish("minted", ("127.0.0.1", "::1"), 8000)
@@ -110,7 +113,7 @@ def test_the_token_is_the_one_that_the_proxy_minted(tmp_path: Path, monkeypatch:
     assert permissions.endpoint() == Endpoint("http://[::1]:8000", "configured")
 
 
-def asked(identifier: str, **arguments: Any) -> dict[str, Any]:
+def request(identifier: str, **arguments: Any) -> dict[str, Any]:
     return {
         "type": "asked",
         "id": identifier,
@@ -126,8 +129,8 @@ def asked(identifier: str, **arguments: Any) -> dict[str, Any]:
 
 def test_keys_on_the_board() -> None:
     board = Board()
-    board.change({"type": "listing", "mode": "ask", "pending": [asked("one")]})
-    board.change(asked("two"))
+    board.change({"type": "listing", "mode": "ask", "pending": [request("one")]})
+    board.change(request("two"))
     assert board.key("a") == ("one", {"decision": "allow"})
     assert board.key("n") is None
     assert board.key("D") == ("two", {"decision": "deny", "remember": "Bash(two)"})
@@ -139,7 +142,7 @@ def test_keys_on_the_board() -> None:
     assert board.note == "Bash allowed by timeout"
 
 
-def test_nothing_shown_acts_on_the_terminal() -> None:
+def test_no_output_acts_on_the_terminal() -> None:
     assert visible("a\x1b[31mb\rc\u202ed\u200be\tf\ng é 漢") == r"a\u001b[31mb\u000dc\u202ed\u200be\u0009f" + "\ng é 漢"
 
 
@@ -172,7 +175,7 @@ def test_watching_on_a_real_terminal(server: PermissionsServer, saved: list[Rule
         shown = ""
 
     try:
-        until("Nothing waits")
+        until("No requests are waiting")
         first = server.ask("Bash", command="git status")
         until("git status")
         second = server.ask("Write", file_path="/tmp/x", content="one\ntwo")
@@ -180,7 +183,7 @@ def test_watching_on_a_real_terminal(server: PermissionsServer, saved: list[Rule
         until("from now on")
         until("Write")
         os.write(terminal, b"d")
-        until("Nothing waits")
+        until("No requests are waiting")
         os.write(terminal, b"q")
         assert program.wait(10) == 0
     finally:

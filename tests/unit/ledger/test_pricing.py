@@ -17,7 +17,7 @@ from hypothesis import given, strategies as st
 
 from ccproxy.errors import ConfigError
 from ccproxy.ledger.pricing import PriceBook, PricesNotUpdated, Rate, Rates, parse_overrides, update_prices
-from ccproxy.ledger.records import Tokens, Usage
+from ccproxy.translate.usage import Tokens, Usage
 
 NOVEMBER = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook()

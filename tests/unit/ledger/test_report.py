@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from ccproxy.ledger.database import Ledger
-from ccproxy.ledger.records import LIST_PRICE, Outcome, Record, Tokens, Usage
+from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.ledger.report import By, Line, _query, parse_since, read_report
+from ccproxy.translate.usage import Tokens, Usage
 
 Make = Callable[..., Record]
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ccproxy.errors import BadRequest, Conflict, RouteNotFound
-from ccproxy.permissions.broker import Decided, Mode, PermissionBroker, Verdict
+from ccproxy.permissions.audit import Audit
+from ccproxy.permissions.broker import MOST_PENDING, MOST_PENDING_BYTES, Decided, Mode, PermissionBroker, Verdict
 from ccproxy.permissions.rules import Rule
 
 
@@ -105,11 +110,11 @@ async def test_a_rule_that_cannot_be_saved_still_holds() -> None:
         raise OSError("disk full")
 
     broker = PermissionBroker(remember=full)
-    asking = asyncio.create_task(broker.ask("Read", {}))
+    asking = asyncio.create_task(broker.ask("Bash", {"command": "ls"}))
     answer = await broker.decide((await pending(broker))["id"], {"decision": "allow", "remember": True})
     assert (answer["saved"], answer["reason"]) == (False, "disk full")
     assert (await asking).allowed
-    assert (await broker.ask("Read", {})).allowed
+    assert (await broker.ask("Bash", {"command": "ls"})).allowed
 
 
 @pytest.mark.parametrize(
@@ -169,3 +174,85 @@ async def test_a_reader_that_falls_behind_is_dropped() -> None:
         await broker.ask("Read", {})
     read = [change async for change in changes]
     assert 900 < len(read) < 1001
+
+
+async def test_rules_about_files_are_read_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+    readlink = os.readlink
+
+    def watched(path: str) -> str:
+        threads.add(threading.current_thread().name)
+        return readlink(path)
+
+    broker = PermissionBroker("allow", [Rule(f"Read({tmp_path}/*)", "deny"), Rule("Edit(/x/*)", "allow")])
+    monkeypatch.setattr("os.readlink", watched)
+    assert not (await broker.ask("Read", {"file_path": f"{tmp_path}/x"})).allowed
+    assert (await broker.judge("Read", {"file_path": "/y"})) == Verdict(allowed=True, by="mode")
+    assert threads
+    assert threading.main_thread().name not in threads
+
+
+async def test_decisions_are_written_in_a_thread_before_they_are_given() -> None:
+    seen: list[str] = []
+    broker = PermissionBroker("allow", audit=lambda decided: seen.append(threading.current_thread().name))
+    assert (await broker.ask("Bash", {"command": "x"})).allowed
+    (name,) = seen
+    assert name != threading.main_thread().name
+
+
+async def test_only_so_many_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = PermissionBroker()
+    asking = [asyncio.create_task(broker.ask("Bash", {"command": str(number)})) for number in range(MOST_PENDING)]
+    await asyncio.sleep(0)
+    assert len(broker.listing()["pending"]) == MOST_PENDING
+    verdict = await broker.ask("Bash", {"command": "one more"})
+    assert (verdict.allowed, verdict.by) == (False, "limit")
+    broker.close()
+    assert {verdict.by for verdict in await asyncio.gather(*asking)} == {"gone"}
+    assert (await broker.ask("Bash", {"command": "late"})).by == "gone"
+
+
+async def test_only_so_many_bytes_wait() -> None:
+    broker = PermissionBroker()
+    asking = [asyncio.create_task(broker.ask("Write", {"content": "x" * (MOST_PENDING_BYTES // 4)})) for _ in range(5)]
+    done, waiting = await asyncio.wait(asking, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result().by for task in done] == ["limit"] * len(done)
+    broker.close()
+    await asyncio.wait(waiting)
+    # What was decided makes room.
+    again = PermissionBroker(timeout=0)
+    for _ in range(5):
+        assert (await again.ask("Write", {"content": "x" * (MOST_PENDING_BYTES // 4)})).by == "timeout"
+
+
+async def test_an_always_that_cannot_be_a_rule_decides_nothing() -> None:
+    broker = PermissionBroker()
+    asking = asyncio.create_task(broker.ask("WebFetch", {"url": "http://evil\\@allowed/"}))
+    asked = await pending(broker)
+    assert asked["rule"] == ""
+    with pytest.raises(BadRequest) as caught:
+        await broker.decide(asked["id"], {"decision": "allow", "remember": True})
+    assert caught.value.param == "remember"
+    assert not asking.done()
+    await broker.decide(asked["id"], {"decision": "allow"})
+    assert (await asking).allowed
+
+
+async def test_a_rule_made_twice_is_kept_once() -> None:
+    broker = PermissionBroker(rules=[Rule("Bash(a)", "ask"), Rule("Bash", "ask")])
+    for _ in range(3):
+        asking = asyncio.create_task(broker.ask("Read", {"file_path": "/x"}))
+        await broker.decide((await pending(broker))["id"], {"decision": "deny", "remember": "Bash(b)"})
+        assert not (await asking).allowed
+    assert broker.rules == [Rule("Bash(b)", "deny"), Rule("Bash(a)", "ask"), Rule("Bash", "ask")]
+
+
+async def test_half_a_character_can_be_shown_and_recorded(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit.jsonl")
+    broker = PermissionBroker(audit=lambda decided: audit.put(decided.as_json()))
+    asking = asyncio.create_task(broker.ask("Bash", {"command": "a\ud800"}, session_id="s\ud800"))
+    asked = await pending(broker)
+    json.dumps(asked["input"], ensure_ascii=False).encode()
+    await broker.decide(asked["id"], {"decision": "deny"})
+    assert not (await asking).allowed
+    assert json.loads((tmp_path / "audit.jsonl").read_bytes())["tool"] == "Bash"

@@ -8,7 +8,8 @@ import pytest
 import tomlkit
 from hypothesis import given, strategies as st
 
-from ccproxy.permissions.rules import Rule, RuleDecision, save_rule, shorten, suggest_rule
+from ccproxy.permissions.paths import CallContext
+from ccproxy.permissions.rules import LONGEST_RULE, Rule, RuleDecision, save_rule, suggest_rule
 
 
 def matches(rule: str, tool: str, decision: RuleDecision = "allow", **arguments: Any) -> bool:
@@ -77,7 +78,6 @@ def test_denying_commands(rule: str, command: str, expected: bool) -> None:
         ("WebFetch(https://example.com/*)", "WebFetch", {"url": "https://example.com/x"}, True),
         ("mcp__files__*", "mcp__files__read", {"any": 1}, True),
         ("mcp__files__*", "mcp__filesystem__read", {}, False),
-        ("mcp__files__read(x)", "mcp__files__read", {"path": "x"}, False),
         ("Bash(git *)", "Bash", {"command": 7}, False),
     ],
 )
@@ -91,12 +91,81 @@ def test_the_home_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry",
-    [{"tool": 5, "decision": "allow"}, {"tool": "Bash(", "decision": "allow"}, {"tool": "Bash", "decision": "yes"}, {}],
+    ("entry", "expected"),
+    [
+        ({"tool": 5, "decision": "allow"}, "a tool's name"),
+        ({}, "a tool's name"),
+        ({"tool": "Bash", "decision": "yes"}, '"allow", "deny" or "ask"'),
+        ({"tool": "", "decision": "deny"}, "a tool's name before the parenthesis"),
+        ({"tool": " (x)", "decision": "deny"}, "a tool's name before the parenthesis"),
+        ({"tool": "Bash)", "decision": "deny"}, "a tool's name before the parenthesis"),
+        ({"tool": "Bash\n", "decision": "deny"}, None),
+        ({"tool": "B\0sh", "decision": "deny"}, "a tool's name before the parenthesis"),
+        ({"tool": "Bash(", "decision": "allow"}, "a closing parenthesis"),
+        ({"tool": "Bash(git *", "decision": "allow"}, "a closing parenthesis"),
+        ({"tool": "Bash(git *) ", "decision": "allow"}, None),
+        ({"tool": "Bash(git *) x", "decision": "allow"}, "a closing parenthesis"),
+        ({"tool": "Bash(git *))", "decision": "deny"}, "as many closing as opening"),
+        ({"tool": "Read((x)", "decision": "deny"}, "as many closing as opening"),
+        ({"tool": "Bash()", "decision": "allow"}, "a pattern between the parentheses"),
+        ({"tool": "Bash( )", "decision": "allow"}, "a pattern between the parentheses"),
+        ({"tool": "mcp__files__read(x)", "decision": "deny"}, "no pattern"),
+        ({"tool": "*(git *)", "decision": "deny"}, "no pattern"),
+        ({"tool": "Bsh(rm *)", "decision": "deny"}, "no pattern"),
+        ({"tool": "WebFetch(domain:)", "decision": "deny"}, "host '' is not valid"),
+        ({"tool": "WebFetch(domain:a b)", "decision": "deny"}, "is not valid"),
+        ({"tool": "WebFetch(domain:example.com:80)", "decision": "deny"}, "without a port"),
+        ({"tool": "WebFetch(domain:https://example.com)", "decision": "deny"}, "is not valid"),
+        ({"tool": "WebFetch(domain:bücher.example)", "decision": "deny"}, "xn--"),
+        ({"tool": "WebFetch(domain:127.1)", "decision": "deny"}, "usual form"),
+        ({"tool": "WebFetch(host:example.com)", "decision": "deny"}, "domain:HOST"),
+        ({"tool": "WebFetch(https://example.com*)", "decision": "allow"}, "a URL with a path"),
+        ({"tool": "Read(~root/x)", "decision": "deny"}, "~/"),
+        ({"tool": "Read(/x\0y)", "decision": "deny"}, "zero byte"),
+        ({"tool": f"Bash({'x' * LONGEST_RULE})", "decision": "deny"}, "at most"),
+    ],
 )
-def test_malformed_rules_are_named(entry: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+def test_malformed_rules_do_not_load(entry: dict[str, Any], expected: str | None) -> None:
+    if expected is None:
         Rule.parse(entry)
+        return
+    with pytest.raises(ValueError, match=r"^(tool|decision) = ") as caught:
+        Rule.parse(entry)
+    assert expected in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("rule", "tool", "arguments"),
+    [
+        ("Edit(/x/*)", "Write", {"file_path": "/x/a"}),
+        ("Edit(/x/*)", "NotebookEdit", {"notebook_path": "/x/a"}),
+        ("Read(/x/*)", "Grep", {"path": "/x", "pattern": "a"}),
+        ("Read", "Glob", {"pattern": "*"}),
+        ("Bash(rm *)", "Monitor", {"command": "rm x"}),
+        ("Task", "Agent", {"subagent_type": "x"}),
+    ],
+)
+def test_what_denies_a_tool_denies_those_that_do_the_same(rule: str, tool: str, arguments: dict[str, Any]) -> None:
+    assert matches(rule, tool, "deny", **arguments)
+    assert matches(rule, tool, "ask", **arguments)
+    assert not matches(rule, tool, "allow", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("rule", "tool", "arguments"),
+    [
+        ("Bash(git *)", "Bash", {"command": ["rm", "x"]}),
+        ("Read(/x/*)", "Read", {"file_path": {"a": 1}}),
+        ("WebFetch(domain:example.com)", "WebFetch", {"url": 5}),
+        ("Agent(x)", "Agent", {"subagent_type": []}),
+    ],
+)
+def test_an_argument_of_an_unknown_kind_is_denied_and_not_allowed(
+    rule: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    assert not matches(rule, tool, "allow", **arguments)
+    assert matches(rule, tool, "deny", **arguments)
 
 
 COMMANDS = st.text(st.sampled_from("abr m*-;&|()$`<>\\\n"), max_size=20)
@@ -124,6 +193,9 @@ def test_a_wildcard_allows_no_second_command(first: str, second: str) -> None:
         ("WebFetch", {"url": "https://example.com/a?b"}, "WebFetch(domain:example.com)"),
         ("mcp__files__read", {"path": "x"}, "mcp__files__read"),
         ("Agent", {"subagent_type": "reviewer"}, "Agent(reviewer)"),
+        ("Grep", {"path": "/src", "pattern": "a"}, "Grep(//src)"),
+        ("WebFetch", {"url": "http://[::FFFF:7f00:1]/"}, "WebFetch(domain:127.0.0.1)"),
+        ("Agent", {}, "Agent"),
     ],
 )
 def test_suggested_rules(tool: str, arguments: dict[str, Any], rule: str) -> None:
@@ -171,11 +243,27 @@ def test_a_list_in_pieces_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[permissions]\nrules = 5\n")
-    with pytest.raises(ValueError, match="no list"):
+    with pytest.raises(ValueError, match="not a list"):
         save_rule(file, Rule("Bash", "allow"))
     assert file.read_text() == "[permissions]\nrules = 5\n"
 
 
-def test_arguments_are_shortened() -> None:
-    assert shorten({"a": "é"}) == '{"a": "é"}'
-    assert len(shorten({"a": "x" * 5000})) == 2000
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("WebFetch", {"url": "http://evil\\@allowed/"}),
+        ("WebFetch", {}),
+        ("Read", {"file_path": "notes/x"}),
+        ("Bash", {"command": "x" * LONGEST_RULE}),
+        ("Bash", {"command": 5}),
+    ],
+)
+def test_calls_that_no_rule_covers_alone(tool: str, arguments: dict[str, Any]) -> None:
+    assert suggest_rule(tool, arguments) == ""
+
+
+def test_a_relative_path_is_suggested_with_its_folder() -> None:
+    context = CallContext("/work", "/home/me")
+    assert suggest_rule("Write", {"file_path": "../x y"}, context) == "Write(//x y)"
+    assert suggest_rule("Read", {"file_path": "~/a*"}, context) == r"Read(//home/me/a\*)"
+    assert suggest_rule("Grep", {"pattern": "x"}, context) == "Grep(//work)"

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from ccproxy.providers.identity import LINE, is_wanted, with_line
+from ccproxy.providers.identity import LINE, applies, with_line
+from ccproxy.providers.registry import providers
+from ccproxy.settings import Settings
 
 BLOCK = {"type": "text", "text": LINE}
 
@@ -35,6 +37,18 @@ def test_not_twice_and_behind_a_billing_block_too(text: str) -> None:
     assert with_line(text) is None
 
 
+CLAUDE = next(
+    provider
+    for provider in providers(Settings(providers={"claude_api": {"identity": True}}))
+    if provider.name == "claude_api"
+)
+
+
+def test_for_those_who_want_it_with_their_login_only() -> None:
+    assert applies(CLAUDE, "claude-sonnet-5-5", by_login=True)
+    assert not applies(CLAUDE, "claude-sonnet-5-5", by_login=False)
+    assert not any(applies(provider, "claude-sonnet-5-5", by_login=True) for provider in providers(Settings()))
+
+
 def test_haiku_does_without() -> None:
-    assert is_wanted("claude-sonnet-5-5")
-    assert not is_wanted("claude-haiku-5-5")
+    assert not applies(CLAUDE, "Claude-Haiku-5-5", by_login=True)

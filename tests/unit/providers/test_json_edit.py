@@ -110,9 +110,9 @@ def test_what_is_no_object_is_refused_with_its_place(text: str) -> None:
     try:
         parsed = json.loads(text)
     except ValueError:
-        with pytest.raises(BadRequest, match=r"no JSON: .* at line \d+, column \d+|must be a JSON object"):
+        with pytest.raises(BadRequest, match=r"not valid JSON: .* at line \d+, column \d+|must be a JSON object"):
             list(members(text))
-        with pytest.raises(BadRequest, match=r"no JSON: .* at line \d+, column \d+"):
+        with pytest.raises(BadRequest, match=r"not valid JSON: .* at line \d+, column \d+"):
             loads(text.encode())
     else:
         if isinstance(parsed, dict):

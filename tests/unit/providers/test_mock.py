@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -30,6 +32,13 @@ TOOLS = [
 
 def asked(text: str = "hello there", model: str = "mock-claude", **more: Any) -> LocalRequest:
     return LocalRequest({"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": text}], **more})
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 async def events(request: LocalRequest, mock: Mock | None = None) -> list[dict[str, Any]]:
@@ -257,7 +266,20 @@ async def test_every_fault_is_listed_as_a_model() -> None:
         ({"model": "m", "messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
         ({"model": "m", "messages": [{"role": "user"}]}, "messages[0].content"),
         ({"model": "m", "messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"model": "m", "messages": [{"role": {}, "content": "x"}]}, "messages[0].role"),
+        ({"model": "m" * 300, "messages": [{"role": "user", "content": "x"}]}, "model"),
+        ({"model": "\ud800", "messages": [{"role": "user", "content": "x"}]}, "model"),
+        ({"model": "m", "messages": [{"role": "user", "content": "a\udfffb"}]}, "messages[0].content"),
+        ({**asked().body, "tools": 1}, "tools"),
+        ({**asked().body, "stop_sequences": {"a": 1}}, "stop_sequences"),
+        ({**asked().body, "temperature": float("inf")}, "temperature"),
+        ({**asked().body, "temperature": float("nan")}, "temperature"),
+        ({**asked().body, "max_tokens": 10**400}, "max_tokens"),
+        ({**asked().body, "x": nested(5000)}, "x" + "[0]" * 19),
+        ({**asked().body, "messages": [{"role": "user", "content": "x"}] * 200_000}, "messages"),
+        ({**asked().body, "a\r\nb\ud800": 1}, '["a\\r\\nb\\ud800"]'),
     ],
+    ids=itertools.count(),
 )
 async def test_what_is_no_request(body: dict[str, Any], param: str) -> None:
     for ask in (lambda: events(LocalRequest(body)), lambda: Mock().count_tokens(LocalRequest(body))):
@@ -289,8 +311,60 @@ async def outcome(request: LocalRequest) -> int:
         {"tools": [{"name": "t", "input_schema": {"properties": []}}], "tool_choice": {"type": "any"}},
         {"system": 3},
         {"tool_choice": {"type": "tool", "name": []}, "tools": TOOLS},
+        {"thinking": {"type": {}}},
+        {"tools": [{"name": "t", "input_schema": {"required": [[]]}}], "tool_choice": {"type": "any"}},
+        {"tools": [{"name": "t", "input_schema": {"required": {"a": 1}}}], "tool_choice": {"type": "any"}},
+        {"tools": [{"name": "t", "input_schema": {"properties": {"a": 5}}}], "tool_choice": {"type": "any"}},
+        {
+            "tools": [{"name": "t", "input_schema": {"properties": {"a": {"enum": {"b": 1}}}}}],
+            "tool_choice": {"type": "any"},
+        },
+        {
+            "tools": [{"name": "t", "input_schema": {"type": {}, "properties": {"a": {"type": {}}}}}],
+            "tool_choice": {"type": "any"},
+        },
+        {"stop_sequences": [{}], "model": "mock-stop"},
+        {"stop_sequences": ["x"] * 100_000, "model": "mock-stop"},
+        {"messages": [{"role": "user", "content": [1, None, {"type": {}}, {"type": "text", "text": {}}, {}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": 5}]}]},
+        {"messages": [{"role": "user", "content": "a\0b"}]},
+        {"system": nested(150)},
     ],
-    ids=repr,
+    ids=itertools.count(),
 )
 async def test_odd_requests_are_answered_or_refused_and_break_nothing(odd: dict[str, Any]) -> None:
     assert await outcome(LocalRequest({**asked().body, **odd})) in {200, 400}
+
+
+def test_the_mark_of_a_tool_is_searched_in_linear_work() -> None:
+    """A mark is given up at the next bracket, so no letter is looked at twice: each start of a mark took all that follows before."""
+    assert module._TOOL_MARK.search("[[tool:" * 300_000) is None
+    assert module._TOOL_MARK.search("[[tool:" + "x" * 3_000_000) is None
+
+
+async def test_arguments_grow_with_the_request_and_no_faster() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(12):  # 10**12 arguments if each name counted as often as it is required
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"] * 10}
+    body = {"tools": [{"name": "t", "input_schema": schema}], "tool_choice": {"type": "any"}}
+    (block,) = [block for block in fold(await events(asked(**body)))["content"] if block["type"] == "tool_use"]
+    assert json.dumps(block["input"]).count('"a"') == 12
+    many = {"properties": {f"p{number}": {} for number in range(20_000)}}
+    with pytest.raises(ExchangeError) as caught:
+        await events(asked(tools=[{"name": "t", "input_schema": many}]))
+    assert (caught.value.status, caught.value.param) == (400, "tools")
+    few = {"required": [f"p{number}" for number in range(1000)]}
+    request = asked("x" * 1_000_000, tools=[{"name": "t", "input_schema": few}], tool_choice={"type": "any"})
+    (call,) = [block for block in fold(await events(request))["content"] if block["type"] == "tool_use"]
+    assert len(json.dumps(call["input"])) < 2_000_000
+
+
+async def test_an_answer_is_made_as_it_is_read() -> None:
+    """A text of many short words has an event for each of them: they are not all there at once."""
+    stream = Mock().stream(asked("a " * 1_000_000))
+    tracemalloc.start()
+    async for event in stream:
+        if event["type"] == "content_block_delta":
+            break
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, strategies as st
 
 from ccproxy.errors import BadRequest, MethodNotAllowed, RouteNotFound
+from ccproxy.providers import routing
 from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import ROUTE_WORDS, Router, suggested_format
 from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
+from tests.fakes.scaling import assert_linear
 
 A, C, R = Format.ANTHROPIC, Format.OPENAI_CHAT, Format.OPENAI_RESPONSES
 CREATE, COUNT, MODELS, MODEL, NATIVE = (
@@ -117,7 +120,7 @@ def test_sessions(root: str, rest: str, provider: str, session: str) -> None:
     assert (route.operation, route.format, route.upstream_path) == (plain.operation, plain.format, plain.upstream_path)
 
 
-@pytest.mark.parametrize("session", [*ROUTE_WORDS, "x" * 129, "a b", "a%20b", "ä", "a:b"])
+@pytest.mark.parametrize("session", [*sorted(ROUTE_WORDS), "x" * 129, "a b", "a%20b", "ä", "a:b"])
 def test_what_is_no_session(session: str) -> None:
     for path in (f"/api/codex/{session}/responses", f"/claude/{session}/v1/messages"):
         with suppress(RouteNotFound, MethodNotAllowed):
@@ -237,3 +240,106 @@ def test_a_path_that_is_taken_can_be_read_in_one_way_only(path: str) -> None:
     assert "//" not in below
     assert "\\" not in below
     assert not {".", ".."} & set(below.split("/"))
+
+
+# ---- paths and methods that a stranger makes, before any token is checked
+
+
+LONG = [
+    "%",
+    "/",
+    ".",
+    ";",
+    "\\",
+    "%2e",
+    "%25",
+    "%2525",
+    "%252f",
+    "a",
+    "a/",
+    "/a",
+    "é",
+    "%c3%a9",
+    "?",
+    "%2",
+    "..;",
+    "messages/",
+    "-",
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("root", ["", "/", "/api/", "/api/v1/", "/api/codex/", "/claude/", "/api/v1/models/"])
+@pytest.mark.parametrize("piece", LONG)
+def test_a_long_path_takes_linear_time(root: str, piece: str) -> None:
+    def match(size: int) -> None:
+        for path in (root + piece * (size // len(piece)), root + "%" + "25" * (size // 2)):
+            for method in ("GET", "POST", "HEAD"):
+                with suppress(BadRequest, RouteNotFound, MethodNotAllowed):
+                    ROUTER.match(method, path)
+
+    assert_linear(match)
+
+
+def test_a_path_is_decoded_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def counting(path: str) -> str:
+        decoded.append(path)
+        return unquote(path)
+
+    monkeypatch.setattr(routing, "unquote", counting)
+    with pytest.raises(BadRequest, match="percent-encoded"):
+        ROUTER.match("GET", "/api/%" + "25" * 30_000)
+    assert len(decoded) <= routing.MAX_ENCODINGS + 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/files/100%", "/api/v1/files/100%25", "/api/v1/files/100%2525", "/api/v1/files/%C3%A9"]
+)
+def test_a_path_that_is_encoded_as_often_as_anything_needs(path: str) -> None:
+    assert ROUTER.match("GET", path).upstream_path == path.removeprefix("/api")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/files/100%252525", "/api/v1/..;/x", "/api/v1/.;a=b/x", "/api/v1/%2e%2e;/x", "/api/v1/..;"]
+)
+def test_a_path_that_hides_something(path: str) -> None:
+    with pytest.raises(BadRequest):
+        ROUTER.match("GET", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "root"),
+    [
+        ("GET", "/"),
+        ("POST", "/api/v1/models/"),
+        ("GET", "/api/"),
+        ("POST", "/api/v1/v1/"),
+        ("GET", "/api/%252525"),
+        ("POST", "/claude/"),
+        ("TRACE", "/api/v1/"),
+    ],
+)
+def test_an_error_repeats_only_the_beginning_of_a_long_path(method: str, root: str) -> None:
+    with pytest.raises((BadRequest, RouteNotFound, MethodNotAllowed)) as caught:
+        ROUTER.match(method, root + "x" * 60_000)
+    assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize("method", ["", "G ET", "GET\r\n", "GÉT", "G(T", "x" * 33, "\x00", "GET/"])
+def test_a_method_that_is_not_a_token(method: str) -> None:
+    for path in ("/api/v1/messages", "/nothing", "/api/v1/files"):
+        with pytest.raises(BadRequest):
+            ROUTER.match(method, path)
+
+
+@pytest.mark.parametrize("method", ["TRACE", "trace", "CONNECT", "TRACK"])
+def test_a_method_whose_response_could_repeat_the_credential_is_not_forwarded(method: str) -> None:
+    with pytest.raises(MethodNotAllowed):
+        ROUTER.match(method, "/api/v1/files")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PATCH", "PROPFIND", "QUERY"])
+def test_any_other_method_is_forwarded(method: str) -> None:
+    assert ROUTER.match(method, "/api/v1/files").operation is NATIVE

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from ccproxy.errors import ExchangeError
-from ccproxy.translate import jsontext
+from ccproxy.providers import json_edit
 from ccproxy.translate.errors import error_body, error_status
 from ccproxy.translate.exchange import ReplayCache, Translated, translate_request
 from ccproxy.translate.formats import Format
@@ -43,7 +43,7 @@ class Gateway:
 
     def __call__(self, request: Any) -> Any:
         try:
-            body = jsontext.parse_request(request.content)
+            body = json_edit.loads(request.content)
             exchange = translate_request(
                 self.client, self.upstream, body, self.profile, replay_cache=self.cache, principal="me", provider="fake"
             )

@@ -18,9 +18,9 @@ from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
 
 from ccproxy.translate import answer_policy, policy
-from ccproxy.translate.anthropic.decode import STOP_REASONS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.openai_responses.decode import Decoder as ResponsesDecoder
+from ccproxy.translate.stops import CLASSES
 
 
 def members(union: Any) -> list[Any]:
@@ -149,7 +149,7 @@ def test_the_events_that_the_tables_call_read_are_those_that_are_read() -> None:
 
 def test_every_stop_reason_has_a_line() -> None:
     assert set(get_args(a.StopReason)) | set(get_args(ab.BetaStopReason)) <= set(answer_policy.STOPS[Format.ANTHROPIC])
-    assert set(STOP_REASONS) == set(answer_policy.STOPS[Format.ANTHROPIC])
+    assert set(CLASSES[Format.ANTHROPIC]) == set(answer_policy.STOPS[Format.ANTHROPIC])
     finishes = set(get_args(c.chat_completion.Choice.model_fields["finish_reason"].annotation))
     assert finishes <= set(answer_policy.STOPS[Format.OPENAI_CHAT])
     details = _hint(r.response.IncompleteDetails, "reason")

@@ -10,8 +10,8 @@ from hypothesis import example, given, strategies as st
 from mitmproxy import http
 from mitmproxy.connection import Server
 
-from ccproxy.addons.exchange import of
-from ccproxy.addons.gateway import addon as gateway_module
+from ccproxy.addons.exchange import Way, of
+from ccproxy.addons.gateway.ways import upstream as upstream_way
 from ccproxy.settings import Settings
 from tests.fakes.client import message, request
 from tests.fakes.playbook import Play
@@ -308,7 +308,7 @@ def test_how_long_it_waits(start: Start, monkeypatch: pytest.MonkeyPatch, header
     async def sleep(duration: float) -> None:
         slept.append(duration)
 
-    monkeypatch.setattr(gateway_module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(upstream_way.asyncio, "sleep", sleep)
     play = start(retries=[529])
     server = asked(play)
     for _ in range(2):
@@ -346,7 +346,7 @@ def test_an_upstream_that_dies_between_two_events(play: Play) -> None:
     assert rest.startswith(b"event: error\ndata: ")
     assert play.closed[-1:] != [play.client]
     assert (play.called["response"], play.called["error"]) == (1, 0)
-    assert of(play.flows[0]).truncated
+    assert of(play.flows[0]).progress.truncated
     assert end
 
 
@@ -358,7 +358,7 @@ def test_an_upstream_that_dies_within_an_event(play: Play) -> None:
     assert play.take() == b""
     assert play.closed[-1] is play.client
     assert (play.called["response"], play.called["error"]) == (0, 1)
-    assert of(play.flows[0]).truncated
+    assert of(play.flows[0]).progress.truncated
 
 
 def test_a_client_that_leaves_takes_its_upstream_with_it(play: Play) -> None:
@@ -384,12 +384,14 @@ class Words:
 
     def __init__(self, *chunks: bytes, dropped: bool = False) -> None:
         self.chunks = [*chunks, b""]
+        self.chunk = b""
         self.dropped = dropped
         self.asked = 0
 
     def request(self, flow: http.HTTPFlow) -> None:
         exchange: Any = of(flow)
-        exchange.body = self
+        exchange.way = Way()
+        exchange.way.body = self  # type: ignore[assignment]
         flow.response = http.Response.make(
             200, b"", {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
         )
@@ -397,10 +399,10 @@ class Words:
 
     def local_chunk(self, flow: http.HTTPFlow) -> None:
         self.asked += 1
-        of(flow).chunk = self.chunks.pop(0)
+        self.chunk = self.chunks.pop(0)
 
     def cancel(self) -> None:
-        """As LocalBody's."""
+        """As InProcessBody's."""
 
     @property
     def hooks(self) -> dict[str, Any]:

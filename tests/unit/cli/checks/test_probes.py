@@ -23,6 +23,7 @@ from ccproxy.providers.profiles import chat_profiles
 from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import load
 from ccproxy.translate.formats import Format
+from tests.fakes.ports import free_port
 
 NAME = "upstream.invalid"
 DATE = "Sun, 22 Nov 2026 12:00:00 GMT"
@@ -111,9 +112,7 @@ def test_a_plain_upstream_is_reached_and_not_asked_anything() -> None:
 
 
 def test_nobody_there() -> None:
-    with create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    reached = probes.reach(provider(f"http://127.0.0.1:{port}"), 5)
+    reached = probes.reach(provider(f"http://127.0.0.1:{free_port()}"), 5)
     assert (reached.step, reached.error) == ("connect", "Connection refused")
 
 
@@ -156,7 +155,7 @@ def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(lambda connection: accepting(connection, "407 Proxy Authentication Required") and None) as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
         reached = probes.reach(provider(f"https://{NAME}"), 5)
-    assert (reached.step, reached.error) == ("proxy", "the proxy answers 407 Proxy Authentication Required")
+    assert (reached.step, reached.error) == ("proxy", "the proxy responded with 407 Proxy Authentication Required")
 
 
 def test_a_proxy_for_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
