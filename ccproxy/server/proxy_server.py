@@ -63,6 +63,7 @@ class ProxyServer:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     _master: Master | None = None
     _cli_token: str = field(default="", repr=False)
+    _published: runtime.Published | None = None
     _stopping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -73,13 +74,13 @@ class ProxyServer:
 
         """
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
-        self._cli_token = runtime.mint(self.port)
+        self._cli_token = runtime.new_token()
         with (
             client_timeout(self.settings.server.idle_timeout),
             redacted_logs(redaction_for(self.settings, self._cli_token)),
         ):
             self._master = self._make_master()
-            check = StartCheck(self.started)
+            check = StartCheck(self.started, self._publish_token)
             self._master.addons.add(check, LoopWatch())
             try:
                 await self._master.run()
@@ -87,7 +88,8 @@ class ProxyServer:
                 raise StartError(bind_failure(error)) from error
             finally:
                 check.close()
-                runtime.forget(self.port, self._cli_token)
+                if self._published:
+                    self._published.withdraw()
                 # mitmproxy leaves listeners and connections to the end of the process.
                 await self._proxyserver.servers.update(())
                 await self._hang_up()
@@ -133,6 +135,10 @@ class ProxyServer:
             self._master.options.update(server=False)
             await self._hang_up()
             self._master.shutdown()
+
+    def _publish_token(self) -> None:
+        """The port is ours now: of two proxies that start at once, only one gets here."""
+        self._published = runtime.publish(self._cli_token, self.hosts, self.port)
 
     @property
     def _proxyserver(self) -> Any:

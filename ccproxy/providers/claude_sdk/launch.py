@@ -21,6 +21,7 @@ from ccproxy.network import extra_certificates
 from ccproxy.providers.claude_sdk.callers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
+from ccproxy.settings.keys import SECTIONS
 
 CLIENT_TOOLS_SERVER = "ccproxy_client"
 """The name of the in-process MCP server that offers the client's own tools in agent mode."""
@@ -49,7 +50,7 @@ _LOGIN = frozenset({"CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"})
 _NETWORK = frozenset(
     {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
 )
-_OWN_SECTIONS = frozenset({"SERVER", "PROVIDERS", "TRANSLATE", "PRICING", "LEDGER", "RAW_LOG", "PERMISSIONS", "AUTH"})
+_OWN_SECTIONS = frozenset(section.upper() for section in SECTIONS)
 
 _ALWAYS = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
