@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ccproxy.cli.console import fail
 
 if TYPE_CHECKING:
     import httpx
+    from rich.console import Console
 
 QUESTION = "What is a reverse proxy?"
 MODEL = "mock-claude"
@@ -51,16 +53,19 @@ def demo() -> None:
 
     Example: ccproxy demo
     """
+    from rich.console import Console
+
     from ccproxy.errors import CcproxyError
 
     try:
-        rows = asyncio.run(_run())
+        rows = asyncio.run(requested_rows(typer.echo))
     except CcproxyError as error:
         fail(str(error))
-    _print(rows)
+    print_rows(rows, Console(width=None if os.isatty(1) else 120))
 
 
-async def _run() -> list[tuple[str, ...]]:
+async def requested_rows(report: Callable[[str], None]) -> list[tuple[str, ...]]:
+    """Run a proxy, send it the examples and return a row of the table for each."""
     import httpx
 
     from ccproxy.server.proxy_server import ProxyServer
@@ -78,7 +83,7 @@ async def _run() -> list[tuple[str, ...]]:
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             await running
-        typer.echo(f"ccproxy runs on http://127.0.0.1:{server.port} with the mock provider at /mock\n")
+        report(f"ccproxy runs on http://127.0.0.1:{server.port} with the mock provider at /mock\n")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
             rows = [await _row(client, example, stream) for example in EXAMPLES for stream in (False, True)]
         server.stop()
@@ -109,8 +114,8 @@ async def _row(client: httpx.AsyncClient, example: Example, stream: bool) -> tup
     return example.name, kind, text_of(whole), tokens_in, tokens_out, cost
 
 
-def _print(rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
+def print_rows(rows: list[tuple[str, ...]], console: Console) -> None:
+    """Print the table."""
     from rich.table import Table
 
     table = Table(
@@ -121,4 +126,4 @@ def _print(rows: list[tuple[str, ...]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if os.isatty(1) else 120).print(table)
+    console.print(table)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage, mitmproxy_patches
 from ccproxy.cli import reload as reloading
 from ccproxy.cli.console import fail
 from ccproxy.errors import ConfigError, StartError
@@ -70,10 +70,10 @@ def serve(
         changed = _serve(
             loaded,
             (lambda: watch.usable_change(load_again, loaded.settings)) if watch else None,
-            named_file=config is not None,
             options=set_,
             scripts=[str(path) for path in script],
             record=record,
+            record_append=is_restart,
             web_open=web_open and not is_restart,
         )
     except (ConfigError, StartError) as error:
@@ -92,7 +92,7 @@ NextChange = Callable[[], Coroutine[Any, Any, None]]
 """Returns when changed files can be used."""
 
 
-def _serve(loaded: Loaded, next_change: NextChange | None, *, named_file: bool, **extras: Any) -> bool:
+def _serve(loaded: Loaded, next_change: NextChange | None, **extras: Any) -> bool:
     """Run the proxy until it is stopped, or until its files change.
 
     Returns:
@@ -102,18 +102,16 @@ def _serve(loaded: Loaded, next_change: NextChange | None, *, named_file: bool, 
         StartError: as `ProxyServer.run`.
 
     """
-    mitmproxy_patches.without_collecting()
-    mitmproxy_patches.without_unused_addons()
-    mitmproxy_patches.without_type_checks()
+    garbage.pause()
+    mitmproxy_patches.load_addons_on_demand()
+    mitmproxy_patches.skip_type_checks()
     from ccproxy.addons.watchers.log_redaction import redacted_logs
     from ccproxy.server.proxy_server import Extras, ProxyServer
     from ccproxy.server.wiring import redaction_for
-    from ccproxy.settings.trust import is_trusted
 
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
-    trusted = loaded.file is not None and is_trusted(loaded.file, loaded.file.read_bytes())
-    file = loaded.file if named_file or trusted else None
+    file = loaded.file if loaded.trusted else None
     server = ProxyServer(loaded.settings, Extras(config=file, **extras))
     with redacted_logs(redaction_for(loaded.settings)):
         return asyncio.run(_Run(server, next_change).until_stopped())
@@ -147,7 +145,7 @@ class _Run:
 
     async def _announce(self) -> None:
         await self._server.started.wait()
-        mitmproxy_patches.settled()
+        garbage.resume()
         _print(_banner(self._server))
 
     async def _restart_on_change(self, next_change: NextChange) -> None:

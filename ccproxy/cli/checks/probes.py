@@ -24,6 +24,7 @@ from ccproxy.network import CorporateProxy, Network, corporate_proxy
 from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Loaded
 from ccproxy.settings.folders import config_dir, data_dir
+from ccproxy.settings.secrets import has_secret
 from ccproxy.translate.fold import fold_any, text_of
 
 _PROGRAM_LIMIT = 20.0
@@ -88,7 +89,7 @@ def private_files(loaded: Loaded) -> Iterator[File]:
     yield from _file(config_dir() / "trusted.json", is_secret=False)
     for layer in loaded.layers:
         path = Path(layer.origin)
-        if layer.origin not in {"command line", "environment"} and _has_secret(layer.values):
+        if layer.origin not in {"command line", "environment"} and has_secret(layer.values):
             yield from _file(path)
 
 
@@ -97,13 +98,6 @@ def _file(path: Path, *, is_folder: bool = False, is_secret: bool = True) -> Ite
         yield File(path, path.stat().st_mode & 0o777, is_folder, is_secret)
     except OSError:
         return
-
-
-def _has_secret(values: Mapping[str, Any]) -> bool:
-    return any(
-        (key in {"api_key", "auth_token"} and bool(value)) or (isinstance(value, Mapping) and _has_secret(value))
-        for key, value in values.items()
-    )
 
 
 def settings_env_of_claude(environ: Mapping[str, str]) -> Mapping[str, Any]:

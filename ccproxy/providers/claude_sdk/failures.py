@@ -1,7 +1,6 @@
-"""What went wrong in Claude Code, as the error that the client gets.
+"""Failures of Claude Code as the errors that the client gets.
 
-The status that the upstream answered decides; where there was none, the SDK's word for the kind of failure; else it
-is a 500.
+The status of the upstream's response decides; where there was none, the SDK's name for the kind of failure; else it is a 500.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from claude_agent_sdk import (
     TextBlock,
 )
 
-from ccproxy.errors import ExchangeError, UpstreamBroken, UpstreamUnreachable
+from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken, UpstreamUnreachable
 from ccproxy.translate.error_tables import KINDS, kind_of_status
 
 LOG_IN = (
@@ -40,9 +39,7 @@ _KINDS = {
 
 
 class UpstreamRefused(ExchangeError):
-    """The upstream answered with an error, or Claude Code refused in its place. `status` and `kind` are those of the
-    case.
-    """
+    """An error response of the upstream, or a refusal by Claude Code itself, with its own `status` and `kind`."""
 
     def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(message, headers=headers)
@@ -51,7 +48,7 @@ class UpstreamRefused(ExchangeError):
 
 
 class Failure:
-    """Collects what the messages of one answer say of a failure."""
+    """Collects what the messages of one answer report about a failure."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -91,7 +88,7 @@ class Failure:
 
 
 def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeError:
-    """The error for a process that broke; the reason is in the log, with what the process said last."""
+    """The error for a process that broke; the reason is in the log, with the process's last words."""
     if isinstance(error, ExchangeError):
         return error
     if isinstance(error, ProcessError):
@@ -100,10 +97,14 @@ def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeEr
         how = "closed its pipes" if code is None else how
         if any("cannot be used with root" in line for line in last_words):
             return UpstreamBroken(f'Claude Code {how}: permission_mode = "bypassPermissions" is not allowed for root')
-        return UpstreamBroken(f"Claude Code {how} before its answer was whole; ccproxy's log has what it said")
+        return UpstreamBroken(f"Claude Code {how} before its answer was complete. See ccproxy's log for its last words")
     if isinstance(error, CLIConnectionError):
-        return UpstreamBroken("the connection to Claude Code broke; ccproxy's log has the reason")
-    return UpstreamBroken("Claude Code said what ccproxy does not understand; ccproxy's log has the reason")
+        return UpstreamBroken("The connection to Claude Code broke. See ccproxy's log for details")
+    if isinstance(error, OSError):
+        return Unavailable(
+            f"Claude Code cannot start: {error.strerror or error}. Check the space in the temporary folder"
+        )
+    return UpstreamBroken("Claude Code sent a message that ccproxy could not parse. See ccproxy's log for details")
 
 
 # Claude Code's prose around the upstream's own words.
@@ -118,6 +119,6 @@ _TOO_LONG = re.compile(r"the request is ~(\d+) tokens \(limit (\d+)\)")
 def _upstream_message(text: str) -> str:
     """The upstream's own words, by which clients tell errors apart."""
     if text.startswith("Prompt is too long"):
-        found = _TOO_LONG.search(text)
-        return f"prompt is too long: {found[1]} tokens > {found[2]} maximum" if found else "prompt is too long"
+        numbers = _TOO_LONG.search(text)
+        return f"prompt is too long: {numbers[1]} tokens > {numbers[2]} maximum" if numbers else "prompt is too long"
     return _AFTER.sub("", _BEFORE.sub("", text)).strip() or text

@@ -114,6 +114,7 @@ def test_a_long_name_is_no_way_around() -> None:
         b"Origin", b"REFERER", b"Sec-Fetch-Site", b"Sec-CH-UA-Platform", b"X-Forwarded-For", b"X-Forwarded-Anything-New", b"X-Real-IP", b"Forwarded",
         b"Via", b"True-Client-IP", b"CF-Connecting-IP", b"CF-Ray", b"CDN-Loop", b"Api-Key", b"X-Goog-Api-Key", b"Ocp-Apim-Subscription-Key",
         b"X-Functions-Key", b"X-Auth-Token", b"Cookie", b"Proxy-Authorization", b"X-Ccproxy-Token", b"X-Ccproxy-Anything", b"Proxy-Connection",
+        b"X_Forwarded_For", b"x_api_key", b"X_Ccproxy_Token", b"Fly-Client-IP", b"X-Vercel-Forwarded-For", b"x-amz-security_token", b"Proxy_Authorization",
     ],
 )  # fmt: skip
 def test_what_is_not_for_an_upstream(name: bytes) -> None:
