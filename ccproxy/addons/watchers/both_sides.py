@@ -135,6 +135,7 @@ class Sides:
         self._traffic = traffic
         self._provider = traffic.exchange([_ProviderSink(self)])
         self._events_began = False
+        self._over = False
 
     # ---- a sink of Traffic, in its thread
 
@@ -215,7 +216,7 @@ class Sides:
         self._exchange.preview = None
 
     def _show_progress(self) -> None:
-        if self._exchange.preview is self:
+        if not self._over and self._exchange.preview is self:
             flow = self.flow_so_far()
             for viewer in self._owner.viewers:
                 viewer.show_progress(flow)
@@ -230,7 +231,14 @@ class Sides:
             flow.live = False
             flow.server_conn, flow.request, flow.response = live.server_conn, live.request, live.response
             flow.error, flow.metadata = live.error, live.metadata
-        return legs(flow, exchange, self._parts, self._owner.redaction)
+        made = legs(flow, exchange, self._parts, self._owner.redaction)
+        self._let_go()
+        return made
+
+    def _let_go(self) -> None:
+        """Break the cycles through the exchange and the provider's sink: bodies are freed once no viewer has them, not at the next full collection."""
+        self._over = True
+        del self._flow, self._exchange, self._parts, self._request, self._preview, self._provider
 
 
 class _ProviderSink:
