@@ -31,10 +31,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "security/test_whose_key.py": ("providers/credentials.py",),
     "security/test_where_to.py": ("providers/spec.py",),
     "security/test_secrets.py": ("redaction/rules.py", "addons/watchers/log_redaction.py", "settings/secrets.py"),
-    "traffic/test_ledger.py": ("addons/watchers/accounting.py", "ledger/schema.py"),
-    "traffic/test_mitmweb.py": ("addons/watchers/both_sides.py", "addons/watchers/contentview.py", "addons/watchers/web.py"),
-    "traffic/test_raw_http.py": ("addons/watchers/raw_http.py",),
-    "traffic/test_record.py": ("addons/watchers/record.py",),
+    "traffic/test_ledger.py": ("addons/watchers/accounting.py", "ledger/rows.py", "ledger/schema.py"),
+    "traffic/test_mitmweb.py": (
+        "addons/watchers/both_sides.py", "addons/watchers/contentview.py", "addons/watchers/legs.py", "addons/watchers/web.py",
+    ),
+    "traffic/test_raw_http.py": ("addons/watchers/traffic.py",),
     "property/test_reading.py": ("translate/reading.py",),
     "property/test_streams_in_any_shape.py": ("translate/streaming.py",),
     "property/test_requests_in_any_shape.py": (
