@@ -70,7 +70,6 @@ def serve(
         changed = _serve(
             loaded,
             (lambda: watch.usable_change(load_again, loaded.settings)) if watch else None,
-            named_file=config is not None,
             options=set_,
             scripts=[str(path) for path in script],
             record=record,
@@ -93,7 +92,7 @@ NextChange = Callable[[], Coroutine[Any, Any, None]]
 """Returns when changed files can be used."""
 
 
-def _serve(loaded: Loaded, next_change: NextChange | None, *, named_file: bool, **extras: Any) -> bool:
+def _serve(loaded: Loaded, next_change: NextChange | None, **extras: Any) -> bool:
     """Run the proxy until it is stopped, or until its files change.
 
     Returns:
@@ -109,12 +108,10 @@ def _serve(loaded: Loaded, next_change: NextChange | None, *, named_file: bool, 
     from ccproxy.addons.watchers.log_redaction import redacted_logs
     from ccproxy.server.proxy_server import Extras, ProxyServer
     from ccproxy.server.wiring import redaction_for
-    from ccproxy.settings.trust import is_trusted
 
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
-    trusted = loaded.file is not None and is_trusted(loaded.file, loaded.file.read_bytes())
-    file = loaded.file if named_file or trusted else None
+    file = loaded.file if loaded.trusted else None
     server = ProxyServer(loaded.settings, Extras(config=file, **extras))
     with redacted_logs(redaction_for(loaded.settings)):
         return asyncio.run(_Run(server, next_change).until_stopped())

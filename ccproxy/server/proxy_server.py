@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import exceptions, options
 
 from ccproxy.addons.gateway.endpoints import PERMISSIONS_STREAM
+from ccproxy.addons.transport.layer import Stopping
 from ccproxy.addons.transport.mitmproxy_internals import Master
 from ccproxy.addons.watchers.log_redaction import redacted_logs
 from ccproxy.errors import StartError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
+from ccproxy.server.loop_watch import LoopWatch
 from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
@@ -61,6 +63,7 @@ class ProxyServer:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     _master: Master | None = None
     _cli_token: str = field(default="", repr=False)
+    _published: runtime.Published | None = None
     _stopping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -71,24 +74,36 @@ class ProxyServer:
 
         """
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
-        self._cli_token = runtime.mint(self.port)
+        self._cli_token = runtime.new_token()
         with (
             client_timeout(self.settings.server.idle_timeout),
             redacted_logs(redaction_for(self.settings, self._cli_token)),
         ):
             self._master = self._make_master()
-            check = StartCheck(self.started)
-            self._master.addons.add(check)
+            check = StartCheck(self.started, self._publish_token)
+            self._master.addons.add(check, LoopWatch())
             try:
                 await self._master.run()
             except OSError as error:  # mitmweb's own listener
                 raise StartError(bind_failure(error)) from error
             finally:
                 check.close()
-                runtime.forget(self.port, self._cli_token)
+                if self._published:
+                    self._published.withdraw()
                 # mitmproxy leaves listeners and connections to the end of the process.
                 await self._proxyserver.servers.update(())
                 await self._hang_up()
+
+    @property
+    def master(self) -> Master:
+        """mitmproxy's master, once it runs."""
+        assert self._master
+        return self._master
+
+    @property
+    def cli_token(self) -> str:
+        """The token with which ccproxy's own commands ask this proxy."""
+        return self._cli_token
 
     def stop(self) -> None:
         """Stop at once: cut running responses."""
@@ -121,6 +136,10 @@ class ProxyServer:
             await self._hang_up()
             self._master.shutdown()
 
+    def _publish_token(self) -> None:
+        """The port is ours now: of two proxies that start at once, only one gets here."""
+        self._published = runtime.publish(self._cli_token, self.hosts, self.port)
+
     @property
     def _proxyserver(self) -> Any:
         assert self._master
@@ -140,7 +159,10 @@ class ProxyServer:
         assert self._master
         for exchange in self._master.addons.get("gateway").live.values():
             exchange.interrupt("ccproxy stopped")
+            exchange.way.stop()
         connections = self._proxyserver.connections
+        for handler in list(connections.values()):
+            await handler.server_event(Stopping())
         for handler in connections.values():
             if (io := handler.transports.get(handler.client)) and io.handler:
                 io.handler.cancel()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -21,7 +23,7 @@ from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.permissions.audit import Audit
 from ccproxy.permissions.broker import Decided, PermissionBroker
-from ccproxy.permissions.rules import Rule, save_rule
+from ccproxy.permissions.rules import Rule, with_rule
 from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider, asked_by_tool
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
@@ -30,9 +32,10 @@ from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings
+from ccproxy.settings.files import read_file, replace_file
 from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
 from ccproxy.settings.secrets import secrets_of
-from ccproxy.settings.trust import is_trusted, trust
+from ccproxy.settings.trust import is_changed, is_trusted, trust_content
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+_REMEMBERING = threading.Lock()
 
 
 def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -> Parts:
@@ -153,11 +158,17 @@ def _audited(audit: Audit, decided: Decided) -> None:
 
 def _remembered(config: Path | None, rule: Rule) -> None:
     """A rule that a person made for good goes into the configuration file that the next start will read."""
-    path = config or config_dir() / "config.toml"
-    trusted = path.exists() and is_trusted(path, path.read_bytes())
-    save_rule(path, rule)
-    if trusted:  # as it was before this very change
-        trust(path)
+    with _REMEMBERING:
+        path = Path(os.path.realpath(config or config_dir() / "config.toml"))
+        before = read_file(path) if path.exists() else b""
+        if is_changed(path, before):  # somebody else's content must not become trusted, nor seem to hold the rule
+            raise ValueError(
+                f"{path} has changed since you trusted it: check it, then run `ccproxy config trust {path}`"
+            )
+        trusted, after = is_trusted(path, before), with_rule(path, before, rule)
+        replace_file(path, after)
+        if trusted:  # these bytes, whatever is in the file by now
+            trust_content(path, after)
 
 
 def _report(settings: Settings, ledger: Ledger) -> Report:

@@ -62,11 +62,34 @@ def test_a_refusal_is_told_in_both_places(server: FakeOAuth, consent: str, descr
     assert not server.count("/oauth/token")
 
 
-def test_a_wrong_state_ends_the_sign_in(server: FakeOAuth) -> None:
+def test_an_answer_with_a_wrong_state_is_ignored_and_counted(server: FakeOAuth) -> None:
     server.wrong_state = True
-    with pytest.raises(LoginRefused, match="wrong state"):
-        browser_login(server.claude, QUICK, Person(Browser()), Watch().pace())
+    browser, watch = Browser(), Watch()
+
+    class Gone(Person):
+        def pasted(self) -> str | None:
+            browser(self.url)
+            watch.seconds = 10_000
+            return None
+
+    with pytest.raises(LoginTimeout, match="1 answer of other sign-ins ignored"):
+        browser_login(server.claude, QUICK, Gone(), watch.pace(), open_browser=False)
+    assert browser.pages[0][0] == 400
+    assert "still waits" in browser.pages[0][1]
     assert not server.count("/v1/oauth/token")
+
+
+def test_a_web_page_cannot_end_a_sign_in(server: FakeOAuth) -> None:
+    """It knows the port and not the state."""
+
+    def browse(url: str) -> bool:
+        redirect = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        for query in ("code=c&state=guess", "error=access_denied", "error=access_denied&state=x", "state=x", ""):
+            assert get(f"{redirect}?{query}")[0] == 400
+        return Browser()(url)
+
+    login = browser_login(server.codex, QUICK, Person(browse), Watch().pace())
+    assert login.account_id == "acct-1"
 
 
 def test_an_expired_code(server: FakeOAuth) -> None:
