@@ -129,8 +129,12 @@ class Way:
     def finish_response(self, flow: http.HTTPFlow) -> None:
         """The upstream's response is whole, or its stream has ended."""
 
+    def stop(self) -> None:
+        """The proxy stops: end what is made in this process, with an error if nothing has been sent yet."""
+        self.cancel()
+
     def cancel(self) -> None:
-        """The client has left, or the proxy stops: stop whatever is made in this process."""
+        """The client has left: stop whatever is made in this process."""
         if self.body:
             self.body.cancel()
 
@@ -229,7 +233,7 @@ class Exchange:
         }
 
     def interrupt(self, reason: str) -> None:
-        """Note that ccproxy ends the exchange, not the client."""
+        """Note why the response is cut, unless an earlier reason is known."""
         self.progress.truncated = self.progress.truncated or reason
 
     def add_tap(self, tap: Callable[[bytes], None]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import exceptions, options
 
 from ccproxy.addons.gateway.endpoints import PERMISSIONS_STREAM
+from ccproxy.addons.transport.layer import Stopping
 from ccproxy.addons.transport.mitmproxy_internals import Master
 from ccproxy.addons.watchers.log_redaction import redacted_logs
 from ccproxy.errors import StartError
@@ -140,7 +141,10 @@ class ProxyServer:
         assert self._master
         for exchange in self._master.addons.get("gateway").live.values():
             exchange.interrupt("ccproxy stopped")
+            exchange.way.stop()
         connections = self._proxyserver.connections
+        for handler in list(connections.values()):
+            await handler.server_event(Stopping())
         for handler in connections.values():
             if (io := handler.transports.get(handler.client)) and io.handler:
                 io.handler.cancel()
