@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,52 +93,25 @@ async def requested_rows(report: Callable[[str], None]) -> list[tuple[str, ...]]
 
 async def _row(client: httpx.AsyncClient, example: Example, stream: bool) -> tuple[str, ...]:
     """Send one request and return its row of the table."""
+    from ccproxy.translate.fold import events, fold_any, text_of
+    from ccproxy.translate.formats import Format
+    from ccproxy.translate.usage import read_usage
+
     body = {"model": MODEL, **example.body, **({"stream": True} if stream else {})}
     if stream and "completions" in example.path:
         body["stream_options"] = {"include_usage": True}
     response = await client.post(example.path, json=body)
     if response.status_code != 200:
         fail(f"{example.name}: {response.status_code} {response.text}")
-    objects = list(_events(response.text)) if stream else [response.json()]
-    tokens_in, tokens_out = _tokens(objects)
+    tokens_in, tokens_out = "-", "-"
+    folded = fold_any(response.content)
+    fmt, whole = folded or (Format.ANTHROPIC, {})
+    usage = read_usage(fmt, whole.get("usage"))
+    if usage is not None:
+        tokens_in, tokens_out = str(usage.tokens.prompt), str(usage.tokens.output)
     cost = response.headers.get("x-ccproxy-cost-usd", "-")
-    kind = f"{len(objects)} events" if stream else "whole"
-    return example.name, kind, _text(objects, stream), tokens_in, tokens_out, cost
-
-
-def _events(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        if line.startswith("data: {"):
-            yield json.loads(line[6:])
-
-
-def _text(objects: list[dict[str, Any]], stream: bool) -> str:
-    """Return the model's answer from a response in any format."""
-    if stream:
-        return "".join(_delta(event) for event in objects)
-    body = objects[0]
-    if "choices" in body:
-        return str(body["choices"][0]["message"]["content"])
-    parts = (
-        body["content"] if "content" in body else [part for item in body["output"] for part in item.get("content", [])]
-    )
-    return "".join(part.get("text", "") for part in parts)
-
-
-def _delta(event: dict[str, Any]) -> str:
-    if "choices" in event:
-        return "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-    if event.get("type") == "response.output_text.delta":
-        return str(event["delta"])
-    return str(event["delta"].get("text", "")) if event.get("type") == "content_block_delta" else ""
-
-
-def _tokens(objects: list[dict[str, Any]]) -> tuple[str, str]:
-    """Return the input and output tokens that the last object with usage reports."""
-    usages = [body.get("usage") or (body.get("response") or {}).get("usage") for body in objects]
-    last: dict[str, Any] = next(filter(None, reversed(usages)), {})
-    tokens_in = last.get("input_tokens", last.get("prompt_tokens", "-"))
-    return str(tokens_in), str(last.get("output_tokens", last.get("completion_tokens", "-")))
+    kind = f"{sum(1 for _ in events(response.content))} events" if stream else "whole"
+    return example.name, kind, text_of(whole), tokens_in, tokens_out, cost
 
 
 def print_rows(rows: list[tuple[str, ...]], console: Console) -> None:

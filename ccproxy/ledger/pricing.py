@@ -109,6 +109,11 @@ class PriceBook:
         self.source = ""
         """Where the prices come from, once loaded: for a person."""
 
+    @property
+    def cached(self) -> int:
+        """How many models' rates are remembered."""
+        return len(self._rates)
+
     def load(self) -> DataSnapshot:
         """The price lists, read once. Thread-safe."""
         with self._loading:

@@ -282,7 +282,7 @@ class TrafficExchange:
         """Pass a step on to the sinks; bodies that got chunks are added to `touched`, their chunks processed later, at once."""
         message = step.message
         if message is None:
-            for sink in self._sinks:
+            for sink in list(self._sinks):
                 _call(self._sinks, sink, sink.close)
         elif step.data:
             if body := self._bodies.get(message):

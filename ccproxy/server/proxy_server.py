@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
+from ccproxy.server.loop_watch import LoopWatch
 from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
@@ -80,7 +81,7 @@ class ProxyServer:
         ):
             self._master = self._make_master()
             check = StartCheck(self.started, self._publish_token)
-            self._master.addons.add(check)
+            self._master.addons.add(check, LoopWatch())
             try:
                 await self._master.run()
             except OSError as error:  # mitmweb's own listener
@@ -92,6 +93,17 @@ class ProxyServer:
                 # mitmproxy leaves listeners and connections to the end of the process.
                 await self._proxyserver.servers.update(())
                 await self._hang_up()
+
+    @property
+    def master(self) -> Master:
+        """mitmproxy's master, once it runs."""
+        assert self._master
+        return self._master
+
+    @property
+    def cli_token(self) -> str:
+        """The token with which ccproxy's own commands ask this proxy."""
+        return self._cli_token
 
     def stop(self) -> None:
         """Stop at once: cut running responses."""

@@ -19,8 +19,8 @@ class Native(Enum):
     ADJUST = "adjusted where the backend would refuse it"
     SET = "set"
     REMOVE = "removed"
-    LEAVE = "left for the backend to decide"
-    """It is unknown there, or without it the answer would be another one. A translated request never has it."""
+    LEAVE = "unchanged"
+    """The backend accepts or refuses it: without it the answer would be a different one. A translated request never has it."""
 
 
 class Parameter(NamedTuple):
@@ -30,11 +30,11 @@ class Parameter(NamedTuple):
     why: str
 
 
-_REFUSED = Parameter(Native.REMOVE, "refused by name, and the answer is the same kind of answer without it")
-_STATE = Parameter(
-    Native.LEAVE, "the backend keeps no conversations; without it the model would not see the conversation"
+_REFUSED = Parameter(
+    Native.REMOVE, "refused by name; it changes neither what the model reads nor the format of the answer"
 )
-_UNKNOWN = Parameter(Native.LEAVE, "unknown to the backend; without it the answer could be another one")
+_STATE = Parameter(Native.LEAVE, "the backend keeps no conversations, and without it the model would not see this one")
+_UNKNOWN = Parameter(Native.LEAVE, "unknown to the backend, and without it the answer could be a different one")
 
 PARAMETERS: Mapping[str, Parameter] = {
     "model": Parameter(Native.KEEP, "the backend has models of its own"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,6 +209,15 @@ def thinking_of(target: Target) -> Json:
             return {"type": "thinking", "thinking": "Hm.", "signature": capsule.seal(R, "m", raw)}
 
 
+def _thought(block: Json) -> Content:
+    conversation = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": [block, {"type": "text", "text": "Well."}]},
+        {"role": "user", "content": "Thanks."},
+    ]
+    return Content(conversation, "messages[1].content[0]")
+
+
 def _server(kind: str, **members: Any) -> Content:
     return _assistant(
         {"type": kind, "tool_use_id": "srvtoolu_1", "content": [{"type": "text", "text": MARK}], **members}
@@ -217,6 +227,8 @@ def _server(kind: str, **members: Any) -> Content:
 def anthropic_content(target: Target) -> dict[str, Content]:
     search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": MARK}}
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": MARK}]}
+    named = {"type": "tool_reference", "tool_name": MARK}
+    reference = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [named]}]}
     called = [
         {"role": "user", "content": "hello"},
         {"role": "assistant", "content": [{"type": "text", "text": "Well."}, WEATHER]},
@@ -228,17 +240,11 @@ def anthropic_content(target: Target) -> dict[str, Content]:
         "image": _user({"type": "image", "source": IMAGE}, mark=PNG),
         "document": _user({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": MARK}}),
         "search_result": _user({"type": "search_result", "source": "https://example.com", "title": "t", "content": [{"type": "text", "text": MARK}]}),
-        "thinking": _assistant(thinking_of(target), WEATHER, also=TOOLS[A]) if False else Content(
-            [{"role": "user", "content": "hello"}, {"role": "assistant", "content": [thinking_of(target), {"type": "text", "text": "Well."}]}, {"role": "user", "content": "Thanks."}],
-            "messages[1].content[0]"),
-        "redacted_thinking": Content(
-            [{"role": "user", "content": "hello"}, {"role": "assistant", "content": [redacted, {"type": "text", "text": "Well."}]}, {"role": "user", "content": "Thanks."}],
-            "messages[1].content[0]"),
+        "thinking": _thought(thinking_of(target)),
+        "redacted_thinking": _thought(redacted),
         "tool_use": Content(called, "messages[1].content[1]", also=TOOLS[A]),
         "tool_result": Content([*called[:2], result], "messages[2].content[0]", also=TOOLS[A]),
-        "tool_reference": Content(
-            [*called[:2], {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "tool_reference", "tool_name": "look"}]}]}],
-            "messages[2].content[0].content[0]", mark="look", also=TOOLS[A]),
+        "tool_reference": Content([*called[:2], reference], "messages[2].content[0].content[0]", also=TOOLS[A]),
         "browser_state": _user({"type": "browser_state", "state": {}}),
         "server_tool_use": _assistant(search),
         "web_search_tool_result": _server("web_search_tool_result"),
@@ -313,7 +319,7 @@ def responses_content(target: Target) -> dict[str, Content]:
     def called(call: Json, output: Json, *, is_output: bool = False, **more: Any) -> Content:
         return Content([hello, call, output], "input[2]" if is_output else "input[1]", **more)
 
-    function = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"a": "%s"}' % MARK}
+    function = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": json.dumps({"a": MARK})}
     output = {"type": "function_call_output", "call_id": "call_1", "output": MARK}
     custom = {"type": "custom_tool_call", "call_id": "call_1", "name": "patch", "input": MARK}
     custom_output = {"type": "custom_tool_call_output", "call_id": "call_1", "output": MARK}
@@ -353,6 +359,12 @@ def responses_content(target: Target) -> dict[str, Content]:
         "status": "completed",
         "tools": [{"type": "function", "name": MARK, "parameters": SCHEMA}],
     }
+    said = {"type": "message", "role": "assistant", "content": "Well."}
+    local_ls = {**local, "action": {"type": "exec", "command": ["ls"], "env": {}}}
+    shell_ls = {**shell, "action": {"commands": ["ls"]}}
+    delete_a = {**patch, "operation": {"type": "delete_file", "path": "a"}}
+    shells: dict[str, Json] = {kind: {"tools": [{"type": kind}]} for kind in ("local_shell", "shell", "apply_patch")}
+    searching: Json = {"tools": [{"type": "tool_search", "execution": "client", "parameters": SCHEMA}]}
     at_openai: Json = {"id": "x_1", "status": "completed"}
     return {
         "message": Content([{"type": "message", "role": "user", "content": MARK}], "input[0]"),
@@ -362,19 +374,19 @@ def responses_content(target: Target) -> dict[str, Content]:
         "input_image": user({"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}, mark=PNG),
         "input_file": user({"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}, mark=PDF),
         "input_audio": user({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}}),
-        "reasoning": item({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": minted}, {"type": "message", "role": "assistant", "content": "Well."}, hello),
+        "reasoning": item({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": minted}, said, hello),
         "function_call": called(function, {**output, "output": "sunny"}, also=TOOLS[R]),
         "function_call_output": called({**function, "arguments": "{}"}, output, is_output=True, also=TOOLS[R]),
         "custom_tool_call": called(custom, {**custom_output, "output": "done"}, also=custom_tool),
         "custom_tool_call_output": called({**custom, "input": "x"}, custom_output, is_output=True, also=custom_tool),
-        "local_shell_call": called(local, {**local_output, "output": "done"}, also={"tools": [{"type": "local_shell"}]}),
-        "local_shell_call_output": called({**local, "action": {"type": "exec", "command": ["ls"], "env": {}}}, local_output, is_output=True, also={"tools": [{"type": "local_shell"}]}),
-        "shell_call": called(shell, {**shell_output, "output": []}, also={"tools": [{"type": "shell"}]}),
-        "shell_call_output": called({**shell, "action": {"commands": ["ls"]}}, shell_output, is_output=True, also={"tools": [{"type": "shell"}]}),
-        "apply_patch_call": called(patch, {**patch_output, "output": "done"}, also={"tools": [{"type": "apply_patch"}]}),
-        "apply_patch_call_output": called({**patch, "operation": {"type": "delete_file", "path": "a"}}, patch_output, is_output=True, also={"tools": [{"type": "apply_patch"}]}),
-        "tool_search_call": called(search, {**search_output, "tools": []}, also={"tools": [{"type": "tool_search", "execution": "client", "parameters": SCHEMA}]}),
-        "tool_search_output": called({**search, "arguments": {}}, search_output, is_output=True, also={"tools": [{"type": "tool_search", "execution": "client", "parameters": SCHEMA}]}),
+        "local_shell_call": called(local, {**local_output, "output": "done"}, also=shells["local_shell"]),
+        "local_shell_call_output": called(local_ls, local_output, is_output=True, also=shells["local_shell"]),
+        "shell_call": called(shell, {**shell_output, "output": []}, also=shells["shell"]),
+        "shell_call_output": called(shell_ls, shell_output, is_output=True, also=shells["shell"]),
+        "apply_patch_call": called(patch, {**patch_output, "output": "done"}, also=shells["apply_patch"]),
+        "apply_patch_call_output": called(delete_a, patch_output, is_output=True, also=shells["apply_patch"]),
+        "tool_search_call": called(search, {**search_output, "tools": []}, also=searching),
+        "tool_search_output": called({**search, "arguments": {}}, search_output, is_output=True, also=searching),
         "server:tool_search_call": item({"type": "tool_search_call", "execution": "server", "arguments": {"query": MARK}, **at_openai}),
         "server:tool_search_output": item({"type": "tool_search_output", "execution": "server", "tools": [], **at_openai}),
         "additional_tools": item({"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": MARK, "parameters": SCHEMA}]}),
@@ -444,3 +456,93 @@ TOOL_MARKS: dict[str, str] = {
     "tool_search_tool_*": "tool_search_tool_regex",
 }  # fmt: skip
 """The text that shows that a tool arrived; else `MARK`."""
+
+# --- parts of an answer ------------------------------------------------------------------------------------------------
+
+CITATION = {
+    "type": "web_search_result_location", "url": "https://example.com/" + MARK, "title": "t", "cited_text": "c", "encrypted_index": "e",
+}  # fmt: skip
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": MARK}}
+FOUND = {
+    "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1",
+    "content": [{"type": "web_search_result", "url": "https://example.com/" + MARK, "title": "t", "encrypted_content": "e", "page_age": None}],
+}  # fmt: skip
+
+
+def _result(kind: str) -> list[Json]:
+    return [{"type": kind, "tool_use_id": "srvtoolu_1", "content": {"type": f"{kind}_content", "text": MARK}}]
+
+
+def _item(kind: str, **members: Any) -> list[Json]:
+    return [{"type": kind, "id": "item_1", "status": "completed", **members}]
+
+
+BLOCKS: dict[str, list[Json]] = {
+    "text": [{"type": "text", "text": MARK}, {"type": "text", "text": "more"}],
+    "thinking": [{"type": "thinking", "thinking": MARK, "signature": "c2ln"}],
+    "redacted_thinking": [{"type": "redacted_thinking", "data": MARK}],
+    "tool_use": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"a": MARK}}],
+    "server_tool_use": [SEARCH],
+    "web_search_tool_result": [SEARCH, FOUND],
+    "web_fetch_tool_result": _result("web_fetch_tool_result"),
+    "code_execution_tool_result": _result("code_execution_tool_result"),
+    "bash_code_execution_tool_result": _result("bash_code_execution_tool_result"),
+    "text_editor_code_execution_tool_result": _result("text_editor_code_execution_tool_result"),
+    "tool_search_tool_result": _result("tool_search_tool_result"),
+    "advisor_tool_result": _result("advisor_tool_result"),
+    "mcp_tool_use": [{"type": "mcp_tool_use", "id": "m_1", "name": MARK, "server_name": "s", "input": {}}],
+    "mcp_tool_result": _result("mcp_tool_result"),
+    "mcp_tool_listing": _result("mcp_tool_listing"),
+    "container_upload": [{"type": "container_upload", "file_id": MARK}],
+    "compaction": [{"type": "compaction", "content": MARK}],
+    "fallback": [{"type": "fallback", "from": MARK}],
+}
+_CALL = {"name": "look", "arguments": '{"a": "' + MARK + '"}'}
+MEMBERS: dict[str, Json] = {
+    "content": {"content": MARK},
+    "refusal": {"refusal": MARK},
+    "reasoning_content": {"reasoning_content": MARK, "content": "Well."},
+    "reasoning_details": {
+        "reasoning_details": [{"type": "reasoning.text", "text": MARK, "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0}],
+        "content": "Well.",
+    },
+    "tool_calls": {"content": None, "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": _CALL}]},
+    "function_call": {"content": None, "function_call": _CALL},
+    "annotations": {
+        "content": "Well.",
+        "annotations": [{
+            "type": "url_citation", "url_citation": {"url": "https://example.com/" + MARK, "title": "t", "start_index": 0, "end_index": 4},
+        }],
+    },
+    "audio": {"content": "Well.", "audio": {"id": "audio_1", "data": MARK, "expires_at": 1, "transcript": ""}},
+}  # fmt: skip
+ITEMS: dict[str, list[Json]] = {
+    "message": _item("message", role="assistant", content=[{"type": "output_text", "text": MARK, "annotations": []}]),
+    "reasoning": _item("reasoning", summary=[{"type": "summary_text", "text": MARK}], encrypted_content="sealed"),
+    "function_call": _item("function_call", call_id="call_1", **_CALL),
+    "custom_tool_call": _item("custom_tool_call", call_id="call_1", name="patch", input=MARK),
+    "local_shell_call": _item("local_shell_call", call_id="call_1", action={"type": "exec", "command": [MARK], "env": {}}),
+    "shell_call": _item("shell_call", call_id="call_1", action={"commands": [MARK]}),
+    "apply_patch_call": _item("apply_patch_call", call_id="call_1", operation={"type": "delete_file", "path": MARK}),
+    "tool_search_call": _item("tool_search_call", call_id="call_1", execution="client", arguments={"query": MARK}),
+    "web_search_call": _item("web_search_call", action={"type": "search", "query": MARK, "sources": []}),
+    **{
+        kind: _item(kind, call_id="call_1", output=MARK)
+        for kind in (
+            "file_search_call", "code_interpreter_call", "image_generation_call", "computer_call", "computer_call_output", "function_call_output",
+            "custom_tool_call_output", "local_shell_call_output", "shell_call_output", "apply_patch_call_output", "tool_search_output",
+            "additional_tools", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output",
+            "compaction",
+        )
+    },
+}  # fmt: skip
+IN_A_CONTAINER = _item(
+    "shell_call",
+    call_id="call_1",
+    action={"commands": [MARK]},
+    environment={"type": "container_reference", "container_id": "c"},
+)
+AT_THE_SERVER = _item("tool_search_call", execution="server", arguments={"query": MARK})
+OTHER_SERVER_TOOL: list[Json] = [
+    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_fetch", "input": {"u": MARK}}
+]

@@ -8,17 +8,20 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ccproxy.ledger.database import MAX_QUEUED, State
+from ccproxy.ledger.records import Outcome, Record
 from ccproxy.settings.folders import data_dir
 from tests.fakes.client import connected, message, request
 from tests.fakes.proxy import Proxy, program, running, serving
 
 LEDGER = {"ledger": {"enabled": True}}
 MOCK = "/mock/v1/messages"
+RECORD = Record("f", datetime.now(UTC), "mock", "/mock", None, None, "POST", "/", 200, Outcome.FINISHED)
 PLAIN = {"PROVIDERS__CLAUDE_SDK__ENABLED": "false"}
 
 
@@ -29,7 +32,7 @@ def file() -> Path:
 async def usage(proxy: Proxy) -> tuple[int, str, float]:
     """Status, message and seconds of `GET /usage`."""
     began = time.monotonic()
-    answer = await proxy.get("/usage?since=all", ("x-ccproxy-token", proxy.host._cli_token))
+    answer = await proxy.get("/usage?since=all", ("x-ccproxy-token", proxy.host.cli_token))
     return answer.status, answer.message if answer.status >= 400 else "", time.monotonic() - began
 
 
@@ -110,9 +113,8 @@ async def test_what_cannot_be_written_is_bounded_and_counted(tmp_path: Path, cap
             assert (await proxy.post(MOCK, message())).status == 200
             while accounting.ledger.status().state is not State.WAITING:
                 assert (await proxy.post(MOCK, message())).status == 200
-            record = accounting.ledger._held[0]
             for _ in range(MAX_QUEUED + 500):
-                accounting.ledger.put(record)
+                accounting.ledger.put(RECORD)
             assert (await proxy.post(MOCK, message())).status == 200
             status = accounting.ledger.status()
             assert status.queued <= MAX_QUEUED + 1

@@ -70,8 +70,7 @@ async def test_a_file_that_mitmproxy_writes(tmp_path: Path, upstream: Upstream) 
     """Asked for in mitmweb's own options."""
     file = tmp_path / "all.flow"
     async with web(tmp_path, upstream) as (proxy, _):
-        assert proxy.host._master
-        proxy.host._master.options.update(save_stream_file=str(file))
+        proxy.host.master.options.update(save_stream_file=str(file))
         got = await everything(proxy, upstream)
     flows = flows_in(file)
     assert len(flows) == 9
@@ -108,7 +107,7 @@ async def in_chromium(folder: Path, url: str, *arguments: str) -> bytes:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "HOME": str(folder)},
     )  # fmt: skip
     try:
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(4 * PATIENCE):
             out, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -239,7 +238,7 @@ def web_token(proxy: Proxy) -> str:
 async def test_what_is_held_up_can_be_changed(tmp_path: Path, upstream: Upstream) -> None:
     """mitmweb's interception works on the flow itself, which is then shown as it is, and as what it was in the end."""
     async with web(tmp_path, upstream) as (proxy, client):
-        master: Any = proxy.host._master
+        master: Any = proxy.host.master
         master.options.update(intercept="~q", intercept_active=True)
         asked = asyncio.create_task(proxy.post("/api/v1/messages", messages(), *FIELDS))
         (flow,) = await flows_once(client, lambda flows: len(flows) == 1 and flows[0]["intercepted"])

@@ -68,7 +68,7 @@ async def test_names_of_any_kind(tmp_path: Path, upstream: Upstream, caplog: pyt
             assert time.monotonic() - began < 10  # 40 s in the first release
         assert len(metrics.body) < 200_000
         assert metrics.body.decode().replace("\n", "").isprintable()
-        usage = await proxy.get("/usage?by=model&since=all", ("x-ccproxy-token", proxy.host._cli_token))
+        usage = await proxy.get("/usage?by=model&since=all", ("x-ccproxy-token", proxy.host.cli_token))
         assert usage.status == 200
         assert len(usage.body) < 200_000
     assert statuses <= {200, 400}, statuses

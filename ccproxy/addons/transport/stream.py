@@ -431,7 +431,8 @@ class GatewayStream(HttpStream):
         if (yield from self.check_killed(False)):  # noqa: FBT003
             return
         if not already_streamed:
-            content = response.raw_content
+            assert self.flow.response
+            content = self.flow.response.raw_content  # the hook may have put another response on the flow
             yield self.head(end=not content)
             if content and self.flow.request.method != "HEAD":
                 exchange.progress.sent(len(content))

@@ -113,16 +113,17 @@ class _HarFile:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._exporter: Any = SaveHar()
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - len(_HAR_TAIL)))
-        if file.read() == _HAR_TAIL and size > len(_HAR_TAIL):
-            self._end = size - len(_HAR_TAIL)
-            file.seek(self._end - 1)
-            self._empty = file.read(1) == b"["
-            return
-        file.truncate(0)
         head = json.dumps({"log": {**_HAR_HEAD, "pages": [], "entries": []}}).encode()
         head = head[: head.rindex(b"[") + 1]
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        begins = file.read(len(head)) == head
+        file.seek(max(0, size - len(_HAR_TAIL)))
+        if begins and file.read() == _HAR_TAIL:  # a recording to continue
+            self._end = size - len(_HAR_TAIL)
+            self._empty = self._end == len(head)
+            return
+        file.truncate(0)
         self._end, self._empty = len(head), True
         self._put(0, head + _HAR_TAIL)
 

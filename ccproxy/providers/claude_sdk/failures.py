@@ -39,9 +39,7 @@ _KINDS = {
 
 
 class UpstreamRefused(ExchangeError):
-    """The upstream answered with an error, or Claude Code refused in its place. `status` and `kind` are those of the
-    case.
-    """
+    """An error response of the upstream, or a refusal by Claude Code itself, with its own `status` and `kind`."""
 
     def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(message, headers=headers)
@@ -50,7 +48,7 @@ class UpstreamRefused(ExchangeError):
 
 
 class Failure:
-    """Collects what the messages of one answer say of a failure."""
+    """Collects what the messages of one answer report about a failure."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -90,7 +88,7 @@ class Failure:
 
 
 def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeError:
-    """The error for a process that broke; the reason is in the log, with what the process said last."""
+    """The error for a process that broke; the reason is in the log, with the process's last words."""
     if isinstance(error, ExchangeError):
         return error
     if isinstance(error, ProcessError):
@@ -121,6 +119,6 @@ _TOO_LONG = re.compile(r"the request is ~(\d+) tokens \(limit (\d+)\)")
 def _upstream_message(text: str) -> str:
     """The upstream's own words, by which clients tell errors apart."""
     if text.startswith("Prompt is too long"):
-        found = _TOO_LONG.search(text)
-        return f"prompt is too long: {found[1]} tokens > {found[2]} maximum" if found else "prompt is too long"
+        numbers = _TOO_LONG.search(text)
+        return f"prompt is too long: {numbers[1]} tokens > {numbers[2]} maximum" if numbers else "prompt is too long"
     return _AFTER.sub("", _BEFORE.sub("", text)).strip() or text

@@ -56,13 +56,13 @@ _ALWAYS = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     # Half an answer may be out when a stream breaks: never begin another one in its place.
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
-    # No calls that nobody ordered: titles for sessions, telemetry, updates.
+    # No calls that no client made: titles for sessions, telemetry, updates.
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
 _PLAIN = {
-    # What the client did not say stays unsaid: no effort, no context management, no system messages between the turns.
+    # Nothing that the client did not ask for: no effort, no context management, no system messages between the turns.
     "CLAUDE_CODE_EFFORT_LEVEL": "auto",
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
     "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # the model is told nothing of budgets and the like
@@ -87,7 +87,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that starting one process takes. `folder` is its own and vanishes with it."""
+    """Everything that starts one process. `folder` is its own and is removed with it."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -112,26 +112,26 @@ def find_program(cli_path: str, bundle: Path | None) -> Program:
     """
     name = "claude.exe" if os.name == "nt" else "claude"
     if cli_path:
-        found = shutil.which(str(Path(cli_path).expanduser()) if os.sep in cli_path else cli_path)
-        if found is None:
+        path = shutil.which(str(Path(cli_path).expanduser()) if os.sep in cli_path else cli_path)
+        if path is None:
             raise Unavailable(
-                f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is no program that can be run"
+                f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is not a program that can be run"
             )
-        return Program(found, bundled=False)
+        return Program(path, bundled=False)
     if bundle is not None and os.access(bundle / name, os.X_OK):
         return Program(str(bundle / name), bundled=True)
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise Unavailable(
-            "Claude Code not found: the claude-agent-sdk of this platform brings none. Install it "
+            "Claude Code not found: the claude-agent-sdk of this platform does not include it. Install it "
             "(https://claude.com/claude-code) or set providers.claude_sdk.cli_path"
         )
-    return Program(found, bundled=False)
+    return Program(path, bundled=False)
 
 
 def _reaper(mode: Mode) -> tuple[str, ...]:
-    """Words before a command that end it when this process dies, which Linux can do. Elsewhere the closed stdin ends
-    it, after the answer it is writing. An agent is asked to end, so that it can end its tools.
+    """A prefix of a command that ends it when this process dies, which Linux can do. Elsewhere the closed stdin ends it, after the answer that it is
+    writing. An agent gets SIGTERM, so that it can end its tools.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return (setpriv, "--pdeathsig", "TERM" if mode == "agent" else "KILL", "--") if setpriv else ()
@@ -203,7 +203,7 @@ def _launch(
 
 
 def late_settings(plan: Plan) -> dict[str, Any]:
-    """What Claude Code takes as settings, also while it runs: parts of the upstream body that no flag carries.
+    """The parts of the upstream body that no flag carries, as settings, which Claude Code also takes while it runs.
 
     https://code.claude.com/docs/en/settings: `CLAUDE_CODE_EXTRA_BODY` is merged over every upstream body,
     `ANTHROPIC_BETAS` is added to its betas.
@@ -217,9 +217,7 @@ def late_settings(plan: Plan) -> dict[str, Any]:
 
 
 def is_bare(config: ClaudeSdkConfig) -> bool:
-    """Whether the plain model may be had bare: Claude Code adds nothing to the request then, but knows no
-    subscription login.
-    """
+    """Return whether the plain model runs with `--bare`: Claude Code adds nothing to the request then, but ignores a subscription login."""
     return config.mode == "plain" and bool(
         config.api_key or config.env.keys() & {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
     )

@@ -1,4 +1,4 @@
-"""All Claude Code processes of this proxy: started, told what to be, kept as spares, ended."""
+"""All Claude Code processes of this proxy: started, configured, held as spares, ended."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PACKAGE = "ccproxy.providers.claude_sdk"
+_BOOTED_WITHIN = 60.0
+"""Seconds within which a spare must have started: until then it keeps others from starting."""
 
 
 class Processes:
-    """Gives out connections to processes, within the cap. Whoever gets one calls `close` with it, whatever happens."""
+    """Provides connections to processes, within the cap. The caller passes each one to `close`, whatever happens."""
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class Processes:
         private: Path | None,
         take_idle: Callable[[], Connection | None],
     ) -> None:
-        """`take_idle` gives up a process that only waits for its conversation to go on, for one that is needed now."""
+        """`take_idle` releases a process that only waits for its conversation to continue, for one that is needed now."""
         self._config = config
         self._broker = broker
         self._environment = environment
@@ -58,11 +60,11 @@ class Processes:
         self._tasks: set[asyncio.Task[None]] = set()
         self.closed = False
         self.info: dict[str, Any] = {}
-        """What the process that started last said of itself: version, models, account."""
+        """The description of itself that the latest process sent: version, models, account."""
 
     @property
-    def wanted(self) -> bool:
-        """Whether someone waits for a place."""
+    def is_short(self) -> bool:
+        """Whether a request waits for a place."""
         return self._pool.waiting > 0
 
     def status(self) -> dict[str, Any]:
@@ -79,8 +81,7 @@ class Processes:
         }
 
     async def connect(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
-        """A process for `plan` that has heard nothing yet; without a plan, one to ask about Claude Code itself.
-        `label` names the conversation to people.
+        """A process for `plan` without any conversation yet; without a plan, one to ask about Claude Code itself. `label` names the conversation to people.
 
         Raises:
             ExchangeError: it cannot be started, or all places are taken.
@@ -101,7 +102,7 @@ class Processes:
         await asyncio.shield(self.begin_close(connection))
 
     def begin_close(self, connection: Connection) -> asyncio.Task[None]:
-        """The same, without waiting for the end of it."""
+        """Start to do the same, without waiting for its end."""
         return self.spawn(self._close(connection), name="claude close")
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
@@ -112,12 +113,12 @@ class Processes:
         return task
 
     def drop_old_spares(self, older_than: float) -> None:
-        """End the spares that were started before that time (`time.monotonic`): nobody asks any more."""
+        """End the spares that were started before that time (`time.monotonic`): there are no requests any more."""
         while self._spares and self._spares[0][0] <= older_than:
             self._end_spare()
 
     def next_expiry(self, oldest: float) -> float | None:
-        """In how many seconds the oldest spare will have been started before `oldest`, which moves with the clock."""
+        """Seconds until the oldest spare will have been started before `oldest`, which moves with the clock."""
         return max(0.0, self._spares[0][0] - oldest) if self._spares else None
 
     async def aclose(self) -> None:
@@ -147,7 +148,8 @@ class Processes:
                 await asyncio.to_thread(_import_all)
             except ModuleNotFoundError as error:
                 raise Unavailable(
-                    f"the Claude SDK is not installed ({error.name} is missing): run {INSTALL_COMMAND}"
+                    f"/claude is not available because the Claude SDK is not installed ({error.name} is missing). "
+                    f"Install it with: {INSTALL_COMMAND}"
                 ) from error
             import claude_agent_sdk
 
@@ -238,9 +240,7 @@ class Processes:
             return None
 
     def _refill(self) -> None:
-        """Start spares in free places. Only the program of the wheel can be one: which of its messages it understands
-        late is known.
-        """
+        """Start spares in free places. Only the program of the wheel can be one: it is known which messages it understands late."""
         if self._config.mode != "plain" or self._program is None or not self._program.bundled:
             return
         while (
@@ -256,15 +256,16 @@ class Processes:
         try:
             async with self._pool.starting:
                 transport = await self._new_transport(None, one_answer=True)
-                await transport.connect()
-                await transport.wait_until_booted()
+                async with asyncio.timeout(_BOOTED_WITHIN):
+                    await transport.connect()
+                    await transport.wait_until_booted()
         except BaseException as error:
             if transport is not None:
                 await asyncio.shield(self.spawn(transport.end(), name="claude close spare"))
             self._pool.give_back()
             if not isinstance(error, Exception):
                 raise
-            logger.warning("no spare Claude Code process: %s", error)
+            logger.warning("A spare Claude Code process could not be started: %s", error)
         else:
             self._spares.append((time.monotonic(), transport))
         finally:
@@ -293,7 +294,7 @@ class Processes:
 
 
 def _import_all() -> None:
-    """Import what needs the SDK. It takes half a second, which nobody may wait for on the event loop."""
+    """Import what needs the SDK. It takes half a second, too long for the event loop."""
     for module in ("answer_events", "connection", "failures", "tool_permissions", "transport"):
         importlib.import_module(f"{_PACKAGE}.{module}")
 
@@ -305,7 +306,7 @@ async def _remove(building: asyncio.Future[Launch]) -> None:
 
 
 def _login(account: object) -> str | None:
-    """Where Claude Code found its credential ("ANTHROPIC_API_KEY", "claude.ai", …, "none"); not whose it is."""
+    """The source of Claude Code's credential ("ANTHROPIC_API_KEY", "claude.ai", …, "none"), not its owner."""
     if not isinstance(account, dict):
         return None
     source = account.get("apiKeySource") or account.get("tokenSource")

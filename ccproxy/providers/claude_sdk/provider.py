@@ -139,9 +139,7 @@ class ClaudeSdkProvider:
         await self._go_on(session, plan, plan.turns, sink)
 
     async def _go_on(self, session: Session, plan: Plan, turns: Sequence[Turn], sink: Sink) -> None:
-        """Answer with the session's own process. It is kept if it can take another turn and nobody waits for its
-        place.
-        """
+        """Answer with the session's own process. It stays if it can take another turn and no request waits for its place."""
         connection = session.connection
         if connection is None:
             raise InternalError("a session without a process cannot answer")
@@ -149,7 +147,7 @@ class ClaudeSdkProvider:
         try:
             texts = await self._exchange(connection, plan, turns, sink, keep=True)
         finally:
-            if texts is None or self._processes.wanted:
+            if texts is None or self._processes.is_short:
                 await self._end_process_of(session)
             else:
                 session.remember(plan, texts)
@@ -162,8 +160,7 @@ class ClaudeSdkProvider:
     async def _exchange(
         self, connection: Connection, plan: Plan, turns: Sequence[Turn], sink: Sink, *, keep: bool
     ) -> list[str] | None:
-        """Tell the process the turns and pass its answer on. Returns the answer's texts if the process can go on from
-        there, else `None`.
+        """Send the process the turns and pass its answer on. Returns the answer's texts if the process can continue from there, else None.
 
         Raises:
             ExchangeError: the answer failed.
@@ -200,7 +197,7 @@ class ClaudeSdkProvider:
         return answer.texts if keep else None
 
     async def _settle(self, connection: Connection, answer: PlainAnswer | AgentAnswer) -> bool:
-        """The client has its answer; see the process's turn to its end."""
+        """Read the process's turn to its end; the client has its answer."""
         try:
             async with asyncio.timeout(_SETTLE_WITHIN):
                 async for message in connection.messages():
@@ -222,7 +219,7 @@ class ClaudeSdkProvider:
     # --- idle processes ---
 
     def _watch_the_clock(self) -> None:
-        """End what was idle for `session_ttl`, now and when the next is due."""
+        """End whatever was idle for `session_ttl`, now and when the next is due."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -243,20 +240,20 @@ def _model_objects(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Anthropic model objects from the SDK's list, which has aliases and a default among them: each model once, by
     its full name.
     """
-    found: dict[str, dict[str, Any]] = {}
+    objects: dict[str, dict[str, Any]] = {}
     for model in listed:
         name = model.get("resolvedModel") or model.get("value")
         if not isinstance(name, str) or not name:
             continue
         # The default is listed first, under a name that says only that.
         display = str(model.get("displayName") or name)
-        if name in found and found[name]["_alias"] != "default":
+        if name in objects and objects[name]["_alias"] != "default":
             continue
-        found[name] = {
+        objects[name] = {
             "type": "model",
             "id": name,
             "display_name": display,
             "created_at": "1970-01-01T00:00:00Z",
             "_alias": model.get("value"),
         }
-    return [{key: value for key, value in model.items() if key != "_alias"} for model in found.values()]
+    return [{key: value for key, value in model.items() if key != "_alias"} for model in objects.values()]

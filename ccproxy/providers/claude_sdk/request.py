@@ -123,7 +123,7 @@ def plan_request(request: LocalRequest, mode: Mode) -> Plan:
     _check_size(extra)
     betas = _betas(request.headers.get("anthropic-beta", ""), body.get("betas"))
     key = digest([model, system, extra, betas, flags, env, client_tools])
-    return Plan(model, system, turns, extra, betas, flags, env, client_tools, tuple(losses.found.items()), key)
+    return Plan(model, system, turns, extra, betas, flags, env, client_tools, tuple(losses.by_path.items()), key)
 
 
 def check_conversation(body: Mapping[str, Any]) -> None:
@@ -165,13 +165,13 @@ class _Losses:
     """What is lost, by JSON path; each reason is given once."""
 
     def __init__(self) -> None:
-        self.found: dict[str, str] = {}
+        self.by_path: dict[str, str] = {}
         self._reasons: set[str] = set()
 
     def add(self, path: str, reason: str) -> None:
-        if reason not in self._reasons and len(self.found) < _MOST_LOSSES:
+        if reason not in self._reasons and len(self.by_path) < _MOST_LOSSES:
             self._reasons.add(reason)
-            self.found.setdefault(bracketed(path), reason)
+            self.by_path.setdefault(bracketed(path), reason)
 
     def cache_control(self, path: str) -> None:
         self.add(path, "Claude Code places its own cache breakpoints")
@@ -456,13 +456,13 @@ def _turn(role: Literal["user", "assistant"], blocks: list[Block], mode: Mode, l
     key = assistant_key(block["text"] for block in blocks if block["type"] == "text")
     if mode == "plain":
         return Turn("assistant", (("assistant", blocks),), key)
-    kept = [block for block in blocks if block["type"] not in ("thinking", "redacted_thinking")]
-    if len(kept) < len(blocks):
+    others = [block for block in blocks if block["type"] not in ("thinking", "redacted_thinking")]
+    if len(others) < len(blocks):
         losses.add(
             "messages",
             "agent mode sends no thinking of earlier answers: it is bound to the messages that were joined to one",
         )
-    return Turn("assistant", tuple(_unfold(kept)), key)
+    return Turn("assistant", tuple(_unfold(others)), key)
 
 
 def _plain(blocks: list[Block]) -> Content:

@@ -121,6 +121,8 @@ def merge_detail(details: list[Json], entry: Json) -> None:
     for key, value in entry.items():
         before = last.get(key)
         if key in ("text", "summary", "signature", "data") and isinstance(value, str) and isinstance(before, str):
-            last[key] = before + value
+            last[key] = ""  # so that the text has one owner, and CPython appends to it in place
+            before += value
+            last[key] = before
         elif value is not None:
             last[key] = value

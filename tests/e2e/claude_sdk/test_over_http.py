@@ -89,7 +89,7 @@ async def status(client: httpx.AsyncClient) -> dict[str, Any]:
 
 async def says(client: httpx.AsyncClient, what: Callable[[dict[str, Any]], bool]) -> None:
     """Ask until it says so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if what(await status(client)):
                 return

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from typer.testing import CliRunner, Result
 
 from ccproxy.cli.clients import Variable
-from ccproxy.cli.env import Shell, _exports, env
+from ccproxy.cli.env import Shell, env, exports
 from tests.fakes import ports
 
 NASTY = [
@@ -68,7 +68,7 @@ def printed(shell: str, script: str) -> dict[str, str]:
 def test_the_shells_read_the_values_unchanged(shell: Shell) -> None:
     variables = [Variable(f"NASTY_{number}", value, "why # not") for number, value in enumerate(NASTY)]
     variables.append(Variable("ANTHROPIC_API_KEY", None, "removed"))
-    values = printed(shell.value, "\n".join(_exports(variables, fish=shell is Shell.FISH)))
+    values = printed(shell.value, "\n".join(exports(variables, fish=shell is Shell.FISH)))
     assert [values[f"NASTY_{number}"] for number in range(len(NASTY))] == NASTY
     assert "ANTHROPIC_API_KEY" not in values
 
@@ -77,7 +77,7 @@ def test_the_shells_read_the_values_unchanged(shell: Shell) -> None:
 def test_bash_words_are_one_word(value: str) -> None:
     import shlex
 
-    line = next(line for line in _exports([Variable("X", value, "why")], fish=False) if not line.startswith("#"))
+    line = next(line for line in exports([Variable("X", value, "why")], fish=False) if not line.startswith("#"))
     assert shlex.split(line) == ["export", f"X={value}"]
 
 

@@ -52,7 +52,7 @@ def start() -> Iterator[Callable[..., Ledger]]:
     yield start
     for ledger in ledgers:
         ledger.close(timeout=10)
-        assert not ledger._thread.is_alive()
+    assert "ccproxy-ledger" not in {thread.name for thread in threading.enumerate()}
 
 
 def rows(path: Path, query: str = "SELECT * FROM exchanges ORDER BY flow") -> list[sqlite3.Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -71,7 +72,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "the audit": lambda folder: Audit(folder / "permissions.jsonl").put({"tool": "Bash"}),
     "the raw log": raw_log,
     "logins": logins,
-    "a recording": lambda folder: Recorder(folder / "all.flow")._close(),
+    "a recording": lambda folder: asyncio.run(Recorder(folder / "all.flow").done()),
     "a setting": lambda folder: set_key(folder / "config.toml", "server.port", value=1),
     "an empty folder for Claude Code": lambda folder: Folders("plain", "", folder).remove(),
     "a rule": lambda folder: save_rule(folder / "config.toml", Rule("Bash", "allow")),

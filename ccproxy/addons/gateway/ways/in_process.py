@@ -13,7 +13,7 @@ from ccproxy.addons.gateway.models import model_response
 from ccproxy.addons.gateway.ways.shared import Shared
 from ccproxy.addons.gateway.ways.translated import translate
 from ccproxy.addons.in_process_body import InProcessBody
-from ccproxy.addons.transport.flow_edits import json_object
+from ccproxy.addons.transport.flow_edits import decompress, is_compressed, json_object
 from ccproxy.addons.transport.responses import json_response, response, stream_response
 from ccproxy.addons.transport.stream import STOPPING
 from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken
@@ -66,7 +66,9 @@ class InProcess(Way):
             models = [in_both_shapes(model) for model in await provider.models()]
             flow.response = model_response(models, of(flow).client.path, route)
             return
-        body = json_object(flow, self.shared.max_body)
+        if is_compressed(flow):
+            await decompress(flow, self.shared.max_body)
+        body = json_object(flow)
         headers = _client_headers(flow.request)
         if route.operation is Operation.COUNT_TOKENS:
             tokens = await provider.count_tokens(LocalRequest(body, route.session_id, headers))
