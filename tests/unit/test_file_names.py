@@ -28,9 +28,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "security/test_who_may_ask.py": ("addons/gateway/guard.py",),
     "security/test_secrets.py": ("redaction/rules.py", "addons/watchers/log_redaction.py"),
     "traffic/test_ledger.py": ("addons/watchers/accounting.py", "ledger/schema.py"),
-    "traffic/test_mitmweb.py": ("addons/watchers/both_sides.py", "addons/watchers/contentview.py", "addons/watchers/legs.py", "addons/watchers/web.py"),
+    "traffic/test_mitmweb.py": (
+        "addons/watchers/both_sides.py", "addons/watchers/contentview.py", "addons/watchers/legs.py", "addons/watchers/web.py",
+    ),
     "traffic/test_raw_http.py": ("addons/watchers/traffic.py",),
-    "traffic/test_record.py": ("addons/watchers/record.py",),
     "property/test_reading.py": ("translate/reading.py",),
     "property/test_streams_in_any_shape.py": ("translate/streaming.py",),
     "property/test_requests_in_any_shape.py": (
@@ -80,8 +81,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "unit/translate/openai_responses/test_render.py": ("translate/anthropic/conversation.py", "translate/as_text.py"),
     "unit/translate/openai_chat/test_decode.py": ("translate/openai_chat/reasoning.py",),
-    "unit/ledger/test_database.py": ("ledger/location.py", "ledger/rows.py"),
-    "unit/ledger/test_raw_log.py": ("ledger/traffic.py",),
+    "unit/ledger/test_database.py": ("ledger/rows.py",),
     "unit/ledger/test_metrics.py": ("translate/labels.py",),
 }  # fmt: skip
 """Sources without a unit test of their name, below `ccproxy`, by the test below `tests` that covers them."""
