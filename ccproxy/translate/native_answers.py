@@ -31,6 +31,10 @@ class _Silent:
     def ping(self) -> bytes:
         return b""
 
+    @property
+    def keeps(self) -> bool:
+        return True
+
 
 class NativeResponsesFolder(Folder):
     """Folds a Responses stream into its own last response object, complete with fields that the translator does not know."""

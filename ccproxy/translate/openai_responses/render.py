@@ -44,9 +44,6 @@ CODEX_FIELDS = frozenset(
 """All that may leave for the Codex backend; it refuses other parameters by name."""
 _KEY_LIMIT = 64
 _MIN_OUTPUT = 16
-_MAX_STOPS = 100
-_MAX_STOP_LENGTH = 1000
-"""Bounds for what ccproxy itself looks for in every piece of the answer. OpenAI's other API takes four stop sequences."""
 
 
 def render(
@@ -306,11 +303,6 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
                 body[field] = value
         if request.user:
             body["safety_identifier"] = request.user if len(request.user) <= _KEY_LIMIT else _digest(request.user)
-    if len(request.stops) > _MAX_STOPS or any(len(stop) > _MAX_STOP_LENGTH for stop in request.stops):
-        raise bad(
-            request.stops_path,
-            f"at most {_MAX_STOPS} stop sequences of at most {_MAX_STOP_LENGTH} characters are possible with this upstream",
-        )
     match request.service_tier:
         case "" | "auto":
             pass
