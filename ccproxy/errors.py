@@ -1,13 +1,13 @@
-"""Everything that ccproxy raises on purpose.
+"""Every error that ccproxy raises on purpose.
 
 CcproxyError
 ├── ConfigError             a wrong key, value or file: the start stops, exit code 2
 ├── StartError              a busy port, a refused bind, an addon that failed: the start stops, exit code 1
 ├── LoginError              a login, its refresh or its file failed; the subclasses live in ccproxy.auth: exit code 1
-└── ExchangeError           an exchange ends in an error answer, written in the client's own format
-    ├── BadRequest          400  malformed JSON, or content that the upstream cannot be told
+└── ExchangeError           an exchange ends with an error response in the client's own format
+    ├── BadRequest          400  malformed JSON, or content that the upstream does not support
     ├── Unauthenticated     401  the client's token is missing or wrong, or the route has no usable credential
-    ├── Forbidden           403  a foreign Host or Origin
+    ├── Forbidden           403  a Host or Origin that is not allowed
     ├── RouteNotFound       404
     ├── MethodNotAllowed    405  carries `allow`
     ├── Conflict            409
@@ -17,41 +17,41 @@ CcproxyError
     ├── TooManyRequests     429  a full queue; carries `retry_after`
     ├── NotImplementedYet   501
     ├── UpstreamUnreachable 502  refused, no route, TLS failure, name not found, time-out
-    ├── UpstreamBroken      502  the upstream closed early or sent no HTTP
+    ├── UpstreamBroken      502  the upstream closed early or did not send valid HTTP
     ├── Unavailable         503  a part that is not installed or switched off
     ├── UpstreamTimeout     504  the upstream sent nothing for too long
     ├── Overloaded          529
-    ├── UpstreamError       the upstream's own error: any status and kind, retold in the client's format
-    └── InternalError       500  a defect of ccproxy
+    ├── UpstreamError       the upstream's own error: any status and kind, translated into the client's format
+    └── InternalError       500  a bug in ccproxy
 
-`kind` is the Anthropic error type (https://docs.claude.com/en/api/errors); `translate.errors` maps it to OpenAI's
-names.
+Each `ExchangeError` has a `status`, a `kind` and a `message` that says what happened and what to do. `kind` is the Anthropic error type
+(https://docs.claude.com/en/api/errors); `translate.errors` maps it to OpenAI's names.
 """
 
 from __future__ import annotations
 
 
 class CcproxyError(Exception):
-    """The root of the tree. `str(error)` is a sentence for a person and never holds a secret."""
+    """The root of the tree. `str(error)` is a sentence for humans and never contains a secret."""
 
 
 class ConfigError(CcproxyError):
-    """The configuration is wrong. The message names file, key, value and what is accepted."""
+    """The configuration is wrong. The message names the file, the key, the value and the accepted values."""
 
 
 class StartError(CcproxyError):
-    """The proxy cannot start. The message names the cause and the option that mends it."""
+    """The proxy cannot start. The message names the cause and the option that fixes it."""
 
 
 class LoginError(CcproxyError):
-    """A login could not be made, renewed, read or stored. The message says what to do about it."""
+    """A login failed, or could not be renewed, read or stored. The message says what to do."""
 
 
 class ExchangeError(CcproxyError):
-    """An exchange ends with an error answer of this `status`.
+    """An exchange ends with an error response of this `status`.
 
-    `param` is the JSON path of the offending part of the request; `code` is OpenAI's machine-readable code where it has one; `headers` are
-    added to the answer.
+    `param` is the JSON path of the invalid part of the request; `code` is OpenAI's machine-readable code, if it has one; `headers` are added to
+    the response.
     """
 
     status = 500
@@ -74,14 +74,14 @@ class ExchangeError(CcproxyError):
 
 
 class BadRequest(ExchangeError):
-    """The request is malformed or asks for what the upstream cannot be told."""
+    """The request is malformed, or asks for something that the upstream does not support."""
 
     status = 400
     kind = "invalid_request_error"
 
 
 class Unauthenticated(ExchangeError):
-    """No usable token or credential; the message names the command that gets one."""
+    """The token or credential is missing or not usable; the message names the command that provides one."""
 
     status = 401
     kind = "authentication_error"
@@ -89,7 +89,7 @@ class Unauthenticated(ExchangeError):
 
 
 class Forbidden(ExchangeError):
-    """Host or Origin is not allowed; the message names the setting."""
+    """The Host or Origin is not allowed; the message names the setting."""
 
     status = 403
     kind = "permission_error"
@@ -110,7 +110,7 @@ class MethodNotAllowed(ExchangeError):
 
 
 class Conflict(ExchangeError):
-    """The session already answers another request."""
+    """The session is busy with another request."""
 
     status = 409
     kind = "conflict_error"
@@ -124,14 +124,14 @@ class RequestTooLarge(ExchangeError):
 
 
 class UpgradeRequired(ExchangeError):
-    """A WebSocket was asked for. Codex falls back to HTTP at once on exactly this status."""
+    """The client requested a WebSocket. Codex falls back to HTTP at once on exactly this status."""
 
     status = 426
     kind = "invalid_request_error"
 
 
 class TooManyRequests(ExchangeError):
-    """A bounded queue is full."""
+    """The queue is full."""
 
     status = 429
     kind = "rate_limit_error"
@@ -139,35 +139,35 @@ class TooManyRequests(ExchangeError):
 
 
 class HeadersTooLarge(ExchangeError):
-    """The request head is larger than the fixed limit."""
+    """The request headers are larger than the limit."""
 
     status = 431
     kind = "invalid_request_error"
 
 
 class NotImplementedYet(ExchangeError):
-    """The route exists in the interface; this version cannot serve it."""
+    """The route is not implemented in this version."""
 
     status = 501
     kind = "api_error"
 
 
 class UpstreamUnreachable(ExchangeError):
-    """No connection to the upstream."""
+    """The upstream cannot be reached."""
 
     status = 502
     kind = "api_error"
 
 
 class UpstreamBroken(ExchangeError):
-    """The upstream connected but did not answer in HTTP, or closed before its answer was whole."""
+    """The upstream did not send valid HTTP, or closed the connection before its response was complete."""
 
     status = 502
     kind = "api_error"
 
 
 class Unavailable(ExchangeError):
-    """A part of ccproxy that this route needs is missing; the message names the command that brings it."""
+    """A part of ccproxy that this route requires is missing; the message names the command that installs it."""
 
     status = 503
     kind = "api_error"
@@ -181,14 +181,14 @@ class UpstreamTimeout(ExchangeError):
 
 
 class Overloaded(ExchangeError):
-    """The provider has no capacity now."""
+    """The provider has no capacity at the moment."""
 
     status = 529
     kind = "overloaded_error"
 
 
 class UpstreamError(ExchangeError):
-    """The upstream answered with an error of its own."""
+    """The upstream sent an error response."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class UpstreamError(ExchangeError):
 
 
 class InternalError(ExchangeError):
-    """A defect of ccproxy. The message has no detail of it; the log has."""
+    """A bug in ccproxy. The details are in the log, not in the message."""
 
     status = 500
     kind = "api_error"

@@ -12,8 +12,9 @@ from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
 from ccproxy.addons.watchers.log_redaction import LogRedaction
 from ccproxy.addons.watchers.mitmproxy_sinks import StockSinks
+from ccproxy.mitmproxy_patches import set_client_timeout
 from ccproxy.server.listening import listen_modes
-from ccproxy.server.masters import gateway_options, optional_options, set_idle_timeout
+from ccproxy.server.masters import gateway_options, optional_options
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
 from ccproxy.settings import load as read_settings  # a `load` in this module would be a hook of mitmproxy's
 
@@ -35,7 +36,7 @@ class Options:
         own.pop("confdir")  # the user's own mitmproxy has its own folder
         ctx.options.update(**own)
         ctx.options.update_known(**optional_options())
-        set_idle_timeout(_settings.server.idle_timeout)
+        set_client_timeout(_settings.server.idle_timeout)
         for warning in _loaded.warnings:
             logging.getLogger("ccproxy").warning("%s", warning)
         if ctx.options.mode == ["regular"]:
@@ -56,6 +57,6 @@ _sinks = StockSinks()
 addons = [
     LogRedaction(redaction_for(_settings)),
     Options(),
-    *addons_for(_settings, watchers=both_sides_for(_settings, "", [_sinks])),
+    *addons_for(_settings, observers=both_sides_for(_settings, "", [_sinks])),
     _sinks,
 ]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage, mitmproxy_patches
 from ccproxy.settings import Settings
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import Upstream
@@ -83,8 +83,9 @@ async def upstream() -> AsyncIterator[Upstream]:
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
     """The command line in this process and a folder of its own. What it sets for a process of its own is not set, or is put back."""
     monkeypatch.chdir(tmp_path)
-    for name in ("without_collecting", "without_unused_addons", "without_type_checks"):
+    for name in ("load_addons_on_demand", "skip_type_checks"):
         monkeypatch.setattr(mitmproxy_patches, name, lambda: None)
+    monkeypatch.setattr(garbage, "pause", lambda: None)
     for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
         monkeypatch.setattr(logging, name, getattr(logging, name, None), raising=False)
     root = logging.getLogger()

@@ -42,7 +42,7 @@ from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
     from ccproxy.addons.transport.watched_stream import Watcher
-    from ccproxy.addons.watchers.raw_http import RawHttp
+    from ccproxy.addons.watchers.traffic import Observer, RawHttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,11 @@ class Parts:
     network: Network = field(default_factory=Network)
 
 
-def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
-    """Ccproxy's own addons, in the order in which they run. `watchers` are told of all that passes."""
+def addons(parts: Parts, observers: Sequence[Observer] = ()) -> list[Any]:
+    """Ccproxy's own addons, in the order in which they run. `observers` store or show exchanges."""
     settings = parts.settings
-    watchers = [*_raw_log(parts), *watchers]
+    observers = [*_raw_log(parts), *observers]
+    watchers = _watchers(parts.redaction, observers)
     gateway = Gateway(
         router=parts.router,
         guard=Guard(
@@ -113,6 +114,7 @@ def addons(parts: Parts, watchers: Sequence[Watcher] = ()) -> list[Any]:
         Upstreams(connection_handler, parts.network),
         AccessLog(parts.redaction),
         *watchers,
+        *observers,
     ]
 
 
@@ -120,12 +122,20 @@ def _raw_log(parts: Parts) -> list[RawHttp]:
     own = parts.settings.raw_log
     if not own.enabled:
         return []
-    from ccproxy.addons.watchers.raw_http import RawHttp
+    from ccproxy.addons.watchers.traffic import RawHttp
     from ccproxy.ledger.raw_log import RawLog
 
     folder = Path(own.dir).expanduser() if own.dir else data_dir() / "raw"
-    log = RawLog(folder, parts.redaction, max_body_kb=own.max_body_kb, max_total_mb=own.max_total_mb)
-    return [RawHttp(log)]
+    return [RawHttp(RawLog(folder, max_body_kb=own.max_body_kb, max_total_mb=own.max_total_mb))]
+
+
+def _watchers(redaction: Redaction, observers: Sequence[Observer]) -> list[Watcher]:
+    """One for all observers: bodies are redacted once."""
+    if not observers:
+        return []
+    from ccproxy.addons.watchers.traffic import TrafficWatcher
+
+    return [TrafficWatcher(redaction, observers)]
 
 
 def _watched(watchers: Sequence[Watcher]) -> MakeStream:

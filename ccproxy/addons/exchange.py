@@ -25,7 +25,9 @@ from ccproxy.ledger.records import Record
 from ccproxy.providers.header_fields import Field
 from ccproxy.providers.routing import Route
 from ccproxy.translate.formats import Format
+from ccproxy.translate.labels import label
 from ccproxy.translate.last_event import LastEvent
+from ccproxy.translate.reading import Reading
 
 _ATTRIBUTE = "_ccproxy_exchange"
 
@@ -80,7 +82,7 @@ class Way:
     upstream_response: http.Response | None = None
     """The upstream's response as it came. Where it is converted: a copy of its head, and the body once that is whole."""
     provider_events: object = None
-    """The events of a provider in this process, which may carry more: `providers.local.Told`."""
+    """The events of a provider in this process, which may carry more: `providers.local.AnswerReport`."""
     provider_request: dict[str, Any] | None = None
     """The body that a provider in this process was given, where the client wrote another one."""
 
@@ -88,6 +90,11 @@ class Way:
     def by_login(self) -> bool:
         """The request is paid for by a subscription."""
         return False
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the conversion has read of the upstream's response; None where nothing is converted."""
+        return None
 
     @property
     def is_converted(self) -> bool:
@@ -122,8 +129,12 @@ class Way:
     def finish_response(self, flow: http.HTTPFlow) -> None:
         """The upstream's response is whole, or its stream has ended."""
 
+    def stop(self) -> None:
+        """The proxy stops: end what is made in this process, with an error if nothing has been sent yet."""
+        self.cancel()
+
     def cancel(self) -> None:
-        """The client has left, or the proxy stops: stop whatever is made in this process."""
+        """The client has left: stop whatever is made in this process."""
         if self.body:
             self.body.cancel()
 
@@ -216,7 +227,7 @@ class Exchange:
             "provider": route.provider.name if route else "",
             "operation": route.operation.value if route else "",
             "format": self.format.value,
-            "model": shown(self.model),
+            "model": label(self.model) or "",
             "truncated": self.progress.truncated,
             "attempts": self.progress.attempts,
         }
@@ -238,11 +249,6 @@ class Exchange:
         self.losses = tuple(dict.fromkeys(paths))
         if self.losses:
             self.add_response_field(b"x-ccproxy-loss", ", ".join(self.losses)[:4096])
-
-
-def shown(text: str) -> str:
-    """What a client sent, for a line of a log or a file: one line of bounded length without control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def begin(flow: http.HTTPFlow) -> Exchange:

@@ -27,7 +27,7 @@ from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.renewal import LoginDead, NoLogin, Renewed
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source, choose
-from ccproxy.auth.store import Stamp, Store, StoreBusy, StoreError
+from ccproxy.auth.store import Stamp, Store, StoreBusy, StoreError, StoreOpen
 from ccproxy.auth.wire import Credential
 from ccproxy.errors import (
     ExchangeError,
@@ -111,11 +111,23 @@ class Broker:
         self._states = {auth.provider: _State(auth) for auth in providers}
 
     def check(self) -> None:
-        """Before the start: are the credential files nobody else's? Raises `StartError`, naming the command to run."""
+        """Before the start: make sure that the credential files are nobody else's, and warn of logins that cannot be renewed.
+
+        Raises `StartError`, naming the command to run.
+        """
         try:
             self._store.check()
-        except StoreError as error:
+        except StoreOpen as error:
             raise StartError(str(error)) from None
+        except StoreError as error:
+            log.warning("%s", error)
+            return
+        for state in self._states.values():
+            if state.auth.wants_login and self._store.stamp(state.auth.provider) is not None:
+                try:
+                    self._store.try_write(state.auth.provider, _client(state).login)
+                except StoreError as error:
+                    log.warning("%s: the login cannot be renewed when it ends: %s", state.auth.provider, error)
 
     async def headers(self, provider: str, sent: Fields = ()) -> Credential:
         """The credential for a request whose client `sent` these header fields (those of `client_credentials.TOKEN_HEADERS`).

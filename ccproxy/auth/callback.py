@@ -1,20 +1,22 @@
-"""The loopback listener that a browser comes back to after the sign-in (RFC 8252, section 7.3)."""
+"""The loopback listener that a browser comes back to after the sign-in (RFC 8252, section 7.3).
+
+Every web page can send requests to it, and every program of this machine can connect. So only an answer with the right
+state counts, whatever else arrives meanwhile: other requests get an error and the listener goes on waiting. A
+connection has little time and room to send its request in, and where there are too many, the oldest makes way.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hmac
-import os
 import queue
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
@@ -25,6 +27,14 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>ccp
 <style>body{{font:18px system-ui,sans-serif;margin:20vh auto;max-width:34em;padding:0 1em}}</style></head>
 <body><h1>{title}</h1><p>{text}</p></body></html>"""
 
+_MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request. Browsers send this machine's cookies of every port along."""
+_MAX_FIELDS: Final = 32
+"""Parameters of the address that the browser comes back to."""
+_MAX_CONNECTIONS: Final = 64
+_PATIENCE: Final = 5.0
+"""Seconds that a connection has to send its request, and again to take the page."""
+
 
 class PortBusy(LoginError):
     """Another program listens on the only ports that the vendor allows."""
@@ -34,9 +44,13 @@ class LoginRefused(LoginError):
     """The browser came back without a code, or with one that belongs to another sign-in."""
 
 
+class WrongState(LoginRefused):
+    """The answer does not belong to this sign-in: anybody may have sent it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What the browser brought: the code, or the reason why there is none."""
+    """The browser's code, or the reason why there is none."""
 
     code: SecretStr | None
     problem: LoginError | None = None
@@ -44,13 +58,16 @@ class Received:
 
 def read_callback(query: str, state: str) -> Received:
     """The authorization response (RFC 6749, section 4.1.2) in a query; its state must be the one that was sent."""
-    values = parse_qs(query)
+    try:
+        values = parse_qs(query, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        values = {}
 
     def first(name: str) -> str:
         return values.get(name, [""])[0]
 
-    if not hmac.compare_digest(first("state").encode(), state.encode()):
-        return Received(None, LoginRefused("The answer belongs to another sign-in (wrong state). Nothing was stored."))
+    if len(values.get("state", ())) != 1 or not hmac.compare_digest(first("state").encode(), state.encode()):
+        return Received(None, WrongState("The answer belongs to another sign-in (wrong state). Nothing was stored."))
     if error := first("error"):
         return Received(None, LoginRefused(_refusal(error, first("error_description"))))
     if not first("code"):
@@ -63,12 +80,12 @@ def _refusal(error: str, description: str) -> str:
         return "This ChatGPT workspace has no access to Codex: ask its administrator. Nothing was stored."
     if error == "access_denied":
         return "You refused the access. Nothing was stored."
-    said = "".join(c for c in f"{error}: {description}".strip(": ") if c.isprintable())[:200]
-    return f"The sign-in failed ({said}). Nothing was stored."
+    reason = "".join(c for c in f"{error}: {description}".strip(": ") if c.isprintable())[:200]
+    return f"The sign-in failed ({reason}). Nothing was stored."
 
 
 class Callback:
-    """Listens while it is entered; the first answer goes into `outcomes`.
+    """Listens while it is entered; the answers of this sign-in go into `outcomes`.
 
     Raises `PortBusy` when neither the port of `redirect_uri` nor one of `fallback_ports` is free.
     """
@@ -82,19 +99,28 @@ class Callback:
         self._ports = (parts.port or 0, *fallback_ports)
         self._outcomes = outcomes
         self._state: str | None = None
-        self._servers: list[_Server] = []
-        self._threads: list[threading.Thread] = []
+        self._hosts: frozenset[str] = frozenset()
+        self._stopped = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self._reading: dict[asyncio.Task[None], None] = {}
         self.redirect_uri = redirect_uri
+        self.strangers = 0
+        """Answers with a wrong state so far."""
 
     def __enter__(self) -> Self:
-        self._servers = self._bound()
-        port = self._servers[0].server_address[1]
+        try:
+            sockets = self._bound()
+        except BaseException:
+            self._loop.close()
+            raise
+        port = sockets[0].getsockname()[1]
         shown = f"[{self._host}]" if ":" in self._host else self._host
         self.redirect_uri = f"http://{shown}:{port}{self._path}"
-        for server in self._servers:
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        names = {shown, "localhost", "127.0.0.1", "[::1]"}
+        self._hosts = frozenset(f"{name}:{port}" for name in names) | (names if port == 80 else frozenset())
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(sockets),), daemon=True)
+        self._thread.start()
         return self
 
     def expect(self, state: SecretStr) -> None:
@@ -104,46 +130,114 @@ class Callback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-        for thread in self._threads:
-            thread.join()
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        if self._thread is not None:
+            self._thread.join()
+        self._loop.close()
 
-    def answer(self, target: str, send: Callable[[int, str], None]) -> None:
-        """Read a request's target. The outcome is told after the page is sent: the process may end then."""
-        parts = urlsplit(target)
-        if parts.path != self._path or self._state is None:
-            send(404, _page("Not found", "This address only takes the answer of a sign-in."))
-            return
-        received = read_callback(parts.query, self._state)
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        servers = [await asyncio.start_server(self._connected, sock=each, limit=_MAX_HEAD) for each in sockets]
+        await self._stopped.wait()
+        for server in servers:
+            server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if received.problem is None:
-                send(200, _page("ccproxy has the answer", "You can close this page. The terminal tells how it went."))
-            else:
-                send(400, _page("Not signed in", f"{received.problem} You can close this page."))
+            head = await self._head(reader)
+            if head is not None:
+                await self._answer(head, writer)
         finally:
-            self._outcomes.put(received)
+            writer.transport.abort()
 
-    def _bound(self) -> list[_Server]:
-        for port in self._ports:
-            with suppress(_Busy):
-                return self._bound_to(port)
-        wanted = " and ".join(str(port) for port in self._ports)
-        raise PortBusy(f"Another program listens on port {wanted}, where the browser has to come back: end it first.")
+    async def _head(self, reader: asyncio.StreamReader) -> str | None:
+        """A request's head, None where none comes in time."""
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._reading) >= _MAX_CONNECTIONS:
+            oldest = next(iter(self._reading))
+            del self._reading[oldest]
+            oldest.cancel()
+        self._reading[task] = None
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            return None
+        finally:
+            self._reading.pop(task, None)
 
-    def _bound_to(self, port: int) -> list[_Server]:
+    async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:
+        """Read a request. The outcome is passed on after the page is sent: the process may end then."""
+        received = None
+        try:
+            status, page, received = self._judged(head)
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(_PATIENCE):
+                    writer.write(_response(status, page))
+                    writer.close()  # sends what is still to be sent
+                    await writer.wait_closed()
+        finally:
+            if received is not None:
+                self._outcomes.put(received)
+
+    def _judged(self, head: str) -> tuple[int, str, Received | None]:
+        """Status and page for a request, and the outcome if it is this sign-in's answer."""
+        request_line, *fields = head.split("\r\n")
+        method, _, rest = request_line.partition(" ")
+        target, _, version = rest.rpartition(" ")
+        if not version.startswith("HTTP/1.") or not target.startswith("/"):
+            return 400, _page("Bad request", "This is not a request of a browser."), None
+        if method != "GET":
+            return 405, _page("Method not allowed", "This address takes GET only."), None
+        if not self._is_here(fields):
+            return 400, _page("Bad request", "This address is for a browser on this machine only."), None
+        path, _, query = target.partition("?")
+        if path != self._path or self._state is None:
+            return 404, _page("Not found", "This address only takes the answer of a sign-in."), None
+        received = read_callback(query, self._state)
+        if isinstance(received.problem, WrongState):
+            self.strangers += 1
+            text = "This answer belongs to another sign-in (wrong state): it is ignored. The terminal still waits for its own."
+            return 400, _page("Not this sign-in", text), None
+        if received.problem is not None:
+            return 400, _page("Not signed in", f"{received.problem} You can close this page."), received
+        text = "You can close this page. The terminal shows the result."
+        return 200, _page("ccproxy has the answer", text), received
+
+    def _is_here(self, fields: list[str]) -> bool:
+        """Whether the request names this machine. A page whose name was pointed at this machine names itself."""
+        parts = [field.partition(":") for field in fields]
+        names = [value.strip().lower() for name, _, value in parts if name.lower() == "host"]
+        return len(names) == 1 and names[0] in self._hosts
+
+    def _bound(self) -> list[socket.socket]:
+        try:
+            for port in self._ports:
+                with suppress(_Busy):
+                    return self._bound_to(port)
+        except _NoSuchAddress:
+            raise PortBusy(
+                f"{self._host} is not an address of this machine: check the setting oauth.redirect_uri of the provider."
+            ) from None
+        ports = " and ".join(str(port) for port in self._ports)
+        raise PortBusy(f"Another program listens on port {ports}, where the browser has to come back: end it first.")
+
+    def _bound_to(self, port: int) -> list[socket.socket]:
         """A browser may take `localhost` for 127.0.0.1 or ::1: both have to be ours, where there are both."""
         if self._host != "localhost":
-            return [_listen(self._host, port, self)]
+            return [_listen(self._host, port)]
         for _ in range(20 if port == 0 else 1):
-            first = _listen("127.0.0.1", port, self)
+            first = _listen("127.0.0.1", port)
             try:
-                return [first, _listen("::1", first.server_address[1], self)]
+                return [first, _listen("::1", first.getsockname()[1])]
             except _NoSuchAddress:
                 return [first]
             except _Busy:
-                first.server_close()
+                first.close()
         raise _Busy
 
 
@@ -155,61 +249,34 @@ class _NoSuchAddress(Exception):
     """A machine without IPv6."""
 
 
-class _Server(ThreadingHTTPServer):
-    """One address of the callback."""
-
-    daemon_threads = True
-    block_on_close = False  # a browser keeps spare connections open
-    allow_reuse_address = os.name != "nt"  # on Windows it would let two programs share the port
-    callback: Callback
-
-    def server_bind(self) -> None:
-        """Without the library's look-up of the machine's name, which can hang."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle is none."""
-
-
-def _listen(host: str, port: int, callback: Callback) -> _Server:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server_class = type("_FamilyServer", (_Server,), {"address_family": family})
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        server: _Server = server_class((host, port), _Page)
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         if error.errno in {errno.EADDRINUSE, errno.EACCES}:
             raise _Busy from None
         raise _NoSuchAddress from None
-    server.callback = callback
-    return server
 
 
-class _Page(BaseHTTPRequestHandler):
-    """Answers the redirect, and nothing else."""
+_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
 
-    server: _Server
-    server_version = "ccproxy"
-    sys_version = ""
-    timeout = 10
 
-    def do_GET(self) -> None:
-        self.server.callback.answer(self.path, self._send)
-
-    def _send(self, status: int, page: str) -> None:
-        body = page.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """The request line holds the code: it is not logged."""
+def _response(status: int, page: str) -> bytes:
+    body = page.encode()
+    fields = (
+        f"HTTP/1.1 {status} {_REASONS[status]}",
+        *(["Allow: GET"] if status == 405 else []),
+        "Server: ccproxy",
+        "Content-Type: text/html; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "Referrer-Policy: no-referrer",
+        "X-Content-Type-Options: nosniff",
+        "Cross-Origin-Resource-Policy: same-origin",
+        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        "Connection: close",
+    )
+    return "\r\n".join((*fields, "", "")).encode("latin-1") + body
 
 
 def _page(title: str, text: str) -> str:

@@ -23,6 +23,7 @@ from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
+from ccproxy.settings.values import cleaned
 
 
 class LoginTimeout(LoginError):
@@ -83,7 +84,7 @@ def browser_login(
                 "A browser on this machine comes back by itself. On another machine it ends at an address that it "
                 "cannot open: paste that address here."
             )
-        received = _awaited(outcomes, person, pace, begun, paste=not open_browser)
+        received = _awaited(outcomes, person, pace, begun, callback, paste=not open_browser)
     if received.problem is not None:
         raise received.problem
     assert received.code is not None  # no problem: a code
@@ -165,7 +166,13 @@ def _open(person: Person, url: str, client: OAuthClient, outcomes: queue.SimpleQ
 
 
 def _awaited(
-    outcomes: queue.SimpleQueue[Received], person: Person, pace: Pace, begun: oauth.Authorization, *, paste: bool
+    outcomes: queue.SimpleQueue[Received],
+    person: Person,
+    pace: Pace,
+    begun: oauth.Authorization,
+    callback: Callback,
+    *,
+    paste: bool,
 ) -> Received:
     deadline = pace.monotonic() + pace.browser
     while (left := deadline - pace.monotonic()) > 0:
@@ -175,12 +182,14 @@ def _awaited(
             line = person.pasted() if paste else None
         if line:
             return _read_paste(line, begun)
-    raise LoginTimeout(f"The browser did not come back within {_minutes(pace.browser)}. Nothing was stored.")
+    count = callback.strangers
+    ignored = f" ({count} answer{'s' * (count > 1)} of other sign-ins ignored)" if count else ""
+    raise LoginTimeout(f"The browser did not come back within {_minutes(pace.browser)}{ignored}. Nothing was stored.")
 
 
 def _read_paste(pasted: str, begun: oauth.Authorization) -> Received:
     """`code#state`, or the whole address that a browser ended at."""
-    text, state = pasted.strip(), begun.state.get_secret_value()
+    text, state = cleaned(pasted), begun.state.get_secret_value()
     if "://" in text:
         return read_callback(urlsplit(text).query, state)
     code, mark, given = text.partition("#")

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient
 from ccproxy.auth.sources import Mode, ProviderAuth
 from ccproxy.auth.store import Store, default_dir
+from ccproxy.errors import ConfigError
 from ccproxy.network import Network
 
 
@@ -66,8 +67,11 @@ def network(port: int) -> Network:
 
 
 def store(folder: str) -> Store:
-    """The store for the setting `auth.dir`; empty is the default folder."""
-    return Store(Path(folder).expanduser() if folder else default_dir())
+    """The store for the setting `auth.dir`; empty is the default folder. Raises `ConfigError`."""
+    try:
+        return Store(Path(folder).expanduser() if folder else default_dir())
+    except RuntimeError:
+        raise ConfigError(f"auth.dir is {folder!r}, but this user has no home folder: name a full path") from None
 
 
 def providers(settings: Providers) -> tuple[ProviderAuth, ...]:

@@ -10,12 +10,11 @@ from pydantic import SecretStr
 from ccproxy.auth.answers import mapping
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source
-from ccproxy.providers.client_credentials import TOKEN_HEADERS, is_claude_token, is_jwt, jwt_claims, key_of
+from ccproxy.providers.client_credentials import TOKEN_HEADERS, is_access_token, is_claude_token, jwt_claims, key_of
 from ccproxy.providers.header_fields import ACCOUNT_HEADERS
 
 OAUTH_BETA = ("anthropic-beta", "oauth-2025-04-20")
 """Without it Anthropic's API takes no access token. It joins the client's own values, which are an open list."""
-VERSION = ("anthropic-version", "2023-06-01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,8 @@ def _of_client(auth: ProviderAuth, fields: Fields) -> Credential:
     headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in fields)
     if auth.key_header == "authorization" and not any(name.lower() == "authorization" for name, _ in headers):
         headers = tuple(("authorization", _bearer(SecretStr(key_of(value)))) for _, value in fields[:1])
-    account = _account_of(key_of(fields[0][1])) if auth.provider == "codex" else None
+    key = key_of(fields[0][1])
+    account = _account_of(key) if is_access_token(auth.provider, key) else None
     return Credential(
         auth.provider, Source.CLIENT, headers, default=(("chatgpt-account-id", account),) if account else ()
     )
@@ -86,7 +86,6 @@ def of_login(provider: str, login: Login) -> Credential:
         Source.LOGIN,
         (bearer,),
         merge=(OAUTH_BETA,) if claude else (),
-        default=(VERSION,) if claude else (),
         account_id=login.account_id,
         token=login.access_token,
     )
@@ -96,13 +95,12 @@ def _of_key(auth: ProviderAuth, key: SecretStr) -> Credential:
     """A configured key. An access token of the vendor's own program is one too: it works without being renewed here."""
     plain = key.get_secret_value()
     bearer = ("authorization", _bearer(key))
-    if auth.provider == "claude_api" and is_claude_token(plain):
-        return Credential(auth.provider, Source.API_KEY, (bearer,), merge=(OAUTH_BETA,), default=(VERSION,))
-    if auth.provider == "codex" and is_jwt(plain):
+    if is_access_token(auth.provider, plain):
+        if is_claude_token(plain):
+            return Credential(auth.provider, Source.API_KEY, (bearer,), merge=(OAUTH_BETA,))
         return Credential(auth.provider, Source.API_KEY, (bearer, *_account(_account_of(plain), fedramp=False)))
     header = bearer if auth.key_header == "authorization" else (auth.key_header.lower(), key)
-    default = (VERSION,) if auth.provider == "claude_api" else ()
-    return Credential(auth.provider, Source.API_KEY, (header,), default=default)
+    return Credential(auth.provider, Source.API_KEY, (header,))
 
 
 def _account_of(token: str) -> str | None:

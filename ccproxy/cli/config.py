@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -33,8 +31,10 @@ def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
 
     Example: ccproxy config show
     """
+    from ccproxy.settings.secrets import shown
+
     loaded = load_settings()
-    rows = [(".".join(keys), value, loaded.origin(*keys)) for keys, value in _leaves(loaded.settings)]
+    rows = [(".".join(path), value, loaded.origin(*path)) for path, value in shown(loaded.settings)]
     if as_json:
         typer.echo(
             json.dumps({key: {"value": value, "origin": origin} for key, value, origin in rows}, indent=2, default=str)
@@ -57,17 +57,16 @@ def init(force: bool = typer.Option(False, "--force", help="Overwrite an existin
 
     Example: ccproxy config init
     """
-    from ccproxy.settings.editing import template
-    from ccproxy.settings.folders import config_dir, private
+    from ccproxy.settings.editing import write_template
+    from ccproxy.settings.folders import config_dir
 
     file = config_dir() / "config.toml"
-    if file.exists() and not force:
-        fail(f"{file} exists already. Overwrite it with --force")
     try:
-        private(file.parent)
-        file.write_text(template(), encoding="utf-8")
+        write_template(file, replace=force)
+    except FileExistsError:
+        fail(f"{file} exists already. Overwrite it with --force")
     except OSError as error:
-        fail(f"{file}: {error}")
+        fail(f"{file}: {error.strerror or error}")
     typer.echo(f"Wrote {file}")
 
 
@@ -129,22 +128,3 @@ def trust(
     except OSError as error:
         fail(f"{path}: {error}")
     typer.echo(f"{path} is trusted with its present content. Run this command again after a change")
-
-
-def _leaves(table: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the path and the printable value of every setting below a model."""
-    from pydantic import BaseModel
-
-    from ccproxy.settings.sources import secret_shown
-
-    names = [*type(table).model_fields, *(table.__pydantic_extra__ or {})]
-    for name in names:
-        value = getattr(table, name)
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, (*keys, name))
-        elif isinstance(value, tuple):
-            yield (*keys, name), [item.model_dump() if isinstance(item, BaseModel) else item for item in value]
-        elif isinstance(value, dict) and name == "env":
-            yield (*keys, name), dict.fromkeys(value, "********")
-        else:
-            yield (*keys, name), secret_shown(value)

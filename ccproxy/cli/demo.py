@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from ccproxy.cli.console import fail
 
 if TYPE_CHECKING:
     import httpx
+    from rich.console import Console
 
 QUESTION = "What is a reverse proxy?"
 MODEL = "mock-claude"
@@ -53,16 +53,19 @@ def demo() -> None:
 
     Example: ccproxy demo
     """
+    from rich.console import Console
+
     from ccproxy.errors import CcproxyError
 
     try:
-        rows = asyncio.run(_run())
+        rows = asyncio.run(requested_rows(typer.echo))
     except CcproxyError as error:
         fail(str(error))
-    _print(rows)
+    print_rows(rows, Console(width=None if os.isatty(1) else 120))
 
 
-async def _run() -> list[tuple[str, ...]]:
+async def requested_rows(report: Callable[[str], None]) -> list[tuple[str, ...]]:
+    """Run a proxy, send it the examples and return a row of the table for each."""
     import httpx
 
     from ccproxy.server.proxy_server import ProxyServer
@@ -80,7 +83,7 @@ async def _run() -> list[tuple[str, ...]]:
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             await running
-        typer.echo(f"ccproxy runs on http://127.0.0.1:{server.port} with the mock provider at /mock\n")
+        report(f"ccproxy runs on http://127.0.0.1:{server.port} with the mock provider at /mock\n")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
             rows = [await _row(client, example, stream) for example in EXAMPLES for stream in (False, True)]
         server.stop()
@@ -90,56 +93,29 @@ async def _run() -> list[tuple[str, ...]]:
 
 async def _row(client: httpx.AsyncClient, example: Example, stream: bool) -> tuple[str, ...]:
     """Send one request and return its row of the table."""
+    from ccproxy.translate.fold import events, fold_any, text_of
+    from ccproxy.translate.formats import Format
+    from ccproxy.translate.usage import read_usage
+
     body = {"model": MODEL, **example.body, **({"stream": True} if stream else {})}
     if stream and "completions" in example.path:
         body["stream_options"] = {"include_usage": True}
     response = await client.post(example.path, json=body)
     if response.status_code != 200:
         fail(f"{example.name}: {response.status_code} {response.text}")
-    objects = list(_events(response.text)) if stream else [response.json()]
-    tokens_in, tokens_out = _tokens(objects)
+    tokens_in, tokens_out = "-", "-"
+    folded = fold_any(response.content)
+    fmt, whole = folded or (Format.ANTHROPIC, {})
+    usage = read_usage(fmt, whole.get("usage"))
+    if usage is not None:
+        tokens_in, tokens_out = str(usage.tokens.prompt), str(usage.tokens.output)
     cost = response.headers.get("x-ccproxy-cost-usd", "-")
-    kind = f"{len(objects)} events" if stream else "whole"
-    return example.name, kind, _text(objects, stream), tokens_in, tokens_out, cost
+    kind = f"{sum(1 for _ in events(response.content))} events" if stream else "whole"
+    return example.name, kind, text_of(whole), tokens_in, tokens_out, cost
 
 
-def _events(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        if line.startswith("data: {"):
-            yield json.loads(line[6:])
-
-
-def _text(objects: list[dict[str, Any]], stream: bool) -> str:
-    """Return the model's answer from a response in any format."""
-    if stream:
-        return "".join(_delta(event) for event in objects)
-    body = objects[0]
-    if "choices" in body:
-        return str(body["choices"][0]["message"]["content"])
-    parts = (
-        body["content"] if "content" in body else [part for item in body["output"] for part in item.get("content", [])]
-    )
-    return "".join(part.get("text", "") for part in parts)
-
-
-def _delta(event: dict[str, Any]) -> str:
-    if "choices" in event:
-        return "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-    if event.get("type") == "response.output_text.delta":
-        return str(event["delta"])
-    return str(event["delta"].get("text", "")) if event.get("type") == "content_block_delta" else ""
-
-
-def _tokens(objects: list[dict[str, Any]]) -> tuple[str, str]:
-    """Return the input and output tokens that the last object with usage reports."""
-    usages = [body.get("usage") or (body.get("response") or {}).get("usage") for body in objects]
-    last: dict[str, Any] = next(filter(None, reversed(usages)), {})
-    tokens_in = last.get("input_tokens", last.get("prompt_tokens", "-"))
-    return str(tokens_in), str(last.get("output_tokens", last.get("completion_tokens", "-")))
-
-
-def _print(rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
+def print_rows(rows: list[tuple[str, ...]], console: Console) -> None:
+    """Print the table."""
     from rich.table import Table
 
     table = Table(
@@ -150,4 +126,4 @@ def _print(rows: list[tuple[str, ...]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if os.isatty(1) else 120).print(table)
+    console.print(table)

@@ -71,7 +71,7 @@ def env(
         typer.echo(f"# {problem[0].upper()}{problem[1:]}. Start ccproxy with: ccproxy serve")
     if connection.key is None:
         typer.echo("# The client's own key or login passes through: ccproxy has no credential for this provider")
-    for line in (*_exports(variables, fish=fish), *(f"# {note}" for note in chosen.client.notes)):
+    for line in (*exports(variables, fish=fish), *(f"# {note}" for note in chosen.client.notes)):
         typer.echo(line)
     if arguments:
         typer.echo(_function(chosen.client.program, arguments, fish=fish))
@@ -82,7 +82,7 @@ def _current_shell() -> Shell:
     return Shell(name) if name in set(Shell) else Shell.BASH
 
 
-def _exports(variables: list[Variable], *, fish: bool) -> Iterator[str]:
+def exports(variables: list[Variable], *, fish: bool) -> Iterator[str]:
     """Yield an export for each variable, with one comment for successive variables of the same purpose."""
     comment = ""
     for variable in variables:

@@ -40,11 +40,14 @@ class Endpoint:
 
 
 def endpoint() -> Endpoint:
-    """Return the endpoint of this user's proxy, with the token that the proxy wrote to a file when it started."""
+    """Return the endpoint at the configured address, with the token that the proxy wrote to a file when it started."""
+    from ccproxy.cli.running import Address
     from ccproxy.settings.runtime import cli_token
 
-    server = load_settings().settings.server
-    return Endpoint(f"http://127.0.0.1:{server.port}", cli_token(server.port) or server.auth_token.get_secret_value())
+    settings = load_settings().settings
+    address = Address.of(settings)
+    token = cli_token(address.host, address.port) or settings.server.auth_token.get_secret_value()
+    return Endpoint(address.origin, token)
 
 
 # --- commands for scripts ---

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,9 +26,6 @@ _INTERVAL = 0.5
 _RELOADED = "CCPROXY_RELOADED"
 """The environment variable by which a process knows that a restart, not a user, has started it."""
 
-Stamps = Mapping[Path, int]
-"""Modification times in nanoseconds. A missing file has none, so its creation is a change."""
-
 
 def is_restart() -> bool:
     """Return whether `restart` started this process. Programs that it starts in turn do not inherit the answer."""
@@ -41,56 +38,57 @@ def restart() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "ccproxy", *sys.argv[1:]])  # noqa: S606 - ccproxy itself
 
 
-def watched_files(loaded: Loaded | None, config: Path | None) -> list[Path]:
-    """List the configuration files in use and those that would be used if they existed."""
-    if config is not None:
-        return [config, Path(".env")]
-    layers = loaded.layers if loaded else ()
-    files = [Path(layer.origin) for layer in layers if layer.origin not in {"command line", "environment"}]
-    return [*files, Path("ccproxy.toml"), Path(".ccproxy.toml"), Path(".env"), config_dir() / "config.toml"]
+class Watch:
+    """Notices changes of files since it was made, or since the change that it has reported last."""
+
+    def __init__(self, config: Path | None) -> None:
+        """Watch ccproxy's code and `config`, or all configuration files that ccproxy would use without that option."""
+        names = (
+            [Path("ccproxy.toml"), Path(".ccproxy.toml"), config_dir() / "config.toml"] if config is None else [config]
+        )
+        self._files = [*names, Path(".env")]
+        self._stamps = self._look()
+
+    async def change(self) -> list[Path]:
+        """Return the files that have changed, as soon as one has."""
+        before = self._stamps
+        while (after := self._look()) == before:
+            await asyncio.sleep(_INTERVAL)
+        self._stamps = after
+        return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+    async def usable_change(self, load: Callable[[], Loaded], running: Settings | None) -> None:
+        """Return when a file has changed and the proxy could start with the change. Log why it could not.
+
+        `running` are the settings of the proxy that runs; None if none does.
+        """
+        while True:
+            changed = await self.change()
+            try:
+                _check_syntax(changed)
+                _check_addresses(load().settings, running)
+            except CcproxyError as error:
+                log_problem(error, is_running=running is not None)
+            else:
+                logger.info("Restarting because %s changed", ", ".join(str(path) for path in changed))
+                return
+
+    def _look(self) -> dict[Path, int]:
+        """Return modification times in nanoseconds. A missing file has none, so its creation is a change."""
+        code = Path(ccproxy.__file__).parent.rglob("*.py")
+        stamps = {}
+        for path in (*self._files, *code):
+            try:
+                stamps[path] = path.stat().st_mtime_ns
+            except OSError:
+                continue
+        return stamps
 
 
-async def usable_change(files: Iterable[Path], load: Callable[[], Loaded], running: Settings | None) -> None:
-    """Return when a file has changed and the proxy could start with the change. Log why it could not.
-
-    `running` are the settings of the proxy that runs; None if none does.
-    """
-    files = list(files)
-    while True:
-        changed = await _change(files)
-        try:
-            _check_syntax(changed)
-            _check_addresses(load().settings, running)
-        except CcproxyError as error:
-            state = "Still running with the previous configuration" if running else "Waiting for the next change"
-            log_problem(state, error)
-        else:
-            logger.info("Restarting because %s changed", ", ".join(str(path) for path in changed))
-            return
-
-
-def log_problem(state: str, error: CcproxyError) -> None:
+def log_problem(error: CcproxyError, *, is_running: bool) -> None:
     """Log why a changed file is not used, without a traceback, which would not help to fix it."""
+    state = "Still running with the previous configuration" if is_running else "Waiting for the next change"
     logger.error("%s because of an error: %s", state, error)
-
-
-async def _change(files: list[Path]) -> list[Path]:
-    """Return the files that have changed, as soon as one has."""
-    before = _stamps(files)
-    while (after := _stamps(files)) == before:
-        await asyncio.sleep(_INTERVAL)
-    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-
-
-def _stamps(files: Iterable[Path]) -> Stamps:
-    code = Path(ccproxy.__file__).parent.rglob("*.py")
-    stamps = {}
-    for path in (*files, *code):
-        try:
-            stamps[path] = path.stat().st_mtime_ns
-        except OSError:
-            continue
-    return stamps
 
 
 def _check_syntax(changed: Iterable[Path]) -> None:

@@ -20,9 +20,7 @@ from ccproxy.cli.clients import Client, Connection
 from ccproxy.cli.console import fail, load_settings
 from ccproxy.cli.options import CLIENT_ARGUMENT, CONFIG_OPTION, FORMAT_OPTION, MODEL_OPTION, PORT_OPTION, VIA_OPTION
 from ccproxy.errors import CcproxyError, ConfigError
-from ccproxy.settings.sources import SECTIONS
-
-SECRETS = frozenset({"api_key", "auth_token"})
+from ccproxy.settings.secrets import is_secret_variable
 
 
 def run(
@@ -106,12 +104,8 @@ def _run(program: str, client: Client, connection: Connection, arguments: Sequen
 
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without ccproxy's own keys: an agent runs programs that can read its environment."""
-    return {name: value for name, value in environ.items() if not _is_secret(name.lower().split("__"))}
-
-
-def _is_secret(path: list[str]) -> bool:
-    return len(path) > 1 and path[0] in SECTIONS and path[-1] in SECRETS
+    """Return the environment without ccproxy's own secrets: an agent runs programs that can read its environment."""
+    return {name: value for name, value in environ.items() if not is_secret_variable(name)}
 
 
 def _warn_about_its_settings(client: Client, environ: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What listens on ccproxy's port: nothing, a ccproxy, or another program."""
+"""The program on ccproxy's port: nothing, a ccproxy, or another program."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Address:
     @classmethod
     def of(cls, settings: Settings) -> Address:
         """Return the address of the configured listener. A wildcard address is reached on loopback."""
-        host, port = settings.server.host, settings.server.port
+        host, port = settings.server.host.removeprefix("[").removesuffix("]"), settings.server.port
         return cls(_REACHABLE_AS.get(host, host), port)
 
     @property

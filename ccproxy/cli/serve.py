@@ -8,13 +8,13 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from ccproxy import mitmproxy_patches
+from ccproxy import garbage, mitmproxy_patches
 from ccproxy.cli import reload as reloading
 from ccproxy.cli.console import fail
 from ccproxy.errors import ConfigError, StartError
@@ -63,33 +63,37 @@ def serve(
         return load({"server": flags} if flags else {}, config=config)
 
     is_restart = reload and reloading.is_restart()
-    loaded = None
+    watch = reloading.Watch(config) if reload else None  # before the files are read, so that no change is missed
     try:
         loaded = load_again()
         _configure_logging(loaded.settings.server.log_level)
         changed = _serve(
             loaded,
-            load_again if reload else None,
-            named_file=config is not None,
+            (lambda: watch.usable_change(load_again, loaded.settings)) if watch else None,
             options=set_,
             scripts=[str(path) for path in script],
             record=record,
+            record_append=is_restart,
             web_open=web_open and not is_restart,
         )
     except (ConfigError, StartError) as error:
-        if not is_restart:
+        if not (watch and is_restart):
             fail(str(error), 2 if isinstance(error, ConfigError) else 1)
         # It was right when the previous process checked it, so it has changed since, or another program has taken the port.
         _configure_logging("info")
-        reloading.log_problem("Waiting for the next change", error)
-        asyncio.run(reloading.usable_change(reloading.watched_files(loaded, config), load_again, None))
+        reloading.log_problem(error, is_running=False)
+        asyncio.run(watch.usable_change(load_again, None))
         changed = True
     if changed:
         reloading.restart()
 
 
-def _serve(loaded: Loaded, load_again: Callable[[], Loaded] | None, *, named_file: bool, **extras: Any) -> bool:
-    """Run the proxy until it is stopped, or until its files change if there is a function to load them again.
+NextChange = Callable[[], Coroutine[Any, Any, None]]
+"""Returns when changed files can be used."""
+
+
+def _serve(loaded: Loaded, next_change: NextChange | None, **extras: Any) -> bool:
+    """Run the proxy until it is stopped, or until its files change.
 
     Returns:
         Whether the proxy is to start again with changed files.
@@ -98,23 +102,17 @@ def _serve(loaded: Loaded, load_again: Callable[[], Loaded] | None, *, named_fil
         StartError: as `ProxyServer.run`.
 
     """
-    mitmproxy_patches.without_collecting()
-    mitmproxy_patches.without_unused_addons()
-    mitmproxy_patches.without_type_checks()
+    garbage.pause()
+    mitmproxy_patches.load_addons_on_demand()
+    mitmproxy_patches.skip_type_checks()
     from ccproxy.addons.watchers.log_redaction import redacted_logs
     from ccproxy.server.proxy_server import Extras, ProxyServer
     from ccproxy.server.wiring import redaction_for
-    from ccproxy.settings.trust import is_trusted
 
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
-    trusted = loaded.file is not None and is_trusted(loaded.file, loaded.file.read_bytes())
-    file = loaded.file if named_file or trusted else None
+    file = loaded.file if loaded.trusted else None
     server = ProxyServer(loaded.settings, Extras(config=file, **extras))
-    next_change = None
-    if load_again is not None:
-        files = reloading.watched_files(loaded, loaded.file if named_file else None)
-        next_change = lambda: reloading.usable_change(files, load_again, loaded.settings)  # noqa: E731
     with redacted_logs(redaction_for(loaded.settings)):
         return asyncio.run(_Run(server, next_change).until_stopped())
 
@@ -122,7 +120,7 @@ def _serve(loaded: Loaded, load_again: Callable[[], Loaded] | None, *, named_fil
 class _Run:
     """One run of the proxy, and what signals and changed files do to it."""
 
-    def __init__(self, server: ProxyServer, next_change: Callable[[], Any] | None) -> None:
+    def __init__(self, server: ProxyServer, next_change: NextChange | None) -> None:
         self._server = server
         self._next_change = next_change
         self._stop_requested = False
@@ -147,10 +145,10 @@ class _Run:
 
     async def _announce(self) -> None:
         await self._server.started.wait()
-        mitmproxy_patches.settled()
+        garbage.resume()
         _print(_banner(self._server))
 
-    async def _restart_on_change(self, next_change: Callable[[], Any]) -> None:
+    async def _restart_on_change(self, next_change: NextChange) -> None:
         await next_change()
         self._changed = True
         self._say_what_is_awaited("")

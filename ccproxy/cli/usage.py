@@ -18,11 +18,15 @@ from rich.text import Text
 
 from ccproxy.cli.console import load_settings
 from ccproxy.errors import CcproxyError
-from ccproxy.ledger.database import ledger_location
+from ccproxy.ledger.location import ledger_location
 from ccproxy.ledger.pricing import update_prices
 from ccproxy.ledger.records import LIST_PRICE
 from ccproxy.ledger.report import By, Line, Report, parse_since, read_report
 from ccproxy.settings.folders import data_dir
+from ccproxy.translate.labels import label
+
+_FORMULA = "=+-@|%\t\r"
+"""What a cell that a spreadsheet may execute begins with."""
 
 
 def data_folder() -> Path:
@@ -92,7 +96,13 @@ def _print_csv(report: Report) -> None:
     columns = [report.by.value, *Line(None).as_json()]
     writer = csv.DictWriter(sys.stdout, columns)
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({**line, columns[0]: _csv_text(line[columns[0]])} for line in lines)
+
+
+def _csv_text(name: str | None) -> str | None:
+    """A name from a client as a cell: no formula for a spreadsheet (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    text = label(name)
+    return f"'{text}" if text and text[0] in _FORMULA else text
 
 
 def print_table(report: Report, since: str, console: Console) -> None:
@@ -117,8 +127,8 @@ def print_table(report: Report, since: str, console: Console) -> None:
 
 
 def _name(key: str | None) -> Text:
-    """A name from a client: neither markup nor control characters may do anything."""
-    return Text("".join(sign if sign.isprintable() else "\ufffd" for sign in key) if key else "(none)")
+    """A name from a client: neither markup nor control characters may have an effect."""
+    return Text(label(key) or "(none)")
 
 
 def _count(number: int) -> str:

@@ -1,104 +1,52 @@
-"""Writes records into the ledger's database, from a thread of its own.
+"""Writes records into the ledger's database, in a thread of its own.
 
-`put` hands a record over and returns; it never waits and never raises. The thread collects what comes within a moment,
-writes it in one transaction and keeps what it cannot write until the database is back. What the queue cannot hold is
+`put` hands a record over and returns; it never waits and never raises. The thread collects the records of a moment,
+writes them in one transaction and keeps what it cannot write until the database is back. What the queue cannot hold is
 dropped and counted: traffic comes first.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
-import os
-import stat
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from ccproxy.errors import CcproxyError, ConfigError
+from ccproxy.ledger.location import explained
 from ccproxy.ledger.records import Record
-from ccproxy.settings.folders import private
+from ccproxy.ledger.rows import Rows
 
-if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LINGER: Final = 0.2
 """Seconds for which the first record of a batch waits for others."""
 BATCH: Final = 500
 """Records in one transaction at most."""
+_ATTEMPT: Final = 2.0
+"""Seconds that an attempt on a locked database may take."""
 RETRY: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts on a database that cannot be written."""
-SWEEP: Final = 6 * 3600.0
-"""Seconds between deletions of what is older than the retention."""
-
-
-def ledger_location(url: str, data_folder: Path) -> str | Path:
-    """`[ledger] url`, or the SQLite file in ccproxy's data folder when that is empty."""
-    return url or data_folder / "ledger.sqlite3"
-
-
-def check_url(url: str) -> None:
-    """Raises ConfigError unless `[ledger] url` is one that SQLAlchemy can open with what is installed."""
-    import sqlalchemy as sa
-
-    if not url:
-        return
-    try:
-        sa.make_url(url).get_dialect().import_dbapi()
-    except (sa.exc.NoSuchModuleError, ImportError) as error:
-        raise ConfigError(f"ledger.url: the driver is not installed: {error}") from error
-    except sa.exc.ArgumentError as error:
-        raise ConfigError("ledger.url: not a database URL, such as postgresql+psycopg://user@host/name") from error
-
-
-def open_engine(location: str | Path, *, busy_timeout: float = 1.0) -> sa.Engine:
-    """The engine of a ledger. A missing SQLite file is made, for its owner alone; raises OSError where it cannot be."""
-    import sqlalchemy as sa
-
-    url = sa.URL.create("sqlite", database=str(location)) if isinstance(location, Path) else sa.make_url(location)
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
-    if url.database and url.database != ":memory:":
-        _make_file(Path(url.database))
-    engine = sa.create_engine(url, connect_args={"timeout": busy_timeout})
-
-    @sa.event.listens_for(engine, "connect")
-    def set_up(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
-        connection.execute("PRAGMA cache_size=-512")  # KB: rows are appended; the usual 2 MB bring nothing
-        connection.execute("PRAGMA synchronous=NORMAL")  # safe in WAL against anything but a power cut
-
-    return engine
-
-
-def _make_file(path: Path) -> None:
-    """Makes an empty file with mode 0600, in folders with mode 0700; SQLite gives its side files the same mode."""
-    private(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+REPORT_EVERY: Final = 60.0
+"""Seconds for which further problems are not logged: a disk that is nearly full takes some rows and refuses others."""
+MAX_QUEUED: Final = 10_000
+"""Records that are kept in memory at most."""
 
 
 class State(StrEnum):
-    """What the ledger is doing."""
+    """The ledger's condition."""
 
     READY = "ready"
     WAITING = "waiting"
     """The database cannot be written for now; records are kept, up to a limit."""
     OFF = "off"
-    """Switched off for this run: there is no place to write, or a newer ccproxy owns the tables."""
+    """Switched off for this run: there is no place to write, or the tables are a newer ccproxy's."""
     CLOSED = "closed"
 
 
@@ -110,7 +58,7 @@ class Status:
     queued: int
     written: int
     dropped: int
-    """Records lost because the queue was full or the database could not be written until the end."""
+    """Records lost because the queue was full, the ledger is off, or the database could not be written until the end."""
 
 
 class Ledger:
@@ -121,31 +69,33 @@ class Ledger:
         ledger.put(record)       # microseconds, from any thread
         ledger.close()           # writes what is left
 
-    Nothing is made on disk before the first record.
+    Nothing is created on disk before the first record.
     """
 
-    def __init__(self, location: str | Path, *, retention_days: int = 365, max_queued: int = 10_000) -> None:
+    def __init__(self, location: str | Path, *, retention_days: int = 365, max_queued: int = MAX_QUEUED) -> None:
         """`retention_days` of 0 keeps everything."""
         self._limit = max_queued
         self._queue: deque[Record | _Mark] = deque()
         self._some = threading.Event()
-        """There is something in the queue."""
+        """The queue is not empty."""
         self._urgent = threading.Event()
-        """Do not linger: somebody waits, or there is a whole batch."""
+        """Do not linger: a caller waits, or there is a whole batch."""
         self._held: list[Record] = []  # the writer's own: taken off the queue, not yet written
         self._state = State.READY
         self._written = 0
         self._dropped = 0
         self._overflowing = False
-        self._store = _Store(location, timedelta(days=retention_days) if retention_days > 0 else None)
+        self._reported = -math.inf  # when the last problem was logged
+        self._is_reported = False  # the present one was
+        self._rows = Rows(location, timedelta(days=retention_days) if retention_days > 0 else None)
         self._thread = threading.Thread(target=self._run, name="ccproxy-ledger", daemon=True)
 
     def start(self) -> None:
-        """Starts the writer, which imports SQLAlchemy at once, off the event loop."""
+        """Start the writer, which imports SQLAlchemy at once, off the event loop."""
         self._thread.start()
 
     def put(self, record: Record) -> None:
-        """Hands a record over. Never waits, never raises."""
+        """Hand a record over. Never waits, never raises."""
         if self._state is State.READY or self._state is State.WAITING:
             queued = len(self._queue)
             if queued + len(self._held) < self._limit:
@@ -157,19 +107,22 @@ class Ledger:
                     self._urgent.set()
             else:
                 self._overflow()
+        elif self._state is State.OFF:
+            self._dropped += 1
 
     def status(self) -> Status:
         return Status(self._state, len(self._queue) + len(self._held), self._written, self._dropped)
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Waits until all that was put before is written. Says whether it is. Blocks: not for the event loop."""
+        """Wait until everything handed over so far is written. Return whether it is. Blocks: not for the event loop."""
         return self._mark(_Mark(time.monotonic() + timeout), timeout)
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Writes what is left, trying for `timeout` seconds, and ends the thread. Says whether all was written."""
-        written = self._mark(_Mark(time.monotonic() + timeout, last=True), timeout)
+        """Write what is left, trying for `timeout` seconds, and end the thread. Return whether all was written."""
+        deadline = time.monotonic() + timeout
+        written = self._mark(_Mark(deadline, last=True), timeout)
         if self._thread.is_alive():
-            self._thread.join(timeout)
+            self._thread.join(max(0.1, deadline + _ATTEMPT - time.monotonic()))
         self._state = State.CLOSED
         return written
 
@@ -179,14 +132,16 @@ class Ledger:
         self._queue.append(mark)
         self._urgent.set()
         self._some.set()
-        mark.reached.wait(timeout + 2)  # an attempt on a locked database may take a while
+        mark.reached.wait(timeout + _ATTEMPT)
         return mark.written
 
     def _overflow(self) -> None:
         self._dropped += 1
         if not self._overflowing:
             self._overflowing = True
-            log.warning("the ledger's queue is full (%d): exchanges go unrecorded until it drains", self._limit)
+            logger.warning(
+                "The ledger's queue is full (%d exchanges): further ones are not recorded until it drains", self._limit
+            )
 
     # Everything below runs in the writer's thread.
 
@@ -218,11 +173,11 @@ class Ledger:
                 attempts += 1
         if self._held:
             self._dropped += len(self._held)
-            log.warning("the last %d exchanges could not be recorded", len(self._held))
-        self._store.close()
+            logger.warning("The last %d exchanges could not be recorded", len(self._held))
+        self._rows.close()
 
     def _take(self, due: float) -> list[Record | _Mark]:
-        """All that is queued: as soon as there is anything, or, with a time that something is due, then or when it is urgent."""
+        """Take everything off the queue: once it is not empty, or, where something is due at a time, then or when it is urgent."""
         if due == math.inf:
             self._some.wait()
         else:
@@ -240,11 +195,11 @@ class Ledger:
             mark.reached.set()
 
     def _write(self) -> bool:
-        """Writes all that is held, unless the ledger is off. False when the database cannot be written for now."""
+        """Write all that is held, unless the ledger is off. False when the database cannot be written for now."""
         try:
             while self._held and self._state is not State.OFF:
                 batch = self._held[:BATCH]
-                rejected = self._store.insert(batch)
+                rejected = self._rows.insert(batch)
                 del self._held[: len(batch)]
                 self._written += len(batch) - rejected
                 self._dropped += rejected
@@ -253,158 +208,36 @@ class Ledger:
         self._held.clear()
         if self._state is State.WAITING:
             self._state = State.READY
-            log.warning("the ledger is written again; %d exchanges went unrecorded so far", self._dropped)
+            if self._is_reported:
+                self._is_reported = False
+                logger.warning("The ledger is written again. %d exchanges have not been recorded", self._dropped)
         if self._overflowing and len(self._queue) < self._limit // 2:
             self._overflowing = False
         return True
 
     def _failed(self, error: Exception) -> bool:
-        """Says once what is wrong. True when there is no use in trying again: the ledger is off then."""
-        if self._store.hopeless(error):
+        """Log once what is wrong. True when there is no point in trying again: the ledger is off then."""
+        problem = explained(error, self._rows.location)
+        if self._rows.is_hopeless(error):
             self._state = State.OFF
+            self._dropped += len(self._held)
             self._held.clear()
-            log.warning("the ledger is off: %s", sentence(error))
+            logger.warning("The ledger is off: %s", problem)
             return True
         if self._state is State.READY:
             self._state = State.WAITING
-            log.warning("the ledger cannot be written: %s; exchanges are kept in memory meanwhile", sentence(error))
+            if time.monotonic() - self._reported > REPORT_EVERY:
+                self._reported = time.monotonic()
+                self._is_reported = True
+                logger.warning("The ledger cannot be written: %s. Until then exchanges are kept in memory", problem)
         return False
 
 
 class _Mark:
-    """A place in the queue: `reached` is set when all before it is written, or given up at `deadline`."""
+    """A place in the queue: `reached` is set when everything before it is written, or given up at `deadline`."""
 
     def __init__(self, deadline: float, *, last: bool = False) -> None:
         self.reached = threading.Event()
         self.deadline = deadline
         self.last = last
         self.written = False
-
-
-class _Store:
-    """The database behind the writer."""
-
-    def __init__(self, location: str | Path, retention: timedelta | None) -> None:
-        self._location = location
-        self._retention = retention
-        self._engine: sa.Engine | None = None
-        self._file: tuple[Path, tuple[int, int]] | None = None
-        self._opened = False
-        self._next_sweep = 0.0
-
-    def insert(self, records: list[Record]) -> int:
-        """Writes records in one transaction, and returns how many no database would take. Raises what went wrong."""
-        import sqlalchemy as sa
-
-        from ccproxy.ledger import schema
-
-        try:
-            engine = self._open()
-            try:
-                with engine.begin() as connection:
-                    statement = sa.insert(schema.exchanges).compile(dialect=engine.dialect)
-                    if getattr(statement, "positional", False):
-                        connection.exec_driver_sql(str(statement), [schema.bound_row(record) for record in records])
-                    else:
-                        connection.execute(sa.insert(schema.exchanges), [schema.row(record) for record in records])
-                rejected = 0
-            except Exception as error:
-                if not _fault_of_a_row(error):
-                    raise
-                if len(records) == 1:
-                    if self._has(engine, records[0]):
-                        return 0  # a commit whose answer was lost, tried again
-                    log.warning("an exchange could not be recorded: %s", sentence(error))
-                    return 1
-                rejected = sum(self.insert([record]) for record in records)
-        except Exception:
-            self.close()  # what is wrong may be wrong with the connection
-            raise
-        self._sweep(engine)
-        return rejected
-
-    def _has(self, engine: sa.Engine, record: Record) -> bool:
-        import sqlalchemy as sa
-
-        from ccproxy.ledger.schema import exchanges
-
-        with engine.connect() as connection:
-            return connection.scalar(sa.select(sa.true()).where(exchanges.c.flow == record.flow)) is not None
-
-    def _open(self) -> sa.Engine:
-        import sqlalchemy as sa
-
-        from ccproxy.ledger import schema
-
-        if self._file and _identity(self._file[0]) != self._file[1]:
-            self.close()  # moved away or deleted: SQLite would go on writing to a file that nobody finds
-        if self._engine is None:
-            engine = self._engine = open_engine(self._location)
-            for attempt in range(3):
-                try:
-                    with engine.begin() as connection:
-                        schema.bring_up(connection, datetime.now(UTC))
-                    break
-                except (sa.exc.IntegrityError, sa.exc.OperationalError, sa.exc.ProgrammingError):
-                    if attempt == 2:
-                        raise
-            self._opened = True
-            if engine.dialect.name == "sqlite" and engine.url.database and engine.url.database != ":memory:":
-                path = Path(engine.url.database)
-                self._file = (path, _identity(path))
-        return self._engine
-
-    def _sweep(self, engine: sa.Engine) -> None:
-        """Deletes what is older than the retention, every now and then."""
-        import sqlalchemy as sa
-
-        from ccproxy.ledger.schema import exchanges
-
-        if self._retention is None or time.monotonic() < self._next_sweep:
-            return
-        self._next_sweep = time.monotonic() + SWEEP
-        try:
-            with engine.begin() as connection:
-                oldest = datetime.now(UTC) - self._retention
-                connection.execute(sa.delete(exchanges).where(exchanges.c.started < oldest))
-        except sa.exc.SQLAlchemyError as error:
-            log.warning("old exchanges could not be deleted from the ledger: %s", sentence(error))
-
-    def hopeless(self, error: Exception) -> bool:
-        """Whether no later attempt can do better: no place to write, no driver, somebody else's tables."""
-        import sqlalchemy as sa
-
-        if isinstance(error, CcproxyError | ImportError | sa.exc.ArgumentError):
-            return True
-        return isinstance(error, OSError) and not self._opened and error.errno not in _PASSING
-
-    def close(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-        self._engine = self._file = None
-
-
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EINTR, errno.EAGAIN}
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
-
-
-def _fault_of_a_row(error: Exception) -> bool:
-    """Whether the values are to blame, not the database."""
-    import sqlalchemy as sa
-
-    if isinstance(error, sa.exc.StatementError):
-        return isinstance(error, sa.exc.IntegrityError | sa.exc.DataError) or not isinstance(error, sa.exc.DBAPIError)
-    return isinstance(error, TypeError | ValueError | ArithmeticError | AttributeError)
-
-
-def sentence(error: Exception) -> str:
-    """An error in one line, without the statement and values that SQLAlchemy adds."""
-    lines = str(getattr(error, "orig", None) or error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,8 +1,10 @@
 """Counts for Prometheus: `GET /metrics`.
 
-What passes is counted in plain dictionaries; `prometheus_client` is imported when somebody asks, and renders them. So
-the hot path has no locks and no label objects, and a proxy that nobody scrapes pays next to nothing. One thread counts,
+Exchanges are counted in plain dictionaries; `prometheus_client` is imported for the first scrape, and renders them. So
+the hot path has no locks and no label objects, and a proxy that is not scraped pays next to nothing. One thread counts,
 the event loop's; any may render.
+
+Label values come from clients and upstreams: they are bounded in length (`label`) and in number.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ccproxy.ledger.quota import Quota
 from ccproxy.ledger.records import Record
+from ccproxy.translate.labels import label
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -24,14 +27,16 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
-_MODELS = 200
-"""Names of models come from clients: beyond so many, they are counted as `other`."""
+MAX_MODELS: Final = 200
+"""Models that have labels of their own; further ones are counted as `other`. Names that never answered get half of them: a client can make them up."""
+MAX_SERIES: Final = 5_000
+"""Combinations of labels of `ccproxy_requests_total`; further ones are counted as model and status `other`."""
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _ADDED_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
-_WINDOWS = 50
-"""Quota windows that are kept at most: their names come from upstreams."""
+MAX_WINDOWS: Final = 50
+"""Quota windows, whose names come from upstreams; further ones are ignored."""
 
 _KINDS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
 
@@ -62,7 +67,7 @@ class _Histogram:
 
 
 class Metrics:
-    """All that is counted since the start.
+    """The counts since the start.
 
     metrics = Metrics(ledger_status=ledger.status)
     metrics.stream_opened("codex") … metrics.stream_closed("codex")
@@ -91,12 +96,15 @@ class Metrics:
         self._added: dict[Labels, _Histogram] = {}
 
     def record(self, record: Record) -> None:
-        """Counts one exchange that is over."""
+        """Count one exchange that is over."""
         provider = record.provider
-        model = self._model(record.model)
+        model = self._model(record)
         by = (provider,)
         status = str(record.status) if record.status is not None else "none"
-        self._requests[provider, record.client_format or "none", model, status, record.outcome] += 1
+        series = (provider, record.client_format or "none", model, status, record.outcome)
+        if series not in self._requests and len(self._requests) >= MAX_SERIES:
+            series = (provider, record.client_format or "none", "other", "other", record.outcome)
+        self._requests[series] += 1
         if record.usage is not None:
             total = record.usage.total
             for kind in _KINDS:
@@ -123,21 +131,22 @@ class Metrics:
         self._open[(provider,)] -= 1
 
     def refreshed(self, provider: str, *, ok: bool) -> None:
-        """A login was refreshed, or was not."""
+        """Count an attempt to refresh a login."""
         self._refreshes[provider, "ok" if ok else "failed"] += 1
 
     def quota(self, provider: str, quotas: Iterable[Quota]) -> None:
-        """Keeps the newest word on each window."""
+        """Keep the newest report of each window."""
         for quota in quotas:
-            if len(self._quotas) < _WINDOWS or (provider, quota.window) in self._quotas:
-                self._quotas[provider, quota.window] = quota
+            window = label(quota.window) or "other"
+            if len(self._quotas) < MAX_WINDOWS or (provider, window) in self._quotas:
+                self._quotas[provider, window] = quota
 
     def quotas(self) -> dict[str, list[Quota]]:
-        """The windows as last told, by provider."""
-        found: dict[str, list[Quota]] = {}
+        """The windows as last reported, by provider."""
+        windows: dict[str, list[Quota]] = {}
         for (provider, _), quota in self._quotas.items():
-            found.setdefault(provider, []).append(quota)
-        return found
+            windows.setdefault(provider, []).append(quota)
+        return windows
 
     def render(self) -> bytes:
         """The exposition text; its type is `CONTENT_TYPE`."""
@@ -147,11 +156,12 @@ class Metrics:
         registry.register(_Collector(self._families))
         return generate_latest(registry)
 
-    def _model(self, name: str | None) -> str:
+    def _model(self, record: Record) -> str:
+        name = record.model
         if name is None:
             return "none"
         if name not in self._models:
-            if len(self._models) >= _MODELS:
+            if len(self._models) >= (MAX_MODELS if record.usage is not None else MAX_MODELS // 2):
                 return "other"
             self._models.add(name)
         return name
@@ -161,19 +171,19 @@ class Metrics:
 
         def counter(name: str, text: str, labels: list[str], values: dict[Labels, Any]) -> Metric:
             family = CounterMetricFamily(f"ccproxy_{name}", text, labels=labels)
-            for key, value in list(values.items()):  # a copy: exchanges go on meanwhile
+            for key, value in list(values.items()):  # a copy: exchanges end meanwhile
                 family.add_metric(key, float(value))
             return family
 
         def gauge(name: str, text: str, labels: list[str], values: dict[Labels, float]) -> Metric:
             family = GaugeMetricFamily(f"ccproxy_{name}", text, labels=labels)
-            for key, value in list(values.items()):  # a copy: exchanges go on meanwhile
+            for key, value in list(values.items()):  # a copy: exchanges end meanwhile
                 family.add_metric(key, value)
             return family
 
         def histogram(name: str, text: str, values: dict[Labels, _Histogram]) -> Metric:
             family = HistogramMetricFamily(f"ccproxy_{name}", text, labels=["provider"])
-            for key, value in list(values.items()):  # a copy: exchanges go on meanwhile
+            for key, value in list(values.items()):  # a copy: exchanges end meanwhile
                 family.add_metric(key, value.buckets(), value.total)
             return family
 
@@ -183,22 +193,22 @@ class Metrics:
         yield counter("requests", "Exchanges that are over.", answered, self._requests)
         yield counter("tokens", "Tokens; output includes reasoning.", kinds, self._tokens)
         yield counter("cost_usd", "US dollars by list price.", kinds, self._cost)
-        yield counter("cost_unknown", "Answers whose price nobody knows.", ["provider", "model"], self._unknown)
-        yield counter("losses", "Things that translation could not carry over.", by, self._losses)
+        yield counter("cost_unknown", "Responses without a known price.", ["provider", "model"], self._unknown)
+        yield counter("losses", "JSON paths that translation could not carry over.", by, self._losses)
         yield counter("retries", "Requests sent again.", by, self._retries)
         yield counter("refreshes", "Logins refreshed.", ["provider", "result"], self._refreshes)
         yield counter("body_bytes", "Body bytes from and to clients.", ["provider", "direction"], self._bytes)
-        yield gauge("open_streams", "Answers under way.", by, dict(self._open))
+        yield gauge("open_streams", "Streamed responses under way.", by, dict(self._open))
         yield histogram("ttfb_seconds", "From request to first body byte.", self._ttfb)
         yield histogram("first_token_seconds", "From request to the model's first output.", self._first_token)
-        yield histogram("duration_seconds", "From request to the answer's end.", self._duration)
+        yield histogram("duration_seconds", "From request to the end of the response.", self._duration)
         yield histogram("added_latency_seconds", "Time spent in ccproxy itself.", self._added)
         windows = ["provider", "window"]
         quotas = dict(self._quotas)
         used = {key: quota.used for key, quota in quotas.items()}
         yield gauge("quota_used_ratio", "How full a quota window is; 1 is all of it.", windows, used)
         resets = {key: quota.resets.timestamp() for key, quota in quotas.items() if quota.resets}
-        yield gauge("quota_reset_timestamp_seconds", "When a quota window begins anew.", windows, resets)
+        yield gauge("quota_reset_timestamp_seconds", "When a quota window starts again.", windows, resets)
         if self._ledger_status is not None:
             status = self._ledger_status()
             yield gauge("ledger_queue", "Exchanges not yet written.", [], {(): status.queued})

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import CcproxyError, ConfigError
 from ccproxy.settings.folders import private
+from ccproxy.translate.labels import label
 from ccproxy.translate.usage import Tokens, Usage
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VENDORS = {"claude_api": "anthropic", "claude_sdk": "anthropic", "codex": "openai"}
-"""Whose price list a built-in provider goes by, as `genai-prices` names it. Others: `PriceBook.vendor_of`."""
-
+MAX_RATES = 1000
+"""Price lists of models that are remembered; names of models come from clients."""
+MAX_EXTRA = 100
+"""Parts of an answer that are billed on their own; more than that are not believed."""
 _MILLION = Decimal(1_000_000)
 _THOUSAND = Decimal(1000)
 
@@ -107,6 +109,11 @@ class PriceBook:
         self.source = ""
         """Where the prices come from, once loaded: for a person."""
 
+    @property
+    def cached(self) -> int:
+        """How many models' rates are remembered."""
+        return len(self._rates)
+
     def load(self) -> DataSnapshot:
         """The price lists, read once. Thread-safe."""
         with self._loading:
@@ -128,9 +135,9 @@ class PriceBook:
         `models` are names of the one that answered, most exact first: the name in the answer, then the one asked for,
         which counts when the first begins with it. `at` is the time of the request: prices change.
         """
-        if usage is None:
+        if usage is None or len(usage.extra) > MAX_EXTRA:
             return None
-        names = [name for name in models if name]
+        names = [name for name in map(label, models) if name]
         total = Decimal(0)
         for model, tokens in ((None, usage.tokens), *usage.extra):
             mode = (usage.service_tier, usage.speed) if model is None else (None, None)
@@ -156,7 +163,7 @@ class PriceBook:
                 continue  # another model answered than the one asked for
             key = (name, vendor, at.date(), provider, mode)
             if key not in self._rates:
-                if len(self._rates) > 1000:  # names come from clients
+                if len(self._rates) >= MAX_RATES:
                     self._rates.clear()
                 self._rates[key] = self._override(name, provider) or self._listed(name, vendor, at, mode)
             rates = self._rates[key]
@@ -190,7 +197,7 @@ def _load(updated: Path | None) -> tuple[DataSnapshot, str]:
             # Prices fetched under an older package may be older than those that the newer one brings.
             if kept["genai_prices"] == genai_prices.__version__:
                 return _snapshot(kept["prices"]), f"genai-prices of {kept['fetched'][:10]}, fetched"
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the packaged prices serve
             log.warning("%s cannot be read (%s); the packaged prices are used", updated, error)

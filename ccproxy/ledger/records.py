@@ -11,9 +11,13 @@ from decimal import Decimal
 from enum import StrEnum
 
 from ccproxy.translate.formats import Format
+from ccproxy.translate.labels import label
 from ccproxy.translate.stops import StopClass, stop_class
 from ccproxy.translate.usage import Usage
 
+MAX_PATH = 512
+MAX_METHOD = 16
+"""The most characters of a path or method."""
 LIST_PRICE = "list price, not your bill"
 """Label of a price on a route that is paid by subscription."""
 
@@ -94,6 +98,18 @@ class Record:
     """Left out: by outcome and `stop_reason`."""
 
     def __post_init__(self) -> None:
+        """Names come from clients and upstreams: here they become fit for the database, metrics, terminals and tables."""
+        self.path = label(self.path, MAX_PATH) or ""
+        self.method = label(self.method, MAX_METHOD) or ""
+        self.client = label(self.client) or "unknown"
+        self.model_asked = label(self.model_asked)
+        self.model_answered = label(self.model_answered)
+        self.stop_reason = label(self.stop_reason)
+        self.error_type = label(self.error_type)
+        self.session = label(self.session)
+        self.agent = label(self.agent)
+        self.parent_agent = label(self.parent_agent)
+        self.account = label(self.account)
         if self.stop is None:
             self.stop = StopClass.ERROR if self.outcome is Outcome.ERROR else stop_class(self.stop_reason)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccproxy.errors import CcproxyError
-from ccproxy.ledger.database import open_engine, sentence
+from ccproxy.ledger.location import explained, open_engine, sqlite_file
 from ccproxy.ledger.records import LIST_PRICE
 from ccproxy.translate.usage import Tokens
 
@@ -23,10 +23,12 @@ _QUARTER = 15 * 60 * 1_000_000
 """Microseconds. Days are put together from quarters of an hour: every time zone's midnight is on one."""
 
 _NONE = Tokens()
+_UNREADABLE = (CcproxyError, ImportError, OSError, ValueError, TypeError, ArithmeticError)
+"""Besides SQLAlchemy's own: a damaged database holds values of any kind."""
 
 
 class LedgerUnreadable(CcproxyError):
-    """The ledger's database cannot be opened or read."""
+    """The ledger's database cannot be opened or read. The message names it and says what to do."""
 
 
 class By(StrEnum):
@@ -144,23 +146,28 @@ def parse_since(text: str, now: datetime) -> datetime | None:
             return now - timedelta(**{unit: int(ago[1])})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r}: 90m, 24h, 7d, 2w, today, 2026-11-22 or all is wanted") from None
+        raise ValueError(f"{text[:40]!r}: 90m, 24h, 7d, 2w, today, 2026-11-22 or all is wanted") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
 
 
 def read_report(location: str | Path, by: By, since: datetime | None = None, zone: tzinfo | None = None) -> Report:
-    """Sums up the ledger at `location`; empty where there is none yet. Days are those of `zone` (None: local).
+    """Sum up the ledger at `location`; empty where there is none yet. Days are those of `zone` (None: local).
 
-    Raises LedgerUnreadable, or NewerSchema.
+    Raises:
+        LedgerUnreadable: it cannot be opened or read.
+
     """
-    if isinstance(location, Path) and not location.exists():
+    if isinstance(location, Path) and not location.exists():  # nothing need be imported to say so
         return _report(by, since, ())
     import sqlalchemy as sa
 
     from ccproxy.ledger import schema
 
     try:
-        engine = open_engine(location, busy_timeout=10)
+        file = sqlite_file(location)
+        if file is not None and not file.exists():
+            return _report(by, since, ())
+        engine = open_engine(location)
         try:
             with engine.begin() as connection:
                 schema.bring_up(connection, datetime.now(UTC))
@@ -168,9 +175,11 @@ def read_report(location: str | Path, by: By, since: datetime | None = None, zon
                 rows = connection.execute(_query(by, since)).all()
         finally:
             engine.dispose()
-    except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
-        raise LedgerUnreadable(f"the ledger cannot be read: {sentence(error)}") from error
-    return _report(by, since, _lines(by, rows, zone))
+        return _report(by, since, _lines(by, rows, zone))
+    except _UNREADABLE as error:
+        raise LedgerUnreadable(f"The ledger cannot be read: {explained(error, location)}") from error
+    except sa.exc.SQLAlchemyError as error:
+        raise LedgerUnreadable(f"The ledger cannot be read: {explained(error, location)}") from error
 
 
 def _query(by: By, since: datetime | None) -> sa.Select[Any]:

@@ -128,7 +128,7 @@ UPGRADES: tuple[Callable[[sa.Connection], None], ...] = ()
 
 
 class NewerSchema(CcproxyError):
-    """The ledger was written by a newer ccproxy; this one leaves it alone."""
+    """The ledger was written by a newer ccproxy; this one leaves it alone. The message follows the ledger's name."""
 
 
 def bring_up(connection: sa.Connection, now: datetime) -> None:
@@ -146,7 +146,9 @@ def bring_up(connection: sa.Connection, now: datetime) -> None:
     if found is None:
         metadata.create_all(connection)
     elif found > newest:
-        raise NewerSchema(f"the ledger has version {found}, this ccproxy knows {newest}: a newer one wrote it")
+        raise NewerSchema(
+            f"was written by a newer ccproxy (schema version {found}, this one knows {newest}). Upgrade ccproxy, or set ledger.url"
+        )
     else:
         for upgrade in UPGRADES[found - 1 :]:
             upgrade(connection)

@@ -78,6 +78,11 @@ class UsageTap:
             self._body = self._ignore
         self._step = self._body if self._decoder is None else self._compressed
 
+    @property
+    def held(self) -> int:
+        """Bytes of the response that are kept until they can be read."""
+        return len(self._held) + len(self._tail)
+
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes of the body. Never raises."""
         try:

@@ -62,7 +62,7 @@ class CommandPattern:
         """Return whether one of the line's commands fits or may fit: for rules that deny or ask."""
         if len(command) > LONGEST or command.strip(" \t\n") == self._exact:
             return True
-        understood, others = _readings(command)
+        understood, others = readings(command)
         return (
             any(_hides_its_name(words) or self._may_be(words) for words in understood)
             or any(self._may_be(words) for words in others)
@@ -96,7 +96,7 @@ def _hides_its_name(words: list[Word]) -> bool:
 
 
 @lru_cache(maxsize=1)  # all rules look at one command after the other
-def _readings(line: str) -> tuple[list[list[Word]], list[list[Word]]]:
+def readings(line: str) -> tuple[list[list[Word]], list[list[Word]]]:
     """The commands of a line as a shell reads it, and those of its pieces, from the word that names the command on.
 
     The pieces are there because the first reading can be led astray: by another shell's quotes, or by an apostrophe in a comment.

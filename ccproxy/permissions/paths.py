@@ -57,19 +57,19 @@ def targets(tool: str, arguments: Mapping[str, Any], context: CallContext) -> li
         value = arguments.get("notebook_path" if tool.startswith("Notebook") else "file_path")
         return [] if value is None else [_target(value, context)]
     folder = arguments.get("path")
-    found = [_target("." if folder is None else folder, context)]
+    named = [_target("." if folder is None else folder, context)]
     pattern = arguments.get("pattern")
     if tool == "Glob" and isinstance(pattern, str):
         # The pattern may leave the folder: `../*`, `/etc/*`.
         start = re.split(r"[*?\[{]", pattern, maxsplit=1)[0]
         if start.startswith(("/", "~")) or ".." in pattern:
-            named = posixpath.join(folder, start) if isinstance(folder, str) and not start.startswith("~") else start
-            found.append(_target(named, context))
+            path = posixpath.join(folder, start) if isinstance(folder, str) and not start.startswith("~") else start
+            named.append(_target(path, context))
             if ".." in pattern[len(start) :]:
-                found.append(Target(frozenset(), certain=False))
+                named.append(Target(frozenset(), certain=False))
     elif pattern is not None and not isinstance(pattern, str):
-        found.append(Target(frozenset(), certain=False))
-    return found
+        named.append(Target(frozenset(), certain=False))
+    return named
 
 
 SEARCHES = frozenset({"Glob", "Grep"})

@@ -210,12 +210,25 @@ def save_rule(path: Path, rule: Rule) -> None:
 
     """
     # A person decides once in a while: until then none of this is needed.
+    from ccproxy.settings.files import read_file, replace_file
+
+    replace_file(path, with_rule(path, read_file(path) if path.exists() else b"", rule))
+
+
+def with_rule(path: Path, content: bytes, rule: Rule) -> bytes:
+    """The content of the configuration file `path` with one more rule; see `save_rule`.
+
+    Raises:
+        ValueError: the content is not valid TOML, or its `rules` is not a list.
+
+    """
     import tomlkit
     from tomlkit.items import AoT, Array
 
-    from ccproxy.settings import toml_edit
-
-    document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    try:
+        document = tomlkit.parse(content.decode())
+    except RecursionError:
+        raise ValueError(f"{path}: tables are nested too deeply") from None
     section = document.get("permissions")
     if section is None:
         section = tomlkit.table()
@@ -238,4 +251,4 @@ def save_rule(path: Path, rule: Rule) -> None:
     if tomlkit.parse(written).unwrap()["permissions"]["rules"][0] != {"tool": rule.tool, "decision": rule.decision}:
         # tomlkit edits a copy of a list whose tables have others between them
         raise ValueError(f"{path}: permissions.rules is defined in several places, so nothing can be added to it")
-    toml_edit.replace(path.resolve(), written)
+    return written.encode()

@@ -1,45 +1,46 @@
-"""Where the credential of a provider's requests comes from, as the configuration and a stored login tell. Pure."""
+"""The source of the credential for a provider's requests, from the configuration and the stored login. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ccproxy.providers.client_credentials import KEY_SHAPES
 from ccproxy.settings import Settings
 from ccproxy.settings.model import HttpProviderSettings
 
 LOGIN_COMMANDS = {"claude_api": "ccproxy auth login", "codex": "ccproxy auth login-openai"}
-"""The providers that have a login, and the command that makes it."""
+"""The providers that have a login, and the command that signs in."""
 
 
 class CredentialState(StrEnum):
-    """Where the credential comes from."""
+    """The source of a credential."""
 
     API_KEY = "api key"
     LOGIN = "login"
     CLIENT = "pass-through"
-    """The client's own, with `auto` only where it has the provider's shape."""
+    """The client's own; with `auto` only if it has the shape of the provider's keys."""
     UNNEEDED = "none needed"
-    """Answered inside this process, or a provider of the user's own without a key."""
+    """The provider is inside this process, or user-defined without a key."""
     MISSING = "none"
-    """Every request is answered 401."""
+    """Every request gets a 401."""
 
     @property
     def is_own(self) -> bool:
-        """Whether ccproxy puts the credential on itself, so that the client needs none."""
+        """Whether ccproxy adds the credential itself, so that the client needs none."""
         return self in {CredentialState.API_KEY, CredentialState.LOGIN, CredentialState.UNNEEDED}
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A provider's state, and how to get it one of its own."""
+    """The state of a provider's credential, and how to configure one."""
 
     state: CredentialState
     auth: str = "auto"
     setting: str = ""
-    """The setting that holds a key."""
+    """The setting of the API key."""
     login: str | None = None
-    """The command that makes a login."""
+    """The command that signs in."""
 
     @property
     def remedy(self) -> str:
@@ -49,11 +50,11 @@ class Credential:
 
 
 def credential(settings: Settings, name: str, *, has_login: bool = False) -> Credential:
-    """What there is for the provider `name`; `has_login` says whether a login for it is stored."""
+    """Return the state of the provider `name`; `has_login`: a login for it is stored."""
     own = getattr(settings.providers, name)
     if not isinstance(own, HttpProviderSettings):
         return Credential(CredentialState.UNNEEDED)
-    state = _state(own, has_login=has_login, has_shape=name in LOGIN_COMMANDS)
+    state = _state(own, has_login=has_login, has_shape=name in KEY_SHAPES)
     return Credential(state, own.auth, f"providers.{name}.api_key", LOGIN_COMMANDS.get(name))
 
 

@@ -1,4 +1,4 @@
-"""The paths that clients of each format know, as tables for providers to choose from."""
+"""The paths of each wire format, as tables for providers to choose from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NATIVE_PATHS = {
 def table(
     native: Format | None, *, roots: tuple[str, ...] = ("/v1",), upstream_root: str = "/v1"
 ) -> dict[str, Endpoint]:
-    """All endpoints under each of `roots`; those that the upstream's format `native` has itself lead to `upstream_root` there."""
+    """Return all endpoints under each of `roots`; those that the upstream's format `native` has too lead to `upstream_root` there."""
     table = {}
     own = _NATIVE_PATHS[native] if native else set()
     for root in roots:
@@ -39,7 +39,7 @@ def table(
     return table
 
 
-# ---- clients that read the upstream's own list of models: its shape differs from vendor to vendor
+# ---- which clients can read the upstream's own list of models: its shape differs between vendors
 
 
 def reads_anthropic_list(headers: Mapping[str, str], query: str) -> bool:

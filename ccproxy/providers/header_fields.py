@@ -30,14 +30,28 @@ HOP_BY_HOP: Final = frozenset({
 })  # fmt: skip
 
 CLIENT_SIDE: Final = frozenset({
-    b"origin", b"referer", b"sec-gpc", b"dnt", b"forwarded", b"via", b"x-real-ip", b"true-client-ip", b"client-ip", b"x-client-ip",
-    b"x-cluster-client-ip", b"x-original-forwarded-for", b"fastly-client-ip", b"x-envoy-external-address", b"cdn-loop",
-    b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4", b"cf-ipcountry", b"cf-ray", b"cf-visitor", b"cf-worker", b"cf-ew-via",
+    b"origin", b"referer", b"sec-gpc", b"dnt", b"forwarded", b"x-forwarded", b"via", b"cdn-loop",
+    b"cf-connecting-ipv6", b"cf-pseudo-ipv4", b"cf-ipcountry", b"cf-ray", b"cf-visitor", b"cf-worker", b"cf-ew-via",
+    b"x-envoy-external-address",
 })  # fmt: skip
-"""Describe the client's network or web page. A vendor answers 401 to any Origin, and addresses behind the proxy do not concern it.
+"""Describe the client's network or web page. A vendor answers 401 to any Origin, and addresses on this side do not concern it.
 
 Cloudflare's are listed one by one: `cf-aig-*` are parameters of its AI gateway, which may be the upstream."""
 _STAYING_PREFIXES: Final = (b"sec-fetch-", b"sec-ch-", b"x-forwarded-", b"x-ccproxy-")
+_ADDRESSES: Final = (
+    *(
+        b"client-ip",
+        b"connecting-ip",
+        b"real-ip",
+        b"remote-ip",
+        b"originating-ip",
+        b"user-ip",
+        b"clientip",
+        b"socketip",
+    ),
+    *(b"forwarded-for", b"remote-addr"),
+)
+"""Endings of the names in which proxies and CDNs pass the client's address on: `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP`."""
 
 MAX_VALUE: Final = 4096
 """Bytes of the longest header value that ccproxy makes."""
@@ -76,19 +90,26 @@ def kind_of(name: bytes) -> tuple[bytes, Kind]:
     if entry := _MEMO.get(name):
         return entry
     lower = name.lower()
-    if lower in ACCOUNT_HEADERS:
-        kind = Kind.ACCOUNT
-    elif lower == b"proxy-authorization":
-        kind = Kind.LOCAL_KEY
-    elif lower == b"host" or lower in HOP_BY_HOP or lower in CLIENT_SIDE or lower.startswith(_STAYING_PREFIXES):
-        kind = Kind.STAYS
-    elif is_secret_header(lower):
-        kind = Kind.KEY
-    else:
-        kind = Kind.PASSES
+    kind = _kind_of(lower.replace(b"_", b"-"))  # servers of the CGI tradition do not tell `X_Real_IP` from `X-Real-IP`
     if len(name) <= _MEMO_NAME and len(_MEMO) < _MEMO_ENTRIES:
         _MEMO[name] = lower, kind
     return lower, kind
+
+
+def _kind_of(name: bytes) -> Kind:
+    if name in ACCOUNT_HEADERS:
+        return Kind.ACCOUNT
+    if name == b"proxy-authorization":
+        return Kind.LOCAL_KEY
+    if (
+        name == b"host"
+        or name in HOP_BY_HOP
+        or name in CLIENT_SIDE
+        or name.startswith(_STAYING_PREFIXES)
+        or name.endswith(_ADDRESSES)
+    ):
+        return Kind.STAYS
+    return Kind.KEY if is_secret_header(name) else Kind.PASSES
 
 
 def public_fields(

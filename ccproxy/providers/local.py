@@ -1,4 +1,4 @@
-"""What a provider inside this process offers: Anthropic Messages as parsed objects. The gateway does the HTTP and the other formats."""
+"""The interface of a provider in this process: Anthropic Messages as parsed objects. The gateway does the HTTP and the other formats."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class LocalRequest:
 
 
 class Dropped(CcproxyError):
-    """The answer breaks off without an end: the client's connection is cut, as a dying upstream would cut it."""
+    """The answer breaks off without an end: the client's connection is cut, as a failing upstream would cut it."""
 
 
 @runtime_checkable
-class Told(Protocol):
-    """What an iterator of events may say besides."""
+class AnswerReport(Protocol):
+    """Facts about an answer that an iterator of events may have in addition."""
 
     @property
     def losses(self) -> Sequence[tuple[str, str]]:
-        """What the provider could not be told, as (JSON path, reason). Complete when the first event has come."""
+        """Parts of the request that the provider cannot carry, as (JSON path, reason). Complete when the first event has come."""
         ...
 
     @property
     def cost_usd(self) -> float | None:
-        """The list price that the provider itself reports, in US dollars. Known after the last event, if ever."""
+        """The list price that the provider itself reports, in US dollars. Known after the last event, if at all."""
         ...
 
 
@@ -44,10 +44,10 @@ class LocalProvider(Protocol):
     def stream(self, request: LocalRequest) -> AsyncIterator[dict[str, Any]]:
         """The events of a streamed answer: message_start … message_stop, and `ping` in long silences.
 
-        An `ExchangeError` before the first event becomes an HTTP error, one after it the stream's error event; `Dropped` cuts the connection.
-        Cancelling the iteration, or letting go of the iterator, stops all work within 0.2 s.
+        An `ExchangeError` before the first event becomes an HTTP error, one after it the stream's error event; `Dropped` cuts the connection. An end without
+        message_stop is an error too. Cancelling the iteration, or dropping the iterator, stops all work within 0.2 s.
 
-        What the request lost and what the answer cost is on the iterator, if the provider knows: see `Told`.
+        The losses of the request and the cost of the answer are on the iterator, if the provider knows them: see `AnswerReport`.
         """
         ...
 
@@ -64,5 +64,5 @@ class LocalProvider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """The proxy stops: nothing may stay behind."""
+        """Stop: leave nothing behind."""
         ...

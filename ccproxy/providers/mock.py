@@ -63,7 +63,7 @@ _ERRORS: Final[dict[str, Callable[[], ExchangeError]]] = {
     "mock-500": lambda: ExchangeError("mock-500: internal error, as asked for"),
     "mock-529": lambda: Overloaded("mock-529: overloaded, as asked for"),
 }
-_TOOL_MARK: Final = re.compile(r"\[\[tool(?::([^\[\]]{1,256}))?\]\]")
+TOOL_MARK: Final = re.compile(r"\[\[tool(?::([^\[\]]{1,256}))?\]\]")
 _MOST_ARGUMENTS: Final = 10_000  # of all tools together
 _ARGUMENT: Final = 1000  # characters of an argument that is made of the user's text
 _SMALL: Final = 200_000  # bytes of a body that is read on the event loop
@@ -254,9 +254,9 @@ def _answer(body: Json) -> list[Json]:
             {"type": "text", "text": "The tool said: " + "; ".join(_result_text(result) for result in results)},
         ]
     if tool := _tool(body, said):
-        if text := _TOOL_MARK.sub("", said).strip():
+        if text := TOOL_MARK.sub("", said).strip():
             content.append({"type": "text", "text": f"I use {tool['name']} for: {text}"})
-        arguments = _arguments(tool.get("input_schema") or {}, _TOOL_MARK.sub("", said).strip()[:_ARGUMENT])
+        arguments = _arguments(tool.get("input_schema") or {}, TOOL_MARK.sub("", said).strip()[:_ARGUMENT])
         digest = hashlib.sha256(json.dumps([tool["name"], said, len(body["messages"])]).encode()).hexdigest()
         return [
             *content,
@@ -287,7 +287,7 @@ def _tool(body: Json, said: str) -> Json | None:
         return None
     if choice.get("type") == "tool":
         return tools.get(str(choice.get("name")))
-    mark = _TOOL_MARK.search(said)
+    mark = TOOL_MARK.search(said)
     if mark or choice.get("type") == "any":
         return tools.get(mark[1]) if mark and mark[1] else next(iter(tools.values()))
     return None

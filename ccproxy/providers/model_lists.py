@@ -243,9 +243,14 @@ class ModelLists:
     def _fetching(self) -> int:
         return sum(entry.task is not None for entry in self._entries.values())
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many lists are kept or being fetched, and their bytes."""
+        return len(self._entries), sum(entry.size for entry in self._entries.values())
+
     def _evict(self, but: _Entry) -> None:
         """Keep the limits. Entries without a list go first: keys that no upstream accepts must not displace those that one does."""
-        while len(self._entries) > MAX_LISTS or sum(entry.size for entry in self._entries.values()) > MAX_KEPT:
+        while self.kept[0] > MAX_LISTS or self.kept[1] > MAX_KEPT:
             others = [key for key, entry in self._entries.items() if entry is not but]
             if not others:
                 return

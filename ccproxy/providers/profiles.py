@@ -1,12 +1,15 @@
-"""Makers of translation profiles, for the providers of the catalog to choose from. Pure."""
+"""What models accept: makers of translation profiles, for the providers of the catalog to choose from. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ccproxy.providers.spec import ProfileMaker
 from ccproxy.translate.profiles import AnthropicProfile, ChatProfile, Profile, ResponsesProfile
+
+CLAUDE_MODELS: Final = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
+"""The models to list while an upstream of Anthropic's format does not respond."""
 
 
 def anthropic_profiles(*, max_tokens: int, fast: bool, auto_cache_control: bool) -> ProfileMaker:

@@ -1,4 +1,4 @@
-"""Finds the providers of the catalog and makes them from the settings."""
+"""The providers of the catalog, made from the settings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ccproxy.settings import Settings
 
 
 def providers(settings: Settings) -> tuple[Provider, ...]:
-    """Every enabled provider, built-in and the user's own."""
-    found: list[Provider] = []
+    """Return every enabled provider, built-in and user-defined."""
+    enabled: list[Provider] = []
     for module in pkgutil.iter_modules(catalog.__path__):
-        found += importlib.import_module(f"{catalog.__name__}.{module.name}").providers(settings)
-    return tuple(found)
+        enabled += importlib.import_module(f"{catalog.__name__}.{module.name}").providers(settings)
+    return tuple(enabled)

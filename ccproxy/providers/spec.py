@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class Operation(StrEnum):
-    """What a request asks for."""
+    """The purpose of a request."""
 
     CREATE = "create"
     COUNT_TOKENS = "count_tokens"
     MODELS = "models"
     MODEL = "model"
     NATIVE = "native"
-    """Any other path of the upstream's own API, forwarded as it is."""
+    """Any other path of the upstream's own API, forwarded unchanged."""
     PROBE = "probe"
-    """HEAD, which clients use to see whether anybody is there."""
+    """HEAD, with which clients check that a server is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,15 @@ class Endpoint:
 
     operation: Operation
     format: Format
-    """The wire format that the client speaks there."""
+    """The client's wire format."""
     method: str
     upstream_path: str | None = None
-    """Where the upstream has the same endpoint, below `Upstream.path`; None where only a translation leads there."""
+    """The upstream's path of the same endpoint, below `Upstream.path`; None if requests have to be translated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a provider is reached. The only hosts that anything is ever sent to."""
+    """The address of a provider. Nothing is sent to any other host."""
 
     scheme: str
     host: str
@@ -54,7 +54,7 @@ class Upstream:
 
     @classmethod
     def parse(cls, url: str) -> Upstream:
-        """From a configured URL, which the settings have checked."""
+        """Parse a configured URL, which the settings have validated."""
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return cls(parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"))
@@ -127,8 +127,6 @@ class Provider:
     """The header of the upstream's key; `authorization` takes it as a bearer token."""
     wants_credential: bool = True
     """False for a user-defined server without a key."""
-    key_shape: Callable[[str], bool] | None = None
-    """With `auth = "auto"` and no stored credential, a client's key passes through if it has this shape; None: no key passes."""
 
     has_accounts: bool = False
     """A client's key comes with headers that name its account (`header_fields.ACCOUNT_HEADERS`)."""
@@ -139,6 +137,8 @@ class Provider:
     """The translator's profile of a model."""
     native_edit: NativeEdit | None = None
     """The changes that a native request body needs; None: native bodies pass unchanged."""
+    native_losses: Callable[[Mapping[str, Any]], list[str]] | None = None
+    """The JSON paths of what `native_edit` takes out of the values that it keeps; removed keys are losses anyway."""
     streams_only: bool = False
     """The upstream only streams: for a client that wants a whole response, the stream is folded."""
     refuses_by_name: bool = False
@@ -153,8 +153,6 @@ class Provider:
     """Statuses after which a request is sent again, as configured."""
     default_headers: tuple[tuple[str, str], ...] = ()
     """Sent unless the client sent a header of that name."""
-    profile: str = ""
-    """Replaced by the values above; removed when nothing reads it."""
 
     # ---- labels
 

@@ -97,6 +97,11 @@ class RedactedStream:
         self._held = b""  # may be the beginning of a known secret
         self._scanner = Scanner(REDACTED.encode())
 
+    @property
+    def held(self) -> int:
+        """Bytes that are held back until it is decided whether they are a secret's."""
+        return len(self._held) + self._scanner.held
+
     def feed(self, chunk: bytes, *, final: bool = False) -> bytes:
         """Return as much of the body as is decided; all of it if nothing follows."""
         if self._forms:

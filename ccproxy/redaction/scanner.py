@@ -57,6 +57,11 @@ class Scanner:
         self._later: list[bytes] = []  # chunks that came while a rule waits
         self._enough = 0  # how many bytes have to come before it is asked again; 0: none waits
 
+    @property
+    def held(self) -> int:
+        """Bytes that are kept, context included."""
+        return len(self._data) + sum(map(len, self._later))
+
     def feed(self, chunk: bytes, *, final: bool = False) -> bytes:
         """Return as much as is decided; all of it if nothing follows."""
         if not chunk and not final:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import certifi
 from mitmproxy import options
 
+from ccproxy import mitmproxy_patches
 from ccproxy.addons.transport.hook_table import FixedChain
-from ccproxy.addons.transport.mitmproxy_internals import Master, core, next_layer, proxy_server, proxyserver
+from ccproxy.addons.transport.mitmproxy_internals import Master, core, next_layer, proxyserver
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
 from ccproxy.errors import StartError
 from ccproxy.network import extra_certificates
@@ -35,8 +36,9 @@ class TrimmedMaster(Master):
 
     def __init__(self, opts: options.Options) -> None:
         super().__init__(opts)
-        self.addons = FixedChain(self)
-        self._legacy_log_events.uninstall()  # no addon of this chain has the old `add_log` hook
+        if mitmproxy_patches.enabled():
+            self.addons = FixedChain(self)
+            self._legacy_log_events.uninstall()
 
 
 def install(made: Master, ours: list[Any]) -> None:
@@ -118,19 +120,12 @@ def plain_master(opts: options.Options, all_addons: bool) -> Master:  # noqa: FB
     return made
 
 
-def set_idle_timeout(seconds: int) -> int | None:
-    """Mitmproxy 11.0 has its client time-out as a constant, 12 as the option `tcp_timeout`. What it was before, None on 12."""
-    before: int | None = getattr(proxy_server, "TCP_TIMEOUT", None)
-    if before is not None:
-        proxy_server.TCP_TIMEOUT = seconds  # type: ignore[attr-defined]
-    return before
-
-
 @contextlib.contextmanager
-def idle_timeout(seconds: int) -> Iterator[None]:
-    before = set_idle_timeout(seconds)
+def client_timeout(seconds: int) -> Iterator[None]:
+    """Have clients' connections closed that are silent for so long, on mitmproxy 11.0 too."""
+    before = mitmproxy_patches.set_client_timeout(seconds)
     try:
         yield
     finally:
         if before is not None:
-            set_idle_timeout(before)
+            mitmproxy_patches.set_client_timeout(before)

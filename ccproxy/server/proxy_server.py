@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import exceptions, options
 
 from ccproxy.addons.gateway.endpoints import PERMISSIONS_STREAM
+from ccproxy.addons.transport.layer import Stopping
 from ccproxy.addons.transport.mitmproxy_internals import Master
 from ccproxy.addons.watchers.log_redaction import redacted_logs
 from ccproxy.errors import StartError
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 
 from ccproxy.server.listening import addresses, bind_failure, modes
-from ccproxy.server.masters import gateway_options, idle_timeout, install, optional_options, plain_master
+from ccproxy.server.loop_watch import LoopWatch
+from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
 from ccproxy.server.start_check import StartCheck
 from ccproxy.server.wiring import addons_for, both_sides_for, redaction_for
 
@@ -37,6 +39,8 @@ class Extras:
     """`name=value`, as mitmproxy's `--set`."""
     scripts: Sequence[str] = ()
     record: Path | None = None
+    record_append: bool = False
+    """`record` continues what this proxy wrote before it was reloaded."""
     config: Path | None = None
     """The file that the settings are from, if it is another than the user's own."""
     web_open: bool = False
@@ -59,6 +63,7 @@ class ProxyServer:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     _master: Master | None = None
     _cli_token: str = field(default="", repr=False)
+    _published: runtime.Published | None = None
     _stopping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -69,24 +74,36 @@ class ProxyServer:
 
         """
         self.hosts, self.port = addresses(self.settings.server.host, self.settings.server.port)
-        self._cli_token = runtime.mint(self.port)
+        self._cli_token = runtime.new_token()
         with (
-            idle_timeout(self.settings.server.idle_timeout),
+            client_timeout(self.settings.server.idle_timeout),
             redacted_logs(redaction_for(self.settings, self._cli_token)),
         ):
             self._master = self._make_master()
-            check = StartCheck(self.started)
-            self._master.addons.add(check)
+            check = StartCheck(self.started, self._publish_token)
+            self._master.addons.add(check, LoopWatch())
             try:
                 await self._master.run()
             except OSError as error:  # mitmweb's own listener
                 raise StartError(bind_failure(error)) from error
             finally:
                 check.close()
-                runtime.forget(self.port, self._cli_token)
+                if self._published:
+                    self._published.withdraw()
                 # mitmproxy leaves listeners and connections to the end of the process.
                 await self._proxyserver.servers.update(())
                 await self._hang_up()
+
+    @property
+    def master(self) -> Master:
+        """mitmproxy's master, once it runs."""
+        assert self._master
+        return self._master
+
+    @property
+    def cli_token(self) -> str:
+        """The token with which ccproxy's own commands ask this proxy."""
+        return self._cli_token
 
     def stop(self) -> None:
         """Stop at once: cut running responses."""
@@ -119,6 +136,10 @@ class ProxyServer:
             await self._hang_up()
             self._master.shutdown()
 
+    def _publish_token(self) -> None:
+        """The port is ours now: of two proxies that start at once, only one gets here."""
+        self._published = runtime.publish(self._cli_token, self.hosts, self.port)
+
     @property
     def _proxyserver(self) -> Any:
         assert self._master
@@ -138,7 +159,10 @@ class ProxyServer:
         assert self._master
         for exchange in self._master.addons.get("gateway").live.values():
             exchange.interrupt("ccproxy stopped")
+            exchange.way.stop()
         connections = self._proxyserver.connections
+        for handler in list(connections.values()):
+            await handler.server_event(Stopping())
         for handler in connections.values():
             if (io := handler.transports.get(handler.client)) and io.handler:
                 io.handler.cancel()
@@ -148,11 +172,11 @@ class ProxyServer:
 
     def _make_master(self) -> Master:
         opts = options.Options()
-        shown: list[Any] = []
+        viewers: list[Any] = []
         try:
             if self.settings.server.web:
                 made, view = self._web_master(opts)
-                shown.append(view)
+                viewers.append(view)
             else:
                 made = plain_master(opts, self.extras.need_all_addons)
             if self.settings.server.web or self.extras.need_all_addons:
@@ -160,15 +184,15 @@ class ProxyServer:
 
                 sinks = StockSinks()
                 made.addons.add(sinks)
-                shown.insert(0, sinks)
+                viewers.insert(0, sinks)
             if self.extras.record:
                 from ccproxy.addons.watchers.record import Recorder
 
-                recorder = Recorder(self.extras.record)
+                recorder = Recorder(self.extras.record, append=self.extras.record_append)
                 made.addons.add(recorder)
-                shown.append(recorder)
-            legs = both_sides_for(self.settings, self._cli_token, shown)
-            install(made, addons_for(self.settings, self._cli_token, legs, self.extras.config))
+                viewers.append(recorder)
+            observers = both_sides_for(self.settings, self._cli_token, viewers)
+            install(made, addons_for(self.settings, self._cli_token, observers, self.extras.config))
             opts.update(**gateway_options(self.settings))
             opts.update_known(**optional_options())
             opts.update(mode=modes(self.hosts, self.port))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ccproxy.addons.transport.mitmproxy_internals import MitmLogHandler
@@ -21,8 +22,9 @@ class StartCheck:
 
     name = "errorcheck"  # mitmproxy's Master asks the addon of this name
 
-    def __init__(self, started: asyncio.Event) -> None:
+    def __init__(self, started: asyncio.Event, on_start: Callable[[], None]) -> None:
         self._started = started
+        self._on_start = on_start
         self._errors = _Errors()
         self._errors.install()
 
@@ -35,6 +37,7 @@ class StartCheck:
     def finish(self) -> None:
         """The start is over, and well."""
         self._errors.uninstall()
+        self._on_start()
         self._started.set()
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -15,12 +17,13 @@ from ccproxy.addons.gateway.endpoints import Report
 from ccproxy.auth import setup
 from ccproxy.auth.broker import Broker
 from ccproxy.errors import ConfigError
-from ccproxy.ledger.database import Ledger, check_url, ledger_location
+from ccproxy.ledger.database import Ledger
+from ccproxy.ledger.location import check_url, ledger_location
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.ledger.pricing import PriceBook
 from ccproxy.permissions.audit import Audit
 from ccproxy.permissions.broker import Decided, PermissionBroker
-from ccproxy.permissions.rules import Rule, save_rule
+from ccproxy.permissions.rules import Rule, with_rule
 from ccproxy.providers.claude_sdk import ClaudeSdkConfig, ClaudeSdkProvider, asked_by_tool
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.mock import Mock
@@ -29,17 +32,20 @@ from ccproxy.providers.registry import providers
 from ccproxy.providers.routing import Router
 from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings
+from ccproxy.settings.files import read_file, replace_file
 from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
 from ccproxy.settings.secrets import secrets_of
-from ccproxy.settings.trust import is_trusted, trust
+from ccproxy.settings.trust import is_changed, is_trusted, trust_content
 from ccproxy.translate.replay import ReplayCache
 
 if TYPE_CHECKING:
-    from ccproxy.addons.transport.watched_stream import Watcher
-    from ccproxy.addons.watchers.both_sides import Shown
+    from ccproxy.addons.watchers.both_sides import Viewer
+    from ccproxy.addons.watchers.traffic import Observer
 
 
 logger = logging.getLogger(__name__)
+
+_REMEMBERING = threading.Lock()
 
 
 def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -> Parts:
@@ -152,18 +158,24 @@ def _audited(audit: Audit, decided: Decided) -> None:
 
 def _remembered(config: Path | None, rule: Rule) -> None:
     """A rule that a person made for good goes into the configuration file that the next start will read."""
-    path = config or config_dir() / "config.toml"
-    trusted = path.exists() and is_trusted(path, path.read_bytes())
-    save_rule(path, rule)
-    if trusted:  # as it was before this very change
-        trust(path)
+    with _REMEMBERING:
+        path = Path(os.path.realpath(config or config_dir() / "config.toml"))
+        before = read_file(path) if path.exists() else b""
+        if is_changed(path, before):  # somebody else's content must not become trusted, nor seem to hold the rule
+            raise ValueError(
+                f"{path} has changed since you trusted it: check it, then run `ccproxy config trust {path}`"
+            )
+        trusted, after = is_trusted(path, before), with_rule(path, before, rule)
+        replace_file(path, after)
+        if trusted:  # these bytes, whatever is in the file by now
+            trust_content(path, after)
 
 
 def _report(settings: Settings, ledger: Ledger) -> Report:
     def report(by: str, since: str) -> dict[str, Any]:
         from ccproxy.ledger.report import By, parse_since, read_report
 
-        ledger.flush()
+        ledger.flush(timeout=0.5)  # what cannot be written by now is not in the report
         location = ledger_location(settings.ledger.url, data_dir())
         return read_report(location, By(by), parse_since(since, datetime.now().astimezone())).as_json()
 
@@ -181,21 +193,21 @@ def _ledger(settings: Settings) -> Ledger | None:
 
 
 def addons_for(
-    settings: Settings, cli_token: str = "", watchers: Sequence[Watcher] = (), config: Path | None = None
+    settings: Settings, cli_token: str = "", observers: Sequence[Observer] = (), config: Path | None = None
 ) -> list[Any]:
     """ccproxy's addons, as configured; see `parts`."""
-    return addons(parts(settings, cli_token, config), watchers)
+    return addons(parts(settings, cli_token, config), observers)
 
 
-def both_sides_for(settings: Settings, cli_token: str, shown: Sequence[Shown]) -> list[Watcher]:
-    """What makes exchanges fit to be looked at, if anybody looks."""
-    if not shown:
+def both_sides_for(settings: Settings, cli_token: str, viewers: Sequence[Viewer]) -> list[Observer]:
+    """The observer that makes flows of exchanges, if there are viewers."""
+    if not viewers:
         return []
     from ccproxy.addons.watchers import contentview
-    from ccproxy.addons.watchers.both_sides import Legs
+    from ccproxy.addons.watchers.both_sides import BothSides
 
     contentview.register()
-    return [Legs(redaction_for(settings, cli_token), shown)]
+    return [BothSides(redaction_for(settings, cli_token), viewers)]
 
 
 def redaction_for(settings: Settings, cli_token: str = "") -> Redaction:

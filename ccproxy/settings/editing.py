@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,49 @@ import tomlkit
 from pydantic import BaseModel, SecretStr
 
 from ccproxy.errors import ConfigError
+from ccproxy.settings.files import replace_file
 from ccproxy.settings.model import ProvidersSettings, Settings
-from ccproxy.settings.sources import load
+from ccproxy.settings.sources import check
 from ccproxy.settings.toml_edit import set_key
 
 
 def set_value(file: Path, key: str, value: str) -> None:
     """Set `key` (dotted) in a TOML file, which is made if it is missing. Comments, order and unknown keys stay.
 
+    `value` is what JSON makes of it where that fits the setting (a number, a list), else text.
+
     Raises:
-        ConfigError: the file is no TOML or cannot be written, or it would not load with the new value.
+        ConfigError: the file is not valid TOML or cannot be written, or it would not load with the new value.
 
     """
-    set_key(file, key, _parsed(value), check=lambda text: _checked(text, file))
+    parsed = _parsed(value)
+    try:
+        set_key(file, key, parsed, check=lambda text: check(file, text))
+    except ConfigError as error:
+        if isinstance(parsed, str):
+            raise
+        try:  # a token of digits, a model name such as "true"
+            set_key(file, key, value, check=lambda text: check(file, text))
+        except ConfigError:
+            raise error from None
+
+
+def write_template(file: Path, *, replace: bool = False) -> None:
+    """Write a commented configuration file, for its owner alone.
+
+    Raises:
+        FileExistsError: the file is there, and is not to be replaced.
+        OSError: it cannot be written.
+
+    """
+    if not replace and os.path.lexists(file):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
+    replace_file(file, template().encode())
 
 
 def template() -> str:
     """A configuration file with every setting at its default, commented out, and what it means."""
-    lines = ["# ccproxy's configuration. Every setting is shown with its default; take the # away to change it.", ""]
+    lines = ["# ccproxy's configuration. Every setting is shown with its default: remove the # to change it.", ""]
     defaults = Settings()
     for section in Settings.model_fields:
         model = getattr(defaults, section)
@@ -70,20 +95,7 @@ def as_toml(value: object) -> str:
 def _parsed(value: str) -> Any:
     """Numbers, booleans, lists and tables as JSON writes them; everything else is text."""
     try:
-        found = json.loads(value)
-    except ValueError:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
         return value
-    return value if found is None else found
-
-
-def _checked(text: str, file: Path) -> None:
-    """Load the text as the only configuration, so that no file is ever written that would not load."""
-    handle, name = tempfile.mkstemp(suffix=".toml")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as temporary:
-            temporary.write(text)
-        load(config=Path(name), environ={}, folder=Path(name).parent / "nowhere")
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(name, str(file))) from None
-    finally:
-        Path(name).unlink()
+    return value if parsed is None else parsed

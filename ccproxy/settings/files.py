@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ccproxy.settings.folders import private
+from ccproxy.settings.folders import config_dir, data_dir, private, secured
 
 MAX_BYTES: Final = 2**20
 """Largest configuration file or `.env` that is read. The commented template with every setting is a hundredth of it."""
 
-_NO_RENAME: Final = frozenset({errno.EBUSY, errno.EXDEV})
+NO_RENAME: Final = frozenset({errno.EBUSY, errno.EXDEV})
 """A file that is a mount point, as containers have them, cannot be replaced."""
-_NO_NEW_FILE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+NO_NEW_FILE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def read_file(path: Path, *, limit: int = MAX_BYTES, regular: bool = True) -> bytes:
@@ -50,11 +50,13 @@ def replace_file(path: Path, content: bytes) -> Path:
 
     """
     target = Path(os.path.realpath(path))
+    if path.parent in {config_dir(), data_dir()}:
+        secured(path.parent)
     private(target.parent)
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
     except OSError as error:
-        if error.errno not in _NO_NEW_FILE or not target.exists():
+        if error.errno not in NO_NEW_FILE or not target.exists():
             raise
         overwrite(target, content)
         return target
@@ -68,7 +70,7 @@ def replace_file(path: Path, content: bytes) -> Path:
         try:
             temporary.replace(target)
         except OSError as error:
-            if error.errno not in _NO_RENAME:
+            if error.errno not in NO_RENAME:
                 raise
             overwrite(target, content)
             temporary.unlink()

@@ -7,17 +7,37 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
+from ccproxy.errors import ConfigError
+
 _DIRS = PlatformDirs("ccproxy", appauthor=False)
 
 
 def config_dir() -> Path:
     """Holds `config.toml` and the list of trusted files."""
-    return Path(_DIRS.user_config_dir)
+    return _absolute("user_config_dir")
 
 
 def data_dir() -> Path:
     """Holds logins, the ledger, raw logs and mitmproxy's own folder."""
-    return Path(_DIRS.user_data_dir)
+    return _absolute("user_data_dir")
+
+
+def _absolute(name: str) -> Path:
+    """One of the platform's folders.
+
+    Raises:
+        ConfigError: there is no home folder, as in a container that runs as an unknown user.
+
+    """
+    try:
+        folder = Path(getattr(_DIRS, name))
+    except RuntimeError:  # platformdirs cannot expand ~
+        folder = Path()
+    if not folder.is_absolute():
+        raise ConfigError(
+            "There is no home folder: set HOME, or XDG_CONFIG_HOME and XDG_DATA_HOME, to an absolute path"
+        )
+    return folder
 
 
 def runtime_dir() -> Path:

@@ -2,110 +2,43 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ccproxy.network import is_loopback
+from ccproxy.settings.values import (
+    AnyTable,
+    Auth,
+    HttpUrl,
+    Key,
+    LogLevel,
+    OAuthUrl,
+    OptionalHttpUrl,
+    Prefix,
+    RedirectUrl,
+    Statuses,
+    Table,
+    Words,
+    mapping,
+    sequence,
+)
 
-
-def _sequence(value: object) -> object:
-    """A list may be written as JSON or as comma-separated words, which is what an environment variable can hold."""
-    if isinstance(value, str):
-        text = value.strip()
-        return json.loads(text) if text.startswith("[") else [word.strip() for word in text.split(",") if word.strip()]
-    return value
-
-
-def _mapping(value: object) -> object:
-    """A table may be written as a JSON object, which is what an environment variable can hold."""
-    if isinstance(value, str):
-        return json.loads(value) if value.strip() else {}
-    return value
-
-
-def _http_url(value: str) -> str:
-    """An absolute http(s) URL without user info, query or fragment; the trailing slash is removed."""
-    if not re.fullmatch(
-        r"[!-\[\]-~]*", value
-    ):  # urlsplit drops line breaks without a word, and others read a backslash as a slash
-        raise ValueError(
-            "must be ASCII without blanks and backslashes; a host name in other letters is written as xn--…"
-        )
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an absolute http:// or https:// URL")
-    if "?" in value or "#" in value or parts.username is not None:
-        raise ValueError("must have no user name, query or fragment")
-    if not _is_host(parts.hostname):
-        raise ValueError(f"no host can have the name {parts.hostname[:80]!r}")
-    if parts.port == 0:  # reading it raises ValueError unless it is a number up to 65535
-        raise ValueError("port 0 cannot be connected to")
-    if re.search(r"//|/\.{1,2}(/|$)", parts.path.rstrip("/")):
-        raise ValueError("must have no empty, `.` or `..` parts in its path")
-    return value.rstrip("/")
-
-
-def _optional_http_url(value: str) -> str:
-    return _http_url(value) if value else value
-
-
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
-
-
-def _is_host(host: str) -> bool:
-    """Whether a name could exist: an address, or at most 253 characters in labels of at most 63 each (RFC 1123, and `_` as container networks use it).
-
-    Resolvers raise errors of their own for other names, at the first request instead of at the start.
-    """
-    labels = host.removesuffix(".").split(".")
-    if ":" in host or labels[-1].isdigit():
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return True
-    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
-
-
-def _prefix(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value) or "/." in value:
-        raise ValueError("must be a path such as /name, of letters, digits, '-' and '_'")
-    return value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_sequence)]
-Statuses = Annotated[tuple[Annotated[int, Field(ge=400, le=599)], ...], BeforeValidator(_sequence)]
-Table = Annotated[dict[str, str], BeforeValidator(_mapping)]
-AnyTable = Annotated[dict[str, Any], BeforeValidator(_mapping)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-OptionalHttpUrl = Annotated[str, AfterValidator(_optional_http_url)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
-Auth = Literal["auto", "oauth", "api_key", "passthrough"]
+SECRET: JsonDict = {"writeOnly": True}
+"""The mark of a secret setting whose type is not `SecretStr`, which has the same in its schema: see `secrets`."""
 
 
 class Section(BaseModel):
     """A table of the configuration file. Unknown keys are errors, and so is a value of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -115,10 +48,10 @@ class ServerSettings(Section):
         "127.0.0.1", min_length=1, description="Address to listen on. Another than loopback needs `auth_token`."
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    auth_token: SecretStr = Field(SecretStr(""), description="Token that every client must send, if set.")
+    auth_token: Key = Field(SecretStr(""), description="Token that every client must send, if set.")
     allowed_hosts: Words = Field((), description="Further names accepted in the Host header.")
     allowed_origins: Words = Field((), description="Web origins that may call ccproxy from a browser.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_level: LogLevel = Field("info", description="How much is logged.")
     max_body_mb: int = Field(
         64, ge=1, le=4096, description="Largest request body, in MB; a larger one is answered 413."
     )
@@ -148,9 +81,9 @@ class OAuthSettings(Section):
     """Where a login is made. Empty values take the provider's own, which are in the code."""
 
     client_id: str = Field("", description="The program that asks, as the vendor knows it.")
-    authorize_url: str = Field("", description="The page where you allow the access.")
-    token_url: str = Field("", description="Where tokens are made; revocation and device codes move to its host.")
-    redirect_uri: str = Field(
+    authorize_url: OAuthUrl = Field("", description="The page where you allow the access.")
+    token_url: OAuthUrl = Field("", description="Where tokens are made; revocation and device codes move to its host.")
+    redirect_uri: RedirectUrl = Field(
         "", description="Where the browser comes back to: loopback, or the page that shows the code for --manual."
     )
     scopes: Words = Field((), description="What is asked for.")
@@ -170,7 +103,7 @@ class HttpProviderSettings(ProviderSettings):
     auth: Auth = Field(
         "auto", description="Which credential goes upstream; auto: the key, else the login, else the client's own."
     )
-    api_key: SecretStr = Field(SecretStr(""), description="API key that is put on every request.")
+    api_key: Key = Field(SecretStr(""), description="API key that is put on every request.")
     models: Table = Field({}, description="Model names (globs) mapped to the upstream's.")
     retries: Statuses = Field((), description="Upstream statuses that are tried again, twice, before the first byte.")
     oauth: OAuthSettings = Field(OAuthSettings(), description="OAuth endpoints.")
@@ -208,11 +141,11 @@ class ClaudeSdkSettings(ProviderSettings):
         (), description="Claude Code settings that agent mode loads: user, project, local; empty: all."
     )
     tools: Words = Field((), description="Built-in tools that agent mode offers; empty: all.")
-    mcp_servers: AnyTable = Field({}, description="MCP servers that agent mode starts.")
+    mcp_servers: AnyTable = Field({}, json_schema_extra=SECRET, description="MCP servers that agent mode starts.")
     permission_mode: str = Field("default", description="Claude Code's permission mode in agent mode.")
     show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows its tools' work.")
-    env: Table = Field({}, description="Further environment of the Claude Code process.")
-    api_key: SecretStr = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
+    env: Table = Field({}, json_schema_extra=SECRET, description="Further environment of the Claude Code process.")
+    api_key: Key = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
     base_url: OptionalHttpUrl = Field("", description="Upstream for Claude Code; empty is its own.")
     max_processes: int = Field(8, ge=1, le=256, description="Claude Code processes at once.")
     queue: int = Field(16, ge=0, description="Requests that may wait for a process; more get 429.")
@@ -290,7 +223,7 @@ class TranslateSettings(Section):
 class PricingSettings(Section):
     """Prices of your own, in USD per million tokens."""
 
-    overrides: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(_mapping)] = Field(
+    overrides: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(mapping)] = Field(
         {}, description="Model name, or provider/name, with * and ?, to input, output, cache_read and further prices."
     )
 
@@ -299,7 +232,9 @@ class LedgerSettings(Section):
     """The record of exchanges: tokens, cost and times, never prompts."""
 
     enabled: bool = Field(True, description="Whether exchanges are recorded.")
-    url: str = Field("", description="SQLAlchemy URL; empty is an SQLite file in ccproxy's data folder.")
+    url: str = Field(
+        "", json_schema_extra=SECRET, description="SQLAlchemy URL; empty is an SQLite file in ccproxy's data folder."
+    )
     retention_days: int = Field(365, ge=1, description="Days after which rows are deleted.")
 
 
@@ -323,9 +258,7 @@ class PermissionsSettings(Section):
     """What tools of agent mode may do without being asked for."""
 
     mode: Literal["ask", "allow", "deny"] = Field("ask", description="What happens where no rule matches.")
-    rules: Annotated[tuple[PermissionRule, ...], BeforeValidator(_sequence)] = Field(
-        (), description="First match wins."
-    )
+    rules: Annotated[tuple[PermissionRule, ...], BeforeValidator(sequence)] = Field((), description="First match wins.")
     timeout: float = Field(300, gt=0, description="Seconds after which an unanswered question is a no.")
 
 

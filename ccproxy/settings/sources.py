@@ -1,60 +1,51 @@
 """From command line, environment, `.env` and TOML to one `Settings`, and the origin of each value.
 
-Precedence: command line > environment > `.env` > TOML file > default.
+Precedence: command line > environment > `.env` > TOML file > default. Every file is read once: the bytes whose trust is
+checked are the bytes that are parsed, whatever happens to the file meanwhile.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import ValidationError
 
 from ccproxy.errors import ConfigError
-from ccproxy.settings import model
+from ccproxy.settings import keys, model
+from ccproxy.settings.files import read_file
 from ccproxy.settings.folders import config_dir
+from ccproxy.settings.keys import SECTIONS
+from ccproxy.settings.layers import Layer, from_dotenv, from_toml, from_variables, listed
 from ccproxy.settings.model import Settings
+from ccproxy.settings.problems import explain, place
 from ccproxy.settings.trust import harmless, is_trusted
 
+__all__ = ["CURRENT_FOLDER_FILES", "SECTIONS", "Loaded", "check", "load"]
+
 CURRENT_FOLDER_FILES = (".ccproxy.toml", "ccproxy.toml")
-_LOGIN = re.compile(r"://[^/@\s]+@")
-SECTIONS = frozenset(Settings.model_fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One source: what it is called in messages, and the nested values that it sets."""
-
-    origin: str
-    values: Mapping[str, Any]
-    text: str = ""
-    """The source text of a TOML file, to find the line of a key in."""
-    variables: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-    """The variable behind each path, for layers made of variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, the layers that they were made of (the strongest first), and what to warn about."""
+    """Settings, the layers that they were made of (the strongest first), and warnings for the user."""
 
     settings: Settings
     layers: tuple[Layer, ...]
     warnings: tuple[str, ...]
     file: Path | None
     """The TOML file in use."""
+    trusted: bool
+    """Whether `file` sets everything: it was named on the command line, is the user's own, or is trusted as it was read."""
 
     def origin(self, *path: str) -> str:
         """Where the value of this key came from, in words."""
         for layer in self.layers:
-            if _has(layer.values, path):
-                return _where(layer, path)
+            if keys.has(layer.values, path):
+                return place(layer, path)
         return "default"
 
 
@@ -76,20 +67,50 @@ def load(
     environ = os.environ if environ is None else environ
     folder = Path.cwd() if folder is None else folder
     warnings: list[str] = []
-    layers = [Layer("command line", flags or {}), _variables("environment", environ)]
+    layers = [Layer("command line", flags or {}), from_variables("environment", environ, warnings)]
     if (dotenv := _dotenv(folder / ".env", warnings)) is not None:
         layers.append(dotenv)
-    file = None
+    file, is_whole = None, False
     for path, guarded in _files(config, folder):
-        layer = _toml(path)
-        if guarded and not is_trusted(path, layer.text.encode()):
-            layer = _guard(layer, warnings, path)
-        layers.append(layer)
-        file = file or path
-        if not guarded or is_trusted(path, layer.text.encode()):
+        content = _content(path, named=config is not None)
+        if content is None:
+            continue
+        trusted = not guarded or is_trusted(path, content)
+        layer = from_toml(path, content)
+        layers.append(layer if trusted else _guard(layer, warnings, path))
+        if file is None:
+            file, is_whole = path, trusted
+        if trusted:
             break
     kept = tuple(layer for layer in _without_strangers(layers) if layer.values)
-    return Loaded(_validated(kept), kept, tuple(warnings), file)
+    return Loaded(_validated(kept), kept, tuple(warnings), file, is_whole)
+
+
+def check(path: Path, text: str) -> None:
+    """Make sure that a TOML file would load with this text as the only source.
+
+    Raises:
+        ConfigError: it would not.
+
+    """
+    _validated((from_toml(path, text.encode()),))
+
+
+def _content(path: Path, *, named: bool = False) -> bytes | None:
+    """The content of a file, None if it is gone. One that is named on the command line may be a pipe.
+
+    Raises:
+        ConfigError: the file cannot be read, or is too large.
+
+    """
+    try:
+        return read_file(path, regular=not named)
+    except FileNotFoundError:
+        if named:
+            raise ConfigError(f"{path}: no such file") from None
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _files(config: Path | None, folder: Path) -> Iterator[tuple[Path, bool]]:
@@ -109,71 +130,46 @@ def _files(config: Path | None, folder: Path) -> Iterator[tuple[Path, bool]]:
         yield own, False
 
 
-def _toml(path: Path) -> Layer:
-    try:
-        text = path.read_bytes().decode()  # its line ends as they are: trust is bound to the bytes
-        return Layer(str(path), tomllib.loads(text.removeprefix("\ufeff")), text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from error
-
-
-def _variables(origin: str, variables: Mapping[str, str | None]) -> Layer:
-    """`SERVER__PORT=1` becomes `{"server": {"port": "1"}}`; all names without `__` or of other sections are left alone."""
-    values: dict[str, Any] = {}
-    names: dict[tuple[str, ...], str] = {}
-    for name, value in variables.items():
-        path = tuple(name.lower().split("__"))
-        if len(path) < 2 or path[0] not in SECTIONS or value is None or not all(path):
-            continue
-        table = values
-        for part in path[:-1]:
-            inner = table.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise ConfigError(
-                    f"{origin}: {name} sets a key inside {'.'.join(path[:-1])}, which is set to a plain value too"
-                )
-            table = inner
-        if isinstance(table.get(path[-1]), dict):
-            raise ConfigError(f"{origin}: {name} and a longer name below it are both set: keep one")
-        table[path[-1]] = value
-        names[path] = name
-    return Layer(origin, values, variables=names)
-
-
 def _dotenv(path: Path, warnings: list[str]) -> Layer | None:
     if not path.is_file():
         return None
-    try:
-        content = path.read_bytes()
-        layer = _variables(str(path), dotenv_values(path, interpolate=False, encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    content = _content(path)
+    if content is None:
+        return None
+    layer = from_dotenv(path, content, warnings)
     return layer if is_trusted(path, content) else _guard(layer, warnings, path)
 
 
 def _guard(layer: Layer, warnings: list[str], path: Path) -> Layer:
-    kept, dropped = harmless(layer.values)
-    if dropped:
+    """Leave out of an untrusted file what only a trusted one may set."""
+    values, ignored = harmless(layer.values)
+    if ignored:
         warnings.append(
-            f"{path} is not trusted, ignored: {', '.join(dropped)}. If the file is yours: ccproxy config trust {path.name}"
+            f"{path} is not trusted, ignored: {listed(ignored)}. If the file is yours: ccproxy config trust {path.name}"
         )
-    return Layer(layer.origin, kept, layer.text, layer.variables)
+    return Layer(layer.origin, values, layer.text, layer.variables)
 
 
 def _without_strangers(layers: list[Layer]) -> Iterator[Layer]:
     """Drop `models` that an untrusted file sets for a provider which nothing else defines."""
-    known = {*model.ProvidersSettings.model_fields}
+    defined = {*model.ProvidersSettings.model_fields}
     for layer in layers:
-        known |= {name for name, table in layer.values.get("providers", {}).items() if set(table) - {"models"}}
+        defined |= {name for name, table in _providers(layer).items() if set(table) - {"models"}}
     for layer in layers:
-        providers = layer.values.get("providers", {})
-        if strangers := {name for name, table in providers.items() if name not in known and set(table) == {"models"}}:
-            kept = {name: table for name, table in providers.items() if name not in strangers}
+        providers = _providers(layer)
+        strangers = {name for name, table in providers.items() if name not in defined and set(table) == {"models"}}
+        if strangers:
+            kept = {name: table for name, table in layer.values["providers"].items() if name not in strangers}
             yield Layer(layer.origin, {**layer.values, "providers": kept}, layer.text, layer.variables)
         else:
             yield layer
+
+
+def _providers(layer: Layer) -> dict[str, Mapping[str, Any]]:
+    """The provider tables of a layer. Anything else in their place is an error of the model's."""
+    providers = layer.values.get("providers", {})
+    tables = providers.items() if isinstance(providers, Mapping) else ()
+    return {name: table for name, table in tables if isinstance(table, Mapping)}
 
 
 def _validated(layers: tuple[Layer, ...]) -> Settings:
@@ -181,93 +177,6 @@ def _validated(layers: tuple[Layer, ...]) -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(layers, problem) for problem in error.errors())) from None
-    except ValueError as error:  # a validator's JSON was none
-        raise ConfigError(str(error)) from None
+        raise ConfigError("\n".join(explain(layers, problem) for problem in error.errors())) from None
     finally:
         model.LAYERS.reset(token)
-
-
-def _explain(layers: tuple[Layer, ...], problem: Any) -> str:
-    """One line: where, which key, which value, what is accepted."""
-    path = tuple(str(part) for part in problem["loc"])
-    while path and not any(_has(layer.values, path) for layer in layers):
-        path = path[:-1]
-    layer = next((layer for layer in layers if path and _has(layer.values, path)), None)
-    where = _where(layer, path) if layer else "settings"
-    key = ".".join(str(part) for part in problem["loc"]) or "settings"
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key}{_suggest(path)}"
-    if problem["type"] == "missing":
-        return f"{where}: {key} is missing"
-    value = _get(layer.values, path) if layer else None
-    shown = (
-        ""
-        if isinstance(value, Mapping) or layer is None or _is_secret(path)
-        else f" = {_LOGIN.sub('://***@', repr(value))}"
-    )
-    return f"{where}: {key}{shown}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-def _suggest(path: tuple[str, ...]) -> str:
-    table: Any = Settings
-    for part in path[:-1]:
-        info = table.model_fields.get(part) if isinstance(table, type) and issubclass(table, BaseModel) else None
-        table = info.annotation if info is not None else model.CustomProviderSettings
-    if not (isinstance(table, type) and issubclass(table, BaseModel)):
-        return ""
-    known = sorted(table.model_fields)
-    near = difflib.get_close_matches(path[-1], known, n=1) if path else []
-    return f"; did you mean {near[0]}?" if near else f"; accepted here: {', '.join(known)}"
-
-
-def _is_secret(path: tuple[str, ...]) -> bool:
-    return path[-1] in {"auth_token", "api_key"} or "env" in path or "mcp_servers" in path
-
-
-def secret_shown(value: object) -> object:
-    """A setting's value for people: secrets as `********` or, if empty, as an empty string."""
-    if isinstance(value, SecretStr):
-        return "********" if value.get_secret_value() else ""
-    return value
-
-
-def _where(layer: Layer, path: tuple[str, ...]) -> str:
-    if name := layer.variables.get(path):
-        return f"{layer.origin} {name}" if layer.origin == "environment" else f"{layer.origin}: {name}"
-    if layer.text and (line := _line(layer.text, path)):
-        return f"{layer.origin}:{line}"
-    return layer.origin
-
-
-def _line(text: str, path: tuple[str, ...]) -> int | None:
-    """The line of a key in a TOML text: tomllib keeps none, so headers and keys are looked for as people write them."""
-    table: tuple[str, ...] = ()
-    best = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            table = tuple(part.strip(" \"'") for part in header[1].split("."))
-            found = table
-        elif key := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line):
-            found = (*table, *(part.strip(" \"'") for part in key[1].split(".")))
-        else:
-            continue
-        if path[: len(found)] == found:
-            best = number
-            if found == path:
-                return number
-    return best
-
-
-def _has(values: Any, path: tuple[str, ...]) -> bool:
-    for part in path:
-        if not isinstance(values, Mapping) or part not in values:
-            return False
-        values = values[part]
-    return True
-
-
-def _get(values: Any, path: tuple[str, ...]) -> Any:
-    for part in path:
-        values = values[part]
-    return values

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,57 +10,57 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from ccproxy.errors import ConfigError
-from ccproxy.settings.folders import private
+from ccproxy.settings.files import read_file, replace_file
+from ccproxy.settings.layers import decoded, parsed_toml
 
 
 def set_key(path: Path, key: str, value: Any, *, check: Callable[[str], None] | None = None) -> bool:
-    """Set `section.key`; whether that changed anything. Makes the file, for its owner alone, if there is none.
+    """Set `section.key`; return whether that changed anything. A missing file is made.
 
-    `check` sees the whole text before it is written, and raises what is wrong with it. Raises `ConfigError` when the file is no TOML, cannot be
-    written, or has something else than a table on the way.
+    The file is its owner's alone afterwards, because it may hold keys. `check` gets the whole text before it is written,
+    and raises what is wrong with it.
+
+    Raises:
+        ConfigError: the file is not valid TOML or cannot be written, or a part of the key is a plain value.
+
     """
+    *tables, last = key.split(".")
+    if not tables or not all((*tables, last)):
+        raise ConfigError(f"{key!r}: name a setting with its table, such as server.port")
     try:
-        target = path.resolve()  # a link, as keepers of dotfiles have them, stays one
-        text = target.read_text(encoding="utf-8") if target.exists() else ""
+        text = _text(path)
+        parsed_toml(path, text)  # bounded, which tomlkit is not
         document = tomlkit.parse(text)
-        *tables, last = key.split(".")
-        if not tables or not all((*tables, last)):
-            raise ConfigError(f"{key!r}: name a setting with its table, such as server.port")
-        table: MutableMapping[str, object] = document
-        for depth, name in enumerate(tables):
-            if name not in table:
-                table[name] = tomlkit.table(is_super_table=depth < len(tables) - 1)
-            inner = table[name]
-            if not isinstance(inner, MutableMapping):
-                raise ConfigError(f"{path}: {'.'.join(tables[: depth + 1])} is no table")
-            table = inner
+        table = _table(path, document, tables)
         if last in table and table[last] == value and type(table[last]) is type(value):
             return False
         table[last] = value
         changed = tomlkit.dumps(document)
         if check is not None:
             check(changed)
-        replace(target, changed)
-    except TOMLKitError as error:
+        replace_file(path, changed.encode())
+    except (TOMLKitError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be changed: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be changed: {error.strerror or error}") from None
     return True
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a configuration file as a whole. A new one is its owner's alone; one that is there keeps its mode. Raises `OSError`."""
-    private(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600: it may come to hold an API key
+def _text(path: Path) -> str:
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            Path(name).chmod(path.stat().st_mode & 0o777)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+        return decoded(path, read_file(path))
+    except FileNotFoundError:
+        return ""
+
+
+def _table(path: Path, document: tomlkit.TOMLDocument, names: list[str]) -> MutableMapping[str, object]:
+    """The table of a key, which is made if it is missing."""
+    table: MutableMapping[str, object] = document
+    for depth, name in enumerate(names):
+        if name not in table:
+            table[name] = tomlkit.table(is_super_table=depth < len(names) - 1)
+        inner = table[name]
+        if not isinstance(inner, MutableMapping):
+            raise ConfigError(f"{path}: {'.'.join(names[: depth + 1])} is not a table")
+        table = inner
+    return table

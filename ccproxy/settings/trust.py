@@ -9,20 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ccproxy.settings.folders import config_dir, private
+from ccproxy.settings.files import read_file, replace_file
+from ccproxy.settings.folders import config_dir, private, secured
+from ccproxy.settings.locks import locked
 
 _HARMLESS_SECTIONS = frozenset({"translate", "pricing"})
+_PATIENCE = 10.0  # seconds, until another ccproxy has written the list
 _HARMLESS_KEYS = frozenset({("server", "port"), ("server", "log_level")})
 
 
 def is_trusted(path: Path, content: bytes) -> bool:
     """Whether the user trusts this content at this path."""
-    return _read().get(str(path.resolve())) == _digest(content)
+    return _read().get(_place(path)) == _digest(content)
+
+
+def is_changed(path: Path, content: bytes) -> bool:
+    """Whether the user trusted another content at this path."""
+    return _read().get(_place(path), _digest(content)) != _digest(content)
 
 
 def trust(path: Path) -> None:
@@ -32,12 +39,20 @@ def trust(path: Path) -> None:
         OSError: the file cannot be read or the list cannot be written.
 
     """
-    entries = _read() | {str(path.resolve()): _digest(path.read_bytes())}
-    folder = private(config_dir())
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".trusted-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(entries, file, indent=1)
-    Path(name).replace(folder / "trusted.json")
+    trust_content(path, read_file(path))
+
+
+def trust_content(path: Path, content: bytes) -> None:
+    """Trust this content at this path, whatever is there now.
+
+    Raises:
+        OSError: the list cannot be written.
+
+    """
+    folder = private(secured(config_dir()))
+    with locked(folder / "trusted.lock", timeout=_PATIENCE):
+        entries = _read() | {_place(path): _digest(content)}
+        replace_file(folder / "trusted.json", json.dumps(entries, indent=1).encode())
 
 
 def harmless(layer: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -62,10 +77,14 @@ def harmless(layer: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _read() -> dict[str, str]:
     try:
-        entries = json.loads((config_dir() / "trusted.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # no list, or one that is no JSON: nothing is trusted
+        entries = json.loads(read_file(config_dir() / "trusted.json"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # no list, or one that is not JSON: nothing is trusted
     return entries if isinstance(entries, dict) else {}
+
+
+def _place(path: Path) -> str:
+    return os.path.realpath(path)
 
 
 def _digest(content: bytes) -> str:

@@ -1,13 +1,13 @@
-"""Error answers and error events in every format, and an upstream's error answer read whatever it is."""
+"""Error bodies and error events in every format, and a reader for the errors of any upstream."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ccproxy.errors import ExchangeError, UpstreamError
-from ccproxy.translate import error_tables, ratelimits
+from ccproxy.translate import codex, error_tables, ratelimits
 from ccproxy.translate.anthropic import errors as _anthropic
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse_bytes
@@ -32,37 +32,37 @@ _DIALECTS = {
 
 
 def error_status(fmt: Format, error: ExchangeError) -> int:
-    """The HTTP status of this error for a client of this format (529 is Anthropic's own; OpenAI's clients know 503)."""
+    """Return the HTTP status of this error for a client of this format (529 is Anthropic's own; OpenAI's clients know 503)."""
     return _DIALECTS[fmt].status(error)
 
 
 def error_body(fmt: Format, error: ExchangeError, request_id: str | None = None) -> bytes:
-    """The body of an error answer in the client's format."""
+    """Return the body of an error in the client's format."""
     return _DIALECTS[fmt].body(error, request_id)
 
 
 def error_event(fmt: Format, error: ExchangeError, request_id: str | None = None) -> bytes:
-    """The framed event that ends a stream which failed, for a stream of which nothing else is known.
+    """Return the framed event that ends a failed stream of which nothing else is known.
 
-    A stream that ccproxy translates itself ends with `StreamTranslator.fail`, which knows the response's id and what it holds.
+    A stream that ccproxy translates ends with `StreamTranslator.fail`, which knows the id of the response and its content.
     """
     return _DIALECTS[fmt].event(error, request_id)
 
 
 def read_error(upstream: Format, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
-    """An upstream's error answer: its own JSON, another vendor's, `{"detail": …}`, HTML, or nothing at all. Never raises."""
+    """Read an upstream's error: its own JSON, another vendor's, `{"detail": …}`, HTML, or nothing at all. Never raises."""
     lower = {key.lower(): value for key, value in headers.items()}
     try:
-        found = parse_bytes(body)
+        value = parse_bytes(body)
     except Garbled:
-        found = None
-    if isinstance(found, list) and len(found) == 1:  # some gateways wrap the object
-        found = found[0]
-    if isinstance(found, dict) and (found.get("error") or found.get("detail") or found.get("message")):
-        read = _anthropic.read_error if found.get("type") == "error" else _DIALECTS[upstream].read
-        if upstream is Format.ANTHROPIC and found.get("type") != "error":
+        value = None
+    if isinstance(value, list) and len(value) == 1:  # some gateways wrap the object
+        value = value[0]
+    if isinstance(value, dict) and (value.get("error") or value.get("detail") or value.get("message")):
+        read = _anthropic.read_error if value.get("type") == "error" else _DIALECTS[upstream].read
+        if upstream is Format.ANTHROPIC and value.get("type") != "error":
             read = _chat.read_error
-        error = read(found, status)
+        error = read(value, status)
     else:
         error = UpstreamError(_prose(status, lower, body), status=status, kind=error_tables.kind_of_status(status))
     if "retry-after" in lower:
@@ -71,7 +71,7 @@ def read_error(upstream: Format, status: int, headers: Mapping[str, str], body: 
 
 
 def _prose(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """What a page that is no JSON says."""
+    """Return the text of a body that is not JSON."""
     text = error_tables.snippet(body)
     if not text:
         return f"The upstream answered {status} without a body"
@@ -87,7 +87,7 @@ def _prose(status: int, headers: Mapping[str, str], body: bytes) -> str:
 def translate_error(
     client: Format, upstream: Format, status: int, headers: Mapping[str, str], body: bytes
 ) -> tuple[int, dict[str, str], bytes]:
-    """An upstream's error answer in the client's format: status, headers to add, body."""
+    """Return an upstream's error in the client's format: status, headers to add, body."""
     error = read_error(upstream, status, headers, body)
     lower = {key.lower(): value for key, value in headers.items()}
     request_id = lower.get("request-id") or lower.get("x-request-id") or lower.get("x-oai-request-id")
@@ -97,19 +97,31 @@ def translate_error(
     return error_status(client, error), out, error_body(client, error, request_id)
 
 
-_UNSUPPORTED = re.compile(r"Unsupported parameter: '?([A-Za-z_][\w.]*)'?")
+_REFUSAL = re.compile(
+    r"Unsupported parameter: (?P<quote>'?)(?P<name>[a-z_]+(?:\.[a-z_]+)*)(?P=quote)(?: is not supported with this model\.)?"
+)
+MAX_REFUSAL: Final = 4096
+"""The most bytes of a refusal of a parameter: longer errors quote the request."""
 
 
 def unsupported_parameter(status: int, body: bytes) -> str | None:
-    """The parameter that a backend refused by name, to be left out from then on; None for any other error."""
-    if status != 400:
+    """Return the optional parameter that a backend refused by name, to be left out from then on; None for any other error.
+
+    Only the vendors' own messages count, and only as a whole: an error that quotes the text of one request must not change the requests of others. What carries
+    the conversation is never left out, see `codex.OPTIONAL`.
+    """
+    if status != 400 or len(body) > MAX_REFUSAL:
         return None
     try:
-        found = parse_bytes(body)
+        error = parse_bytes(body)
     except Garbled:
         return None
-    if not isinstance(found, dict):
+    if not isinstance(error, dict):
         return None
-    message = error_tables.read_openai(found, status).message
-    match = _UNSUPPORTED.search(message)
-    return match[1] if match else None
+    message, param = error.get("detail"), None
+    if message is None and isinstance(error.get("error"), dict):
+        message, param = error["error"].get("message"), error["error"].get("param")
+    refusal = _REFUSAL.fullmatch(message) if isinstance(message, str) else None
+    if refusal is None or refusal["name"] not in codex.OPTIONAL or param not in (None, refusal["name"]):
+        return None
+    return refusal["name"]

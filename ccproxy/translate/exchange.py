@@ -188,7 +188,7 @@ def translate_request(
     losses = Losses(strict=strict)
     try:
         if client is upstream:
-            return _native(client, body, profile, losses, session_id)
+            return _native(client, body, losses)
         policy.screen_fields(client, profile.target, body, losses)
         request = DIALECTS[client].parse(body, losses)
         turns, memory = request.turns, None
@@ -212,12 +212,10 @@ def translate_request(
     )
 
 
-def _native(fmt: Format, body: Json, profile: Profile, losses: Losses, session_id: str | None) -> Translated:
-    adapted = native.adapt(fmt, body, profile, losses)
-    codex = isinstance(profile, ResponsesProfile) and profile.codex
-    headers = {"session-id": session_id} if codex and session_id else {}
+def _native(fmt: Format, body: Json, losses: Losses) -> Translated:
+    adapted = native.adapt(fmt, body, losses)
     streams = body.get("stream") is True
-    return Translated(fmt, fmt, adapted, streams, adapted is not body, headers, _losses=losses)
+    return Translated(fmt, fmt, adapted, streams, adapted is not body, _losses=losses)
 
 
 def _render(

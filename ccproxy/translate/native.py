@@ -1,41 +1,27 @@
-"""Client and upstream speak the same format: the request stays as it is, but for the little that it must not hold.
-
-* Capsules minted by another provider never reach this one.
-* The Codex backend refuses some top-level keys and wants others.
-"""
+"""Requests whose client and upstream use the same format: unchanged, except that thinking which another provider signed never reaches this one."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ccproxy.translate import capsule, policy
-from ccproxy.translate.checks import UNKNOWN_FIELD
+from ccproxy.translate import capsule
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
-from ccproxy.translate.openai_responses.render import CODEX_FIELDS, without
-from ccproxy.translate.policy import Target
-from ccproxy.translate.profiles import Profile, ResponsesProfile
 
 Json = dict[str, Any]
 
 _FOREIGN = "thinking goes back only to the provider that signed it"
 
 
-def adapt(fmt: Format, body: Json, profile: Profile, losses: Losses) -> Json:
-    """The body for the upstream: the very same object when nothing has to change.
-
-    Raises `BadRequest` for what the Codex backend cannot be told.
-    """
-    if fmt is Format.ANTHROPIC:
-        return _strip_messages(body, losses)
-    if fmt is Format.OPENAI_RESPONSES:
-        body = _strip_items(body, losses)
-        if isinstance(profile, ResponsesProfile) and profile.codex:
-            body = _codex(body, profile, losses)
-    return body
-
-
-# --- capsules --------------------------------------------------------------------------------------------------------
+def adapt(fmt: Format, body: Json, losses: Losses) -> Json:
+    """Return the body for the upstream: the very same object when nothing has to change."""
+    match fmt:
+        case Format.ANTHROPIC:
+            return _strip_messages(body, losses)
+        case Format.OPENAI_RESPONSES:
+            return _strip_items(body, losses)
+        case Format.OPENAI_CHAT:
+            return body
 
 
 def _strip_messages(body: Json, losses: Losses) -> Json:
@@ -54,7 +40,7 @@ def _strip_messages(body: Json, losses: Losses) -> Json:
             kept.append(message)
             continue
         changed = True
-        if blocks:  # a message of nothing but foreign thinking has nothing left to say
+        if blocks:  # a message of nothing but foreign thinking is left out
             kept.append({**message, "content": blocks})
     return {**body, "messages": kept} if changed else body
 
@@ -81,7 +67,7 @@ def _strip_blocks(content: list[Any], path: str, losses: Losses) -> list[Any]:
 
 
 def _foreign_search(block: object) -> bool:
-    """Is it OpenAI's web search, told in Anthropic's words?"""
+    """Is it the result of a web search at OpenAI, in Anthropic's format?"""
     if not isinstance(block, dict) or block.get("type") != "web_search_tool_result":
         return False
     if str(block.get("tool_use_id")).startswith("srvtoolu_ws_"):
@@ -118,52 +104,3 @@ def _strip_items(body: Json, losses: Losses) -> Json:
         else:
             kept.append(item)
     return {**body, "input": kept} if len(kept) != len(items) else body
-
-
-# --- the Codex backend -----------------------------------------------------------------------------------------------
-
-
-def _codex(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
-    table = policy.FIELDS[Format.OPENAI_RESPONSES]
-    dropped = []
-    for key, value in body.items():
-        row = table.get(key)
-        if row is None:
-            dropped.append(key)
-            if value is not None:
-                losses.add(key, UNKNOWN_FIELD)
-        elif (
-            value is not None and not policy.settle(row, Target.CODEX, key, losses, value)
-        ) or key not in CODEX_FIELDS:
-            dropped.append(key)
-    wanted: Json = {}
-    if body.get("store") is not False:
-        wanted["store"] = False
-    if body.get("stream") is not True:
-        wanted["stream"] = True
-    items = _codex_input(body.get("input"))
-    if items is not body.get("input"):
-        wanted["input"] = items
-    if body.get("instructions") is None and not _has_instructions(items):
-        wanted["instructions"] = ""  # the key was demanded once, and empty it is safe
-    if dropped or wanted:
-        body = {key: value for key, value in body.items() if key not in dropped} | wanted
-    for path in profile.refused:
-        body = without(body, path)
-    return body
-
-
-def _codex_input(items: Any) -> Any:
-    if isinstance(items, str):
-        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": items}]}]
-    if isinstance(items, list) and any(isinstance(item, dict) and item.get("role") == "system" for item in items):
-        return [
-            {**item, "role": "developer"} if isinstance(item, dict) and item.get("role") == "system" else item
-            for item in items
-        ]
-    return items
-
-
-def _has_instructions(items: object) -> bool:
-    """Codex itself sends its instructions as developer messages and no key: its requests stay as they are."""
-    return isinstance(items, list) and any(isinstance(item, dict) and item.get("role") == "developer" for item in items)

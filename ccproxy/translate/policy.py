@@ -3,6 +3,7 @@
     MAP      said exactly                          NEAR    said approximately, always in the same way
     EMULATE  done by ccproxy itself                DROP    left out, and listed in `x-ccproxy-loss`
     REJECT   400 naming the JSON path              PROXY   for ccproxy, not for the upstream
+    PASS     unchanged, for the upstream to decide (native requests only)
 
 Content is never dropped silently; switches that change what comes back are refused; tuning hints are dropped and listed.
 """
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
+from ccproxy.translate import codex
 from ccproxy.translate.checks import UNKNOWN_FIELD, bad
+from ccproxy.translate.codex import Native
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses, child
 
@@ -38,9 +41,10 @@ class Action(StrEnum):
     DROP = "drop"
     REJECT = "400"
     PROXY = "proxy"
+    PASS = "pass"  # noqa: S105 - not a password
 
 
-MAP, NEAR, EMULATE, DROP, REJECT, PROXY = Action
+MAP, NEAR, EMULATE, DROP, REJECT, PROXY, PASS = Action
 
 
 class Row(NamedTuple):
@@ -72,9 +76,18 @@ def _row(
     return Row(actions, note, why or note, harmless)
 
 
+class _OnCodex(TypedDict, total=False):
+    x: Action
+    why: str
+
+
+def _on_codex(parameter: str) -> _OnCodex:
+    """How a field is handled on Codex that becomes this parameter of Responses: dropped, if the backend refuses it."""
+    return {"x": DROP, "why": "the Codex backend refuses this parameter"} if parameter in codex.REFUSED else {}
+
+
 _CACHING = "OpenAI caches prompts by itself"
 _NO_SAMPLING = "no such setting"
-_FORBIDDEN_X = "the Codex backend refuses this parameter"
 _STATELESS = "ccproxy keeps no conversations: send the whole history"
 _ONE_CHOICE = "one answer a request"
 _NOT_YOURS = "an account setting of the other provider"
@@ -83,7 +96,7 @@ _NOT_YOURS = "an account setting of the other provider"
 
 _ANTHROPIC_FIELDS = {
     "model": _row("routing and `models` decide", all=MAP),
-    "max_tokens": _row("not on Codex", all=MAP, x=DROP, why=_FORBIDDEN_X),
+    "max_tokens": _row("not on Codex", all=MAP, **_on_codex("max_output_tokens")),
     "messages": _row(all=MAP),
     "system": _row("in place: leading instructions stay leading", all=MAP),
     "tools": _row(all=MAP),
@@ -96,10 +109,16 @@ _ANTHROPIC_FIELDS = {
     ),
     "stream": _row("Codex always streams; ccproxy folds it for you", all=PROXY),
     "metadata": _row("`user_id`: user, safety_identifier; on Codex the seed of `prompt_cache_key`", all=NEAR),
-    "service_tier": _row(all=NEAR, harmless=("auto",)),
+    "service_tier": _row(
+        "standard_only is default",
+        all=NEAR,
+        x=DROP,
+        why="the Codex backend accepts the priority tier only",
+        harmless=("auto",),
+    ),
     "speed": _row("`fast` is the priority tier", all=NEAR, harmless=("standard",)),
-    "temperature": _row("Responses: not with reasoning models", c=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
-    "top_p": _row("Responses: not with reasoning models", c=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
+    "temperature": _row("Responses: not with reasoning models", c=MAP, r=MAP, **_on_codex("temperature")),
+    "top_p": _row("Responses: not with reasoning models", c=MAP, r=MAP, **_on_codex("top_p")),
     "top_k": _row(_NO_SAMPLING, all=DROP),
     "cache_control": _row(_CACHING, all=DROP),
     "container": _row("code execution runs at Anthropic only; skills are refused", all=DROP),
@@ -120,16 +139,16 @@ _ANTHROPIC_FIELDS = {
 _CHAT_FIELDS = {
     "model": _row("routing and `models` decide", all=MAP),
     "messages": _row(all=MAP),
-    "max_completion_tokens": _row("not on Codex", all=MAP, x=DROP, why=_FORBIDDEN_X),
-    "max_tokens": _row("the older name of `max_completion_tokens`", all=MAP, x=DROP, why=_FORBIDDEN_X),
+    "max_completion_tokens": _row("not on Codex", all=MAP, **_on_codex("max_output_tokens")),
+    "max_tokens": _row("the older name of `max_completion_tokens`", all=MAP, **_on_codex("max_output_tokens")),
     "stream": _row(all=PROXY),
     "stream_options": _row("`include_usage` drives what ccproxy sends", all=PROXY),
     "n": _row(_ONE_CHOICE, all=REJECT, harmless=(1,)),
     "stop": _row("Responses has no stop: ccproxy cuts the stream at the match", a=MAP, r=EMULATE),
     "temperature": _row(
-        "Anthropic: at most 1, where version and model accept it", a=NEAR, r=MAP, x=DROP, why=_FORBIDDEN_X
+        "Anthropic: at most 1, where version and model accept it", a=NEAR, r=MAP, **_on_codex("temperature")
     ),
-    "top_p": _row("Anthropic: where version and model accept it", a=NEAR, r=MAP, x=DROP, why=_FORBIDDEN_X),
+    "top_p": _row("Anthropic: where version and model accept it", a=NEAR, r=MAP, **_on_codex("top_p")),
     "top_k": _row("an extension of other servers; Anthropic knows it", a=NEAR, r=DROP),
     "seed": _row(_NO_SAMPLING, all=DROP),
     "frequency_penalty": _row(_NO_SAMPLING, all=DROP, harmless=(0,)),
@@ -154,8 +173,8 @@ _CHAT_FIELDS = {
     "moderation": _row("moderation runs at OpenAI's own endpoint", all=DROP),
     "metadata": _row("labels of stored completions", all=DROP, harmless=({},)),
     "store": _row("nothing is stored", all=DROP, harmless=(False,)),
-    "user": _row("Anthropic: `metadata.user_id`", a=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
-    "safety_identifier": _row("Anthropic: `metadata.user_id`", a=MAP, r=MAP, x=DROP, why=_FORBIDDEN_X),
+    "user": _row("Anthropic: `metadata.user_id`", a=MAP, r=MAP, **_on_codex("safety_identifier")),
+    "safety_identifier": _row("Anthropic: `metadata.user_id`", a=MAP, r=MAP, **_on_codex("safety_identifier")),
     "service_tier": _row(
         "Anthropic: default is standard_only, priority and fast are `speed` if switched on",
         all=NEAR,
@@ -170,22 +189,20 @@ _RESPONSES_FIELDS = {
     "model": _row("routing and `models` decide", all=MAP),
     "input": _row("Codex: a string becomes a list, the role system developer", all=MAP),
     "instructions": _row("the first system text; Codex wants the key and takes it empty", all=MAP),
-    "max_output_tokens": _row("not on Codex", all=MAP, x=DROP, why=_FORBIDDEN_X),
+    "max_output_tokens": _row("not on Codex", all=MAP),
     "max_tool_calls": _row("a limit on OpenAI's own tools", all=DROP),
     "stream": _row("Codex always streams; ccproxy folds it for you", all=PROXY),
     "stream_options": _row("ccproxy never obfuscates", all=PROXY),
     "tools": _row(all=MAP),
     "tool_choice": _row(all=MAP),
     "parallel_tool_calls": _row(all=MAP),
-    "reasoning": _row("`effort` clamped to what the model offers; `summary` makes thinking visible", all=NEAR, x=MAP),
+    "reasoning": _row("`effort` clamped to what the model offers; `summary` makes thinking visible", all=NEAR),
     "text": _row("`format`; `verbosity` not on Anthropic", all=MAP),
-    "include": _row("drives what ccproxy sends", all=PROXY, x=MAP),
-    "temperature": _row(
-        "Anthropic: at most 1, where version and model accept it", a=NEAR, c=MAP, x=DROP, why=_FORBIDDEN_X
-    ),
-    "top_p": _row("Anthropic: where version and model accept it", a=NEAR, c=MAP, x=DROP, why=_FORBIDDEN_X),
+    "include": _row("drives what ccproxy sends", all=PROXY),
+    "temperature": _row("Anthropic: at most 1, where version and model accept it", a=NEAR, c=MAP),
+    "top_p": _row("Anthropic: where version and model accept it", a=NEAR, c=MAP),
     "top_logprobs": _row("token probabilities", all=REJECT, harmless=(0,)),
-    "store": _row("nothing is stored, and the answer says so", all=DROP, x=PROXY, harmless=(False,)),
+    "store": _row("nothing is stored, and the answer says so", all=DROP, harmless=(False,)),
     "previous_response_id": _row(_STATELESS, all=REJECT),
     "conversation": _row(_STATELESS, all=REJECT),
     "prompt": _row("a template stored at OpenAI", all=REJECT),
@@ -194,18 +211,15 @@ _RESPONSES_FIELDS = {
     "truncation": _row("server-side truncation", all=DROP, harmless=("disabled",)),
     "context_management": _row("server-side context editing", all=DROP, harmless=([],)),
     "metadata": _row("labels of stored responses", all=DROP, harmless=({},)),
-    "client_metadata": _row("labels that Codex adds", all=DROP, x=MAP),
-    "user": _row("Anthropic: `metadata.user_id`", all=MAP, x=DROP, why=_FORBIDDEN_X),
-    "safety_identifier": _row("Anthropic: `metadata.user_id`", all=MAP, x=DROP, why=_FORBIDDEN_X),
+    "client_metadata": _row("labels that Codex adds", all=DROP),
+    "user": _row("Anthropic: `metadata.user_id`", all=MAP),
+    "safety_identifier": _row("Anthropic: `metadata.user_id`", all=MAP),
     "service_tier": _row(
         "Anthropic: default is standard_only, priority and fast are `speed` if switched on",
         all=NEAR,
-        x=MAP,
         harmless=("auto",),
     ),
-    "prompt_cache_key": _row(
-        "Anthropic needs none", a=DROP, c=MAP, x=MAP, why="Anthropic caches by content, not by a key"
-    ),
+    "prompt_cache_key": _row("Anthropic needs none", a=DROP, c=MAP, why="Anthropic caches by content, not by a key"),
     "prompt_cache_options": _row("cache settings of OpenAI", all=DROP),
     "prompt_cache_retention": _row("cache settings of OpenAI", all=DROP),
     "moderation": _row("moderation runs at OpenAI's own endpoint", all=DROP),
@@ -213,10 +227,22 @@ _RESPONSES_FIELDS = {
     "image": _row("image context settings of OpenAI", all=DROP),
 }
 
+# A Responses request to Codex is not translated: what happens to it is in the table of `codex`.
+_NATIVE_ACTIONS = {
+    Native.KEEP: MAP,
+    Native.ADJUST: NEAR,
+    Native.SET: PROXY,
+    Native.REMOVE: DROP,
+    Native.LEAVE: PASS,
+}
+
 FIELDS: Mapping[Format, Mapping[str, Row]] = {
     Format.ANTHROPIC: _ANTHROPIC_FIELDS,
     Format.OPENAI_CHAT: _CHAT_FIELDS,
-    Format.OPENAI_RESPONSES: _RESPONSES_FIELDS,
+    Format.OPENAI_RESPONSES: {
+        name: row._replace(actions={**row.actions, Target.CODEX: _NATIVE_ACTIONS[codex.PARAMETERS[name].native]})
+        for name, row in _RESPONSES_FIELDS.items()
+    },
 }
 
 # --- content of a request --------------------------------------------------------------------------------------------

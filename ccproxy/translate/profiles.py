@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ccproxy.translate.formats import Format
+from ccproxy.translate.labels import MAX_LABEL
 from ccproxy.translate.policy import Target
 
 Json = Mapping[str, Any]
@@ -92,7 +93,7 @@ class AnthropicProfile:
         auto_cache_control: bool = True,
     ) -> AnthropicProfile:
         """The profile of a model. `card` is its object from `GET /v1/models/{id}`, if there is one."""
-        found = _guess_claude(model)
+        found = _guess_claude(model[:MAX_LABEL])  # longer ones would fill the cache
         thinking, efforts, limit = found.thinking, found.efforts, found.limit
         if card is not None:
             capabilities = card.get("capabilities")

@@ -1,10 +1,10 @@
-"""The reference page of the translator, written from its tables, so that what it does and what it says it does are the same."""
+"""The reference page of the translator, rendered from the tables that it uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ccproxy.translate import answer_policy, error_tables, policy
+from ccproxy.translate import answer_policy, codex, error_tables, policy
 from ccproxy.translate.answer_policy import Told
 from ccproxy.translate.formats import Format
 from ccproxy.translate.policy import Action, Row, Target
@@ -27,35 +27,46 @@ _SIGNS = {
     Action.DROP: "dropped",
     Action.REJECT: "400",
     Action.PROXY: "for ccproxy",
+    Action.PASS: "unchanged",
 }
 
 _INTRODUCTION = """\
 # Translation
 
-What ccproxy does with everything that one format can say when the upstream speaks another. Where client and upstream speak the same format, bytes pass
-untouched and nothing of this applies. This page is generated from the tables that the translator obeys.
+What ccproxy does with every field, type of content and tool of one format when the upstream uses another. Where client and upstream use the same format, bytes
+pass unchanged and the tables do not apply; the one exception is [Codex](#what-the-codex-backend-accepts). This page is generated from the tables that the
+translator uses, and a test sends every row of it through a running proxy.
 
 | sign | meaning |
 |---|---|
-| yes | said exactly |
-| nearly | said approximately, always in the same way |
-| by ccproxy | the upstream has no such thing: ccproxy does it |
-| dropped | left out, and listed by its JSON path in the header `x-ccproxy-loss`; with `translate.strict` a 400 |
-| 400 | refused, naming the JSON path: leaving it out would change what comes back |
-| for ccproxy | tells ccproxy, not the upstream |
+| yes | sent with the same meaning |
+| nearly | sent as the closest equivalent, always the same one |
+| by ccproxy | the upstream has no equivalent: ccproxy does it |
+| dropped | not sent, and listed by its JSON path in the header `x-ccproxy-loss`; with `translate.strict` a 400, unless nothing is translated |
+| 400 | refused with the JSON path in the error: without it the answer would be a different one |
+| for ccproxy | read by ccproxy, not sent |
+| unchanged | sent as it is: the upstream accepts or refuses it |
 """
 
-_CODEX = "Codex is the Responses backend of ChatGPT logins, which takes fewer parameters."
+_CODEX_COLUMN = "Codex is the Responses backend of ChatGPT logins, which [accepts fewer parameters](#what-the-codex-backend-accepts)."
+
+_CODEX = """\
+## What the Codex backend accepts
+
+The backend of ChatGPT logins uses Responses, but refuses some parameters. A request in Responses to `/api/codex` is changed as little as that requires; a
+request in another format is translated to the parameters that are kept, adjusted or set. A parameter that the backend refuses by name today although it is kept
+here is left out, if the request can do without it, and the request is sent again.
+"""
 
 
 def render_markdown() -> str:
-    """The whole page."""
+    """Return the whole page."""
     sections = [_INTRODUCTION]
     for fmt, title in _TITLES.items():
         sections.append(f"## A request in {title}\n")
         targets = [target for target in Target if _format_of(target) is not fmt or (target is Target.CODEX)]
         if Target.CODEX in targets:
-            sections.append(_CODEX + "\n")
+            sections.append(_CODEX_COLUMN + "\n")
         sections.append(_rows("field", policy.FIELDS[fmt], targets))
         sections.append("### Content\n")
         others = [target for target in targets if _format_of(target) is not fmt]
@@ -64,11 +75,11 @@ def render_markdown() -> str:
         sections.append(_rows("type", policy.TOOLS[fmt], others))
     for fmt, title in _TITLES.items():
         sections.append(f"## An answer in {title}\n")
-        others_told = [other for other in Format if other is not fmt]
-        sections.append(_told("part", answer_policy.PARTS[fmt], others_told))
-        sections.append("### How it ends\n")
-        sections.append(_told("reason", answer_policy.STOPS[fmt], others_told))
-    sections.append(_errors())
+        clients = [other for other in Format if other is not fmt]
+        sections.append(_answers("part", answer_policy.PARTS[fmt], clients))
+        sections.append("### Stop reasons\n")
+        sections.append(_answers("reason", answer_policy.STOPS[fmt], clients))
+    sections += [_CODEX, _codex(), _errors()]
     return "\n".join(sections)
 
 
@@ -87,19 +98,25 @@ def _rows(head: str, table: Mapping[str, Row], targets: list[Target]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(head: str, table: Mapping[str, Told], formats: list[Format]) -> str:
+def _answers(head: str, table: Mapping[str, Told], formats: list[Format]) -> str:
     columns = {Format.ANTHROPIC: "anthropic", Format.OPENAI_CHAT: "chat", Format.OPENAI_RESPONSES: "responses"}
     lines = [f"| {head} | {' | '.join(_TITLES[fmt] for fmt in formats)} |", "|---" * (len(formats) + 1) + "|"]
     lines += [
-        f"| `{name}` | {' | '.join(getattr(told, columns[fmt]) for fmt in formats)} |" for name, told in table.items()
+        f"| `{name}` | {' | '.join(getattr(row, columns[fmt]) for fmt in formats)} |" for name, row in table.items()
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _codex() -> str:
+    lines = ["| parameter | in a Responses request | why |", "|---|---|---|"]
+    lines += [f"| `{name}` | {row.native.value} | {row.why} |" for name, row in codex.PARAMETERS.items()]
     return "\n".join(lines) + "\n"
 
 
 def _errors() -> str:
     lines = ["## Errors\n", "| Anthropic | OpenAI's status | type | code |", "|---|---|---|---|"]
     lines += [
-        f"| `{kind}` | {name.status} | `{name.type}` | {f'`{name.code}`' if name.code else '—'} |"
-        for kind, name in error_tables.OPENAI_NAMES.items()
+        f"| `{name}` | {kind.openai_status} | `{kind.openai_type}` | {f'`{kind.openai_code}`' if kind.openai_code else '—'} |"
+        for name, kind in error_tables.KINDS.items()
     ]
     return "\n".join(lines) + "\n"

@@ -44,7 +44,7 @@ def versions(claude: Program | None, codex: Program | None) -> dict[str, str]:
 
 
 def write(found: dict[str, str], results: list[Result]) -> None:
-    """Put this Python's results beside those of others, and make the page anew."""
+    """Add this Python's results to those of other versions, and write the page."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     key = ".".join(found["Python"].split(".")[:2])
     rows = [{name: value for name, value in asdict(each).items() if name not in {"seconds", "why"}} for each in results]
@@ -55,15 +55,15 @@ def write(found: dict[str, str], results: list[Result]) -> None:
 
 
 def page(known: dict[str, Any]) -> str:
-    """The page of the documentation."""
+    """Return the page of the documentation."""
     pythons = sorted(known, key=lambda name: tuple(map(int, name.split("."))))
     names = list(known[pythons[0]]["versions"])
     lines = [
         "# Conformance",
         "",
-        "The real programs and SDKs, through a real `ccproxy serve`, against fakes of both upstreams on this machine: `make conformance` makes this page.",
-        "*Byte for byte* is proved by a tap in front of ccproxy: query, header fields in their order and spelling, and bodies are the same on both",
-        "sides, but for the credential, what belongs to a connection, and ccproxy's own `x-ccproxy-` fields on answers.",
+        "`make conformance` runs the real programs and SDKs through a real `ccproxy serve` against fake upstreams on this machine, and writes this page.",
+        "*Byte for byte* means that both sides of ccproxy were compared: query, headers (with order and spelling) and bodies are the same, except for",
+        "the credential, headers of the connection, and ccproxy's own `x-ccproxy-` headers on responses.",
         "",
         _line(["", *(f"Python {name}" for name in pythons)]),
         _line(["---"] * (len(pythons) + 1)),
@@ -80,7 +80,7 @@ def page(known: dict[str, Any]) -> str:
             "",
             f"## {client}",
             "",
-            _line(["route", "how", "what", *pythons]),
+            _line(["route", "handling", "feature", *pythons]),
             _line(["---"] * (3 + len(pythons))),
         ]
         for (name, route, direction, what), found in outcomes.items():

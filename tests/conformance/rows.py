@@ -77,7 +77,7 @@ def bodies(upstream: Upstream, ending: str) -> list[Any]:
 # ---- Claude Code on /api: native
 
 
-@row(CLAUDE, "/api", NATIVE, "text turn; request and answer byte for byte")
+@row(CLAUDE, "/api", NATIVE, "text turn; request and response byte for byte")
 def _(b: Bench) -> None:
     said(b.claude("say hi"), CLAUDE_SAYS)
     b.unchanged(b.keyed, b.anthropic, "POST", MESSAGES)
@@ -100,7 +100,7 @@ def _(b: Bench) -> None:
     CLAUDE,
     "/api",
     NATIVE,
-    "anthropic-beta, anthropic-version, x-claude-code-* byte for byte; one of tomorrow's betas too",
+    "anthropic-beta, anthropic-version, x-claude-code-* byte for byte, including unknown betas",
 )
 def _(b: Bench) -> None:
     beta = "from-the-future-2031-01-01"
@@ -113,7 +113,7 @@ def _(b: Bench) -> None:
     check(request.target.endswith("?beta=true"), f"the query is gone: {request.target}")
 
 
-@row(CLAUDE, "/api", NATIVE, "the attribution block stays first in system, in a block of its own")
+@row(CLAUDE, "/api", NATIVE, "the attribution block remains the first block in system")
 def _(b: Bench) -> None:
     said(b.claude("say hi"), CLAUDE_SAYS)
     _, body = b.unchanged(b.keyed, b.anthropic, "POST", MESSAGES)[0]
@@ -122,14 +122,14 @@ def _(b: Bench) -> None:
     )
 
 
-@row(CLAUDE, "/api", NATIVE, "error 400: body unchanged, told to the user")
+@row(CLAUDE, "/api", NATIVE, "error 400: body unchanged and shown to the user")
 def _(b: Bench) -> None:
     ran = b.claude("[[400]] please")
     b.unchanged(b.keyed, b.anthropic, "POST", MESSAGES)
     check(ran.result.get("is_error") and "bad, as asked for" in ran.said, ran)
 
 
-@row(CLAUDE, "/api", NATIVE, "error 400 that the client keys on: prompt is too long")
+@row(CLAUDE, "/api", NATIVE, "error 400 that the client recognizes: prompt is too long")
 def _(b: Bench) -> None:
     ran = b.claude("[[toolong]] please")
     b.unchanged(b.keyed, b.anthropic, "POST", MESSAGES)
@@ -138,7 +138,7 @@ def _(b: Bench) -> None:
     check(answer and TOO_LONG in answer.body.decode(), "the upstream's wording did not reach the client")
 
 
-@row(CLAUDE, "/api", NATIVE, "error 429: retry-after, x-should-retry and quota pass; not tried again")
+@row(CLAUDE, "/api", NATIVE, "error 429: retry-after, x-should-retry and quota pass; no retry")
 def _(b: Bench) -> None:
     ran = b.claude("[[429]] please")
     seen = b.unchanged(b.keyed, b.anthropic, "POST", MESSAGES)
@@ -189,7 +189,7 @@ def _(b: Bench) -> None:
     check("limit=1000" in exchange.request.target, exchange.request.target)
 
 
-@row(CLAUDE, "/api", NATIVE, "the probe before the first request is answered")
+@row(CLAUDE, "/api", NATIVE, "the probe before the first request gets a response")
 def _(b: Bench) -> None:
     if not is_alone():
         raise Skipped("Claude Code sends no probe where a proxy is set, which keeps this run on loopback")
@@ -233,7 +233,7 @@ def _(b: Bench) -> None:
 # ---- Codex CLI on /api/codex: native
 
 
-@row(CODEX, "/api/codex", NATIVE, "text turn; request and answer byte for byte")
+@row(CODEX, "/api/codex", NATIVE, "text turn; request and response byte for byte")
 def _(b: Bench) -> None:
     said(b.codex_cli("say hi"), CODEX_SAYS)
     b.unchanged(b.keyed, b.codex, "POST", "/responses")
@@ -259,14 +259,14 @@ def _(b: Bench) -> None:
     check(body["input"][0]["type"] == "additional_tools", body["input"][0])
 
 
-@row(CODEX, "/api/codex", NATIVE, "error 400: body unchanged, told to the user")
+@row(CODEX, "/api/codex", NATIVE, "error 400: body unchanged and shown to the user")
 def _(b: Bench) -> None:
     ran = b.codex_cli("[[400]] please")
     b.unchanged(b.keyed, b.codex, "POST", "/responses")
     check(ran.code != 0 and any("Invalid value, as asked for" in error for error in ran.errors), ran)
 
 
-@row(CODEX, "/api/codex", NATIVE, "error 429, usage limit: body and quota unchanged, told to the user")
+@row(CODEX, "/api/codex", NATIVE, "error 429, usage limit: body and quota unchanged and shown to the user")
 def _(b: Bench) -> None:
     ran = b.codex_cli("[[429]] please")
     b.unchanged(b.keyed, b.codex, "POST", "/responses")
@@ -281,7 +281,7 @@ def _(b: Bench) -> None:
     check(ran.code != 0, ran)
 
 
-@row(CODEX, "/api/codex", NATIVE, "quota headers and x-codex-turn-state reach the client, which sends the latter back")
+@row(CODEX, "/api/codex", NATIVE, "quota headers and x-codex-turn-state reach the client, which returns the latter")
 def _(b: Bench) -> None:
     said(b.codex_cli("[[tool]] use it"), TOOL_SAID)
     seen = b.unchanged(b.keyed, b.codex, "POST", "/responses", at_least=2)
@@ -303,7 +303,7 @@ def _(b: Bench) -> None:
     check(exchange.request.get("chatgpt-account-id"), "chatgpt-account-id is gone")
 
 
-@row(CODEX, "/api/codex", NATIVE, "ChatGPT login: WebSocket answered 426, HTTP at once, no retry to be seen")
+@row(CODEX, "/api/codex", NATIVE, "ChatGPT login: a WebSocket gets 426, and HTTP follows without a visible retry")
 def _(b: Bench) -> None:
     ran = b.codex_with_chatgpt("say hi")
     said(ran, CODEX_SAYS)
@@ -368,13 +368,13 @@ def _(b: Bench) -> None:
     )
 
 
-@row(CLAUDE, "/api/codex", TRANSLATED, "error 400 is told to the user")
+@row(CLAUDE, "/api/codex", TRANSLATED, "error 400 is shown to the user")
 def _(b: Bench) -> None:
     ran = b.claude("[[400]] please", via="codex")
     check(ran.result.get("is_error") and "Invalid value, as asked for" in ran.said, ran)
 
 
-@row(CLAUDE, "/api/codex", TRANSLATED, "error 429, usage limit, is told to the user")
+@row(CLAUDE, "/api/codex", TRANSLATED, "error 429, usage limit, is shown to the user")
 def _(b: Bench) -> None:
     ran = b.claude("[[429]] please", via="codex", CLAUDE_CODE_MAX_RETRIES="0")
     check(ran.result.get("is_error") and "limit" in ran.said.lower(), ran)
@@ -382,7 +382,7 @@ def _(b: Bench) -> None:
     check(answer and answer.status == 429, answer and answer.start)
 
 
-@row(CLAUDE, "/api/codex", TRANSLATED, "response.failed in the stream ends in an error, not in silence")
+@row(CLAUDE, "/api/codex", TRANSLATED, "response.failed in the stream ends with an error for the user")
 def _(b: Bench) -> None:
     ran = b.claude("[[failed]] please", via="codex", CLAUDE_CODE_MAX_RETRIES="0")
     check(ran.result.get("is_error"), ran)
@@ -427,19 +427,19 @@ def _(b: Bench) -> None:
     )
 
 
-@row(CODEX, "/api/v1", TRANSLATED, "error 400 is told to the user")
+@row(CODEX, "/api/v1", TRANSLATED, "error 400 is shown to the user")
 def _(b: Bench) -> None:
     ran = b.codex_cli("[[400]] please", via="claude_api", model=CLAUDE_MODEL)
     check(ran.code != 0 and any("bad, as asked for" in error for error in ran.errors), ran)
 
 
-@row(CODEX, "/api/v1", TRANSLATED, "error 529 is told to the user")
+@row(CODEX, "/api/v1", TRANSLATED, "error 529 is shown to the user")
 def _(b: Bench) -> None:
     ran = b.codex_cli("[[529]] please", via="claude_api", model=CLAUDE_MODEL)
     check(ran.code != 0 and ran.errors, ran)
 
 
-@row(CODEX, "/api/v1", TRANSLATED, "an error in the middle of the stream ends in an error, not in silence")
+@row(CODEX, "/api/v1", TRANSLATED, "an error in the middle of the stream ends with an error for the user")
 def _(b: Bench) -> None:
     ran = b.codex_cli("[[midstream]] please", via="claude_api", model=CLAUDE_MODEL)
     check(ran.code != 0 and ran.errors, ran)

@@ -82,7 +82,7 @@ def _(b: Bench) -> None:
     b.no_client_key_at(b.codex)
 
 
-@row(OPENAI, "/api/codex", NATIVE, "Responses: an incomplete answer, 400 and 429 as the SDK's own errors")
+@row(OPENAI, "/api/codex", NATIVE, "Responses: an incomplete answer, and 400 and 429 as errors of the SDK")
 def _(b: Bench) -> None:
     client = openai(b.keyed, "/api/codex")
     incomplete = client.responses.create(model=CODEX_MODEL, input="[[incomplete]]")
@@ -203,7 +203,7 @@ def _(b: Bench) -> None:
     b.no_client_key_at(b.anthropic)
 
 
-@row(ANTHROPIC, "/api", NATIVE, "count_tokens, models, errors as the SDK's own")
+@row(ANTHROPIC, "/api", NATIVE, "count_tokens, models, and errors of the SDK")
 def _(b: Bench) -> None:
     client = anthropic(b.keyed, "/api")
     check(client.messages.count_tokens(model=CLAUDE_MODEL, messages=[USER]).input_tokens > 0, "no count")

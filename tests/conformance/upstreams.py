@@ -364,7 +364,7 @@ class Codex(Fake):
             self.whole(404, {"detail": "Not Found"})
 
     def _respond(self, body: Json, request: Message) -> None:
-        if refusal := _refusal(body):
+        if refusal := _refusal(body, lite=bool(request.get("x-openai-internal-codex-responses-lite"))):
             self.whole(400, {"detail": refusal})
             return
         said, has_output = _last_input(body["input"])
@@ -376,7 +376,7 @@ class Codex(Fake):
         self.stream(list(_response_events(body, marker, has_output=has_output)), CODEX_QUOTA)
 
 
-def _refusal(body: Json) -> str:
+def _refusal(body: Json, *, lite: bool) -> str:
     """What public reports show the backend to refuse."""
     if body.get("store") is not False:
         return "Store must be set to false"
@@ -384,7 +384,7 @@ def _refusal(body: Json) -> str:
         return "Stream must be set to true"
     if not isinstance(body.get("input"), list):
         return "Input must be a list"
-    if "instructions" not in body and not any(item.get("role") == "developer" for item in body["input"]):
+    if "instructions" not in body and not lite and not any(item.get("role") == "developer" for item in body["input"]):
         return "Instructions are required"
     if any(item.get("role") == "system" for item in body["input"]):
         return "System messages are not allowed"

@@ -1,10 +1,10 @@
-"""The fenced blocks of the documentation, and what its prose says in code.
+"""The fenced blocks of the documentation, and the code in its text.
 
-A block is run, read or compared, by its language. An invisible comment above it may say otherwise:
+The language of a block determines whether it is run, loaded or compared. An invisible comment above it can change that:
 
-    <!-- not run: why -->                      the block is checked only
-    <!-- not run, ccproxy auth: why -->        its lines that begin so are checked only
-    <!-- file: ~/.codex/config.toml -->        it is that file's content, not ccproxy's
+    <!-- not run: why -->                      the block is only checked
+    <!-- not run, ccproxy auth: why -->        its lines that begin with these words are only checked
+    <!-- file: ~/.codex/config.toml -->        it is the content of that file, not ccproxy's configuration
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 
 
-ASKS_THE_INTERNET = "ccproxy usage --update-prices"
-"""Lines that begin so are never run, on whichever page."""
+NEEDS_THE_INTERNET = "ccproxy usage --update-prices"
+"""Lines that begin with this are never run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Block:
     language: str
     text: str
     kind: str = ""
-    """`not run` or `file`, where a comment says so."""
+    """`not run` or `file`, if a comment says so."""
     lines: str = ""
-    """How the lines begin that are not run; empty: all of them."""
+    """The beginning of the lines that are not run; empty for all lines."""
     why: str = ""
-    """The comment's own words: a reason or a path."""
+    """The text of the comment: a reason or a path."""
     shows: str = ""
-    """The text block right below it: what it prints."""
+    """The text block below it: its expected output."""
 
     @property
     def name(self) -> str:
@@ -48,10 +48,10 @@ class Block:
 
     @property
     def script(self) -> str:
-        """What is run of it."""
-        left_out: tuple[str, ...] = (ASKS_THE_INTERNET,)
+        """The lines that are run."""
+        left_out: tuple[str, ...] = (NEEDS_THE_INTERNET,)
         if self.kind == "not run":
-            left_out += (self.lines,)  # every line begins with nothing
+            left_out += (self.lines,)  # every line begins with an empty text
         return "".join(line for line in self.text.splitlines(keepends=True) if not line.startswith(left_out))
 
 
@@ -61,40 +61,43 @@ def pages() -> list[Path]:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    found: list[Block] = []
+    blocks: list[Block] = []
     end = 0
     for fence in _FENCE.finditer(text):
         between = text[end : fence.start()]
-        said = _MARKER.search(between)
+        marker = _MARKER.search(between)
         block = Block(
             str(page.relative_to(ROOT)),
             text.count("\n", 0, fence.start()) + 1,
             fence["language"],
             re.sub(f"^{fence['indent']}", "", fence["text"], flags=re.MULTILINE),
-            said["kind"] if said else "",
-            (said["lines"] or "") if said else "",
-            said["text"] if said else "",
+            marker["kind"] if marker else "",
+            (marker["lines"] or "") if marker else "",
+            marker["text"] if marker else "",
         )
-        if block.language == "text" and found and not between.strip():
-            before = found.pop()
-            block, shown = before, block.text
-            block = Block(*(getattr(before, name) for name in Block.__slots__[:-1]), shows=shown)
-        found.append(block)
+        if block.language == "text" and blocks and not between.strip():
+            before = blocks.pop()
+            block = Block(*(getattr(before, name) for name in Block.__slots__[:-1]), shows=block.text)
+        blocks.append(block)
         end = fence.end()
-    return found
+    return blocks
 
 
 def all_blocks() -> list[Block]:
     return [block for page in pages() for block in blocks_of(page)]
 
 
+def without_blocks(page: Path) -> str:
+    """The text of a page without its blocks and comments."""
+    return _COMMENT.sub("", _FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
 def code_in_prose(page: Path) -> Iterator[str]:
-    """What stands between backticks, blocks and comments aside."""
-    text = _COMMENT.sub("", _FENCE.sub("", page.read_text(encoding="utf-8")))
-    for found in _CODE.finditer(text):
-        yield found[2].replace("\\|", "|")
+    """Text between backticks, outside of blocks."""
+    for code in _CODE.finditer(without_blocks(page)):
+        yield code[2].replace("\\|", "|")
 
 
 def as_pattern(shown: str) -> re.Pattern[str]:
-    """Output as a page shows it: `…` stands for anything on its line."""
+    """Return a pattern for output as a page shows it, where `…` matches any text on its line."""
     return re.compile(re.escape(shown.rstrip("\n")).replace("…", ".*"))

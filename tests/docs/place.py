@@ -96,7 +96,7 @@ class Place:
             script = script.replace(f" {shown} ", f" {identifier} ")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"{PRELUDE}\n{script}\nended"],
-            env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
+            env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * LIMIT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         assert "ccproxy:" not in done.stderr, done.stderr
@@ -133,6 +133,8 @@ def place(folder: Path) -> Iterator[Place]:
             "PROVIDERS__CLAUDE_API__BASE_URL": claude.url, "PROVIDERS__CLAUDE_API__API_KEY": "dummy",
             "PROVIDERS__CODEX__BASE_URL": f"{codex.url}/backend-api/codex", "PROVIDERS__CODEX__API_KEY": "dummy",
             "PROVIDERS__CLAUDE_SDK__BASE_URL": claude.url, "PROVIDERS__CLAUDE_SDK__API_KEY": "sk-ant-dummy",
+            # the price list for Python 3.11 is older than this model
+            "PRICING__OVERRIDES": json.dumps({"claude-sonnet-5-5": {"input": 2, "output": 10}}),
         }  # fmt: skip
         stack.enter_context(_ccproxy_on_path(env))
         for name in {client.program for client in CLIENTS.values()} - {"curl"}:

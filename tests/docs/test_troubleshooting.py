@@ -28,7 +28,7 @@ BODY = {"model": "mock-claude", "max_tokens": 9, "messages": [{"role": "user", "
 
 def messages() -> list[str]:
     """What the first column quotes."""
-    rows = re.findall(r"^\| (?!what you see|---)(.+?) \| ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (?!symptom|---)(.+?) \| ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rows) > 20
     return [found.strip() for row in rows for _, found in re.findall(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", row)]
 

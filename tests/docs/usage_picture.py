@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import re
 from decimal import Decimal
 from pathlib import Path
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from ccproxy.cli.usage import print_table
 from ccproxy.ledger.report import By, Line, Report
 from ccproxy.translate.usage import Tokens
+from tests.docs import terminal
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "usage.svg"
 COMMAND = "ccproxy usage"
@@ -24,24 +23,20 @@ LINES = (
 )
 
 
-def drawn(console: Console) -> None:
+def draw(console: Console) -> None:
     print_table(Report(By.MODEL, None, LINES, sum(LINES, start=Line(None))), "7d", console)
 
 
 def text() -> str:
-    """What a pipe gets."""
+    """Return the output in a pipe."""
     console = Console(file=io.StringIO(), highlight=False)
-    drawn(console)
+    draw(console)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
 def picture() -> str:
-    """A drawing of a terminal. Its letters are those of the reader's machine: nothing is fetched from anywhere."""
-    console = Console(file=io.StringIO(), record=True, width=104, force_terminal=True, highlight=False)
-    drawn(console)
-    local = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    return console.export_svg(title=COMMAND, code_format=local, unique_id="usage")
+    return terminal.svg("usage", COMMAND, draw)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -234,10 +235,6 @@ def refused(server: FakeOAuth, machine: Machine) -> None:
     server.consent = "access_denied"
 
 
-def another_state(server: FakeOAuth, machine: Machine) -> None:
-    server.wrong_state = True
-
-
 def expired(server: FakeOAuth, machine: Machine) -> None:
     server.answers["/oauth/token"] = [Reply(400, {"error": "invalid_grant"})]
 
@@ -258,7 +255,6 @@ def an_open_folder(server: FakeOAuth, machine: Machine) -> None:
     ("trouble", "words"),
     [
         (refused, "You refused the access. Nothing was stored."),
-        (another_state, "wrong state"),
         (expired, "A code works once and for a few minutes only: run `ccproxy auth login-openai` again."),
         (no_browser, "No browser could be opened here. Without one: `ccproxy auth login-openai --no-browser`."),
         (no_network, "could not be reached: check the network"),
@@ -269,6 +265,23 @@ def test_what_goes_wrong(machine: Machine, server: FakeOAuth, trouble: object, w
     trouble(server, machine)  # type: ignore[operator]
     assert words in machine.run("login-openai", code=1)
     assert not list(machine.auth_dir.glob("*.json"))
+
+
+def test_a_web_page_cannot_end_a_sign_in(machine: Machine, server: FakeOAuth) -> None:
+    with machine.start("login-openai", "--no-browser") as process:
+        assert process.stdout is not None
+        url = next(line for line in iter(process.stdout.readline, "") if line.startswith("http")).strip()
+        redirect = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for query in ("state=guess&code=c", "error=access_denied&state=guess"):
+            with pytest.raises(urllib.error.HTTPError, match="400") as caught:
+                opener.open(f"{redirect}?{query}", timeout=20)
+            caught.value.close()
+        opener.open(url, timeout=20).close()
+        out, _ = process.communicate("", timeout=60)
+    machine.printed += out
+    assert process.returncode == 0, out
+    assert "Signed in at ChatGPT" in out
 
 
 def test_a_busy_port(machine: Machine) -> None:

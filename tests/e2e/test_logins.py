@@ -148,9 +148,7 @@ async def test_a_login_is_on_the_wire_and_nowhere_else(
     house.upstream.script = vendor.fake(lambda key: key == token)
     proxy = await house.start()
     watch = Watch()
-    master = proxy.host._master
-    assert master
-    master.addons.add(watch)
+    proxy.host.master.addons.add(watch)
     async with talking(fmt, proxy.url + vendor.prefix, vendor.model, **PLAIN) as talk:
         talk.says("Hello?")
         heard = await talk.turn(streamed=streamed)

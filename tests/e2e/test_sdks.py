@@ -198,7 +198,7 @@ async def test_a_stream_that_dies_is_an_error_for_anthropic(
         return script
 
     upstream.script = dies(*events[:4])
-    with pytest.raises(anthropic.APIStatusError, match="middle of its answer"):
+    with pytest.raises(anthropic.APIStatusError, match="middle of its response"):
         async for _ in await claude.messages.create(**ASKED, stream=True):
             pass
     upstream.script = dies(*events[:4], events[4][:20])
@@ -366,7 +366,7 @@ async def test_a_stream_that_dies_is_an_error_for_openai(codex: openai.AsyncOpen
     seen = [event async for event in await codex.responses.create(model="gpt-x", input="x", stream=True, store=False)]
     assert seen[-1].type == "response.failed"
     assert seen[-1].response.error
-    assert "middle of its answer" in seen[-1].response.error.message
+    assert "middle of its response" in seen[-1].response.error.message
 
     async def within_an_event(wire: Wire, _: Received) -> None:
         await wire.stream(*events[:3], end=False)
@@ -398,6 +398,6 @@ async def test_chat_completions(proxy: Proxy, upstream: Upstream) -> None:
             wire.reset()
 
         upstream.script = script
-        with pytest.raises(openai.APIError, match="middle of its answer"):
+        with pytest.raises(openai.APIError, match="middle of its response"):
             async for _ in await client.chat.completions.create(**asked, stream=True):
                 pass

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from mitmproxy import io
+from mitmproxy.http import HTTPFlow
 
 from tests.fakes.client import connected, message, request
 from tests.fakes.proxy import ANTHROPIC_KEY, Program, environment, program, serving
@@ -193,7 +195,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_it_before_the_process_ends
         running.signal(signal.SIGTERM)
         await closed(running.port)
         received = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(4 * PATIENCE):
             while data := await client.reader.read(1_000_000):
                 received += len(data)
         assert received >= len(body)
@@ -442,6 +444,36 @@ async def test_ctrl_c_while_it_restarts_stops_it(tmp_path: Path) -> None:
         running.signal(signal.SIGINT)
         assert await running.ends(seconds=5) == 0
         assert running.output.count("listens on") == 1
+
+
+@pytest.mark.parametrize("kind", ["har", "flow"])
+async def test_a_recording_continues_after_a_reload(tmp_path: Path, kind: str) -> None:
+    record = tmp_path / f"x.{kind}"
+    record.write_text("overwritten by the first start")
+    config = tmp_path / "mine.toml"
+    config.write_text("")
+    arguments = ("--config", str(config), "--reload", "--record", str(record))
+    async with serving(tmp_path, *arguments) as running:
+        for text in ("first", "second", "third"):
+            async with connected(running.port) as client:
+                assert (await client.ask(request("/mock/v1/messages", message(text=text)))).status == 200
+            running.output = ""
+            config.write_text(f"# {text}\n")
+            await running.says(r"listens on")
+        running.signal(signal.SIGTERM)
+        assert await running.ends() == 0
+    assert recorded(record) == ["first", "second", "third"]
+
+
+def recorded(file: Path) -> list[str]:
+    """The texts of the requests in a recording."""
+    if file.suffix == ".har":
+        entries = json.loads(file.read_text())["log"]["entries"]
+        bodies = [entry["request"]["postData"]["text"] for entry in entries]
+    else:
+        with file.open("rb") as opened:
+            bodies = [flow.request.text or "" for flow in io.FlowReader(opened).stream() if isinstance(flow, HTTPFlow)]
+    return [json.loads(body)["messages"][0]["content"] for body in bodies]
 
 
 async def test_the_first_start_is_not_forgiven(tmp_path: Path) -> None:

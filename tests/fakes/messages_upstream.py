@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fakes.upstream import PATIENCE
+
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -95,7 +97,7 @@ class MessagesUpstream:
     async def called(self, times: int) -> Call:
         """Wait for the given number of calls; returns the last of them."""
         async with self._called:
-            await asyncio.wait_for(self._called.wait_for(lambda: len(self.calls) >= times), 20)
+            await asyncio.wait_for(self._called.wait_for(lambda: len(self.calls) >= times), PATIENCE)
         return self.calls[times - 1]
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

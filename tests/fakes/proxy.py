@@ -67,9 +67,7 @@ class Proxy:
 
     def addon(self, name: str) -> Any:
         """One of the addons that run in it."""
-        master = self.host._master
-        assert master
-        return master.addons.get(name)
+        return self.host.master.addons.get(name)
 
     def connect(self, host: str = "127.0.0.1", *, receive_buffer: int = 0) -> Any:
         """A raw connection: `async with proxy.connect() as client`."""
@@ -139,8 +137,11 @@ class Program:
     process: asyncio.subprocess.Process
     output: str = ""
     """What it has said on stdout and stderr, as far as it was waited for."""
-    _streams: list[asyncio.Task[None]] = field(default_factory=list)
     _spoke: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __post_init__(self) -> None:
+        streams = [stream for stream in (self.process.stdout, self.process.stderr) if stream]
+        self._streams = [asyncio.create_task(self._listen(stream)) for stream in streams]
 
     @property
     def port(self) -> int:
@@ -207,16 +208,12 @@ async def program(
         cwd=folder, env=environment(folder, **(env or {})),
     )  # fmt: skip
     made = Program(process)
-    assert process.stdout
-    assert process.stderr
-    made._streams = [asyncio.create_task(made._listen(stream)) for stream in (process.stdout, process.stderr)]
     try:
         yield made
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
-        await asyncio.gather(*made._streams)
+        await made.ends()
 
 
 @asynccontextmanager

@@ -323,7 +323,7 @@ async def test_a_reader_that_stalls_holds_a_local_answer_back(proxy: Proxy) -> N
             await turns(500)
         assert pulled < 200  # the kernel's buffers, and ours
         total = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(4 * PATIENCE):
             while data := await client.reader.read(2**20):
                 total += len(data)
                 if data.endswith(b"0\r\n\r\n"):
@@ -358,7 +358,7 @@ async def test_a_reader_that_stalls_holds_the_upstream_back(proxy: Proxy, upstre
         waiting = sum(io.writer.transport.get_write_buffer_size() for io in handler.transports.values())
         assert waiting < 2**20
         total = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(4 * PATIENCE):
             while data := await client.reader.read(2**20):
                 total += len(data)
                 if data.endswith(b"0\r\n\r\n"):

@@ -17,6 +17,7 @@ from tests.fakes.client import message, request
 from tests.fakes.pace import Pace, within
 from tests.fakes.provider import START, Scripted
 from tests.fakes.proxy import Proxy, running
+from tests.fakes.routes import CHAT_BODY
 from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, chunk, turns
 
 
@@ -210,11 +211,58 @@ async def test_a_client_that_reads_slowly_gets_all_of_it(proxy: Proxy, upstream:
         drained = asyncio.create_task(proxy.host.drain())
         await turns(50)
         received = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(4 * PATIENCE):
             while data := await client.reader.read(1_000_000):
                 received += len(data)
                 if received >= len(body) and (kind == "whole" or data.endswith(b"0\r\n\r\n")):
                     break
         assert received >= len(body), answer
         await drained
+        await ended(proxy)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/api/v1/messages", message()), ("/api/v1/chat/completions", CHAT_BODY), ("/mock/v1/messages", message())],
+    ids=["native", "translated", "in process"],
+)
+async def test_a_whole_request_that_is_ended_gets_an_error(
+    serve: Serve, upstream: Upstream, path: str, body: bytes
+) -> None:
+    arrived = asyncio.Event()
+
+    async def script(wire: Wire, received: Received) -> None:
+        if received.method == "GET":
+            await wire.answer(200, b'{"data":[]}')
+            return
+        arrived.set()
+        await wire.left()
+
+    upstream.script = script
+    proxy: Proxy = await serve(server={"shutdown_grace": 0.1})
+    proxy.addon("gateway").shared.locals["mock"] = provider = Scripted([START], hang=True)
+    async with proxy.connect() as client:
+        await client.send(request(path, body.replace(b',"stream":true', b"")))
+        async with asyncio.timeout(PATIENCE):
+            await (provider.began.wait() if "mock" in path else arrived.wait())
+            await proxy.host.drain()
+            answer = await client.answer()
+        assert answer.status == 503
+        assert "stopping" in answer.message
+        await ended(proxy)
+
+
+async def test_a_stream_that_is_ended_says_so(serve: Serve, upstream: Upstream) -> None:
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.stream(b"data: 1\n\n", end=False)
+        await wire.left()
+
+    upstream.script = script
+    proxy: Proxy = await serve(server={"shutdown_grace": 0.1})
+    async with proxy.connect() as client:
+        await client.send(request("/api/v1/messages", message()))
+        await client.until(b"data: 1\n\n")
+        await proxy.host.drain()
+        async with asyncio.timeout(PATIENCE):
+            assert b"event: error" in await client.until(b"0\r\n\r\n")
         await ended(proxy)

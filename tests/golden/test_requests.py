@@ -10,6 +10,7 @@ import pytest
 import zstandard
 from hypothesis import given, strategies as st
 
+from ccproxy.secret_names import is_secret_header
 from tests.fakes.client import message, request
 from tests.fakes.proxy import ANTHROPIC_KEY, Proxy
 from tests.fakes.routes import IDS, NATIVE, RESPONSES_BODY, Native
@@ -231,7 +232,11 @@ _MEANS_SOMETHING = {
 }  # fmt: skip
 _FIELDS = st.lists(
     st.tuples(_TOKEN, _VALUE).filter(
-        lambda item: item[0].lower() not in _MEANS_SOMETHING and not item[0].lower().startswith("x-ccproxy-")
+        lambda item: (
+            item[0].lower() not in _MEANS_SOMETHING
+            and not item[0].lower().startswith("x-ccproxy-")
+            and not is_secret_header(item[0].encode())
+        )
     ),
     max_size=12,
 )

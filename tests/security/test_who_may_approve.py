@@ -17,8 +17,8 @@ import pytest
 from ccproxy.errors import ConfigError
 from ccproxy.server.proxy_server import Extras, ProxyServer
 from ccproxy.settings import Settings
-from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
-from ccproxy.settings.runtime import cli_token
+from ccproxy.settings.folders import config_dir, data_dir
+from ccproxy.settings.runtime import cli_token, token_file
 from tests.fakes.client import message, request
 from tests.fakes.messages_upstream import Answer, MessagesUpstream, text, tool_use
 from tests.fakes.proxy import Proxy, running
@@ -42,7 +42,7 @@ class Agent:
     @property
     def token(self) -> tuple[str, str]:
         """What `ccproxy permissions` sends: the token that it finds in its file."""
-        return "x-ccproxy-token", cli_token(self.proxy.port)
+        return "x-ccproxy-token", cli_token("127.0.0.1", self.proxy.port)
 
     async def waits(self) -> list[str]:
         """The requests that wait."""
@@ -246,7 +246,7 @@ async def test_file_tools_do_not_reach_what_opens_and_decides(tmp_path: Path) ->
     rules = [{"tool": "Bash(touch victim)", "decision": "ask"}]
     async with agent(tmp_path, *rules, permissions={"mode": "allow", "rules": rules}) as it:
         token, config, logins = (
-            runtime_dir() / f"token-{it.proxy.port}",
+            token_file("127.0.0.1", it.proxy.port),
             config_dir() / "config.toml",
             data_dir() / "auth",
         )

@@ -166,7 +166,7 @@ async def test_the_sdks_own_figure_is_kept_beside_ours(tmp_path: Path) -> None:
             row = await row_of(proxy, answer["x-ccproxy-flow"])
             assert (dollars(row), row["reported_cost"]) == (Decimal("0.006"), 12_300_000_000)
             assert (row["label"], row["session"], row["provider"]) == (LIST_PRICE, "my-session", "claude_sdk")
-        usage = (await proxy.get("/usage", ("x-ccproxy-token", proxy.host._cli_token))).json["total"]
+        usage = (await proxy.get("/usage", ("x-ccproxy-token", proxy.host.cli_token))).json["total"]
         assert (usage["cost_usd"], usage["subscription_cost_usd"], usage["reported_cost_usd"]) == (0.012, 0.012, 0.0246)
 
 
@@ -357,7 +357,7 @@ async def test_a_locked_database_harms_no_exchange(tmp_path: Path, upstream: Ups
             asked = len(upstream.requests)
             assert ledger.status().queued == asked - 1
             assert statistics.median(delays) < 0.9  # the writer waits a whole second for the lock; nobody else does
-        answer = await proxy.get("/usage", ("x-ccproxy-token", proxy.host._cli_token))
+        answer = await proxy.get("/usage", ("x-ccproxy-token", proxy.host.cli_token))
         assert answer.json["total"]["requests"] == asked
         assert Decimal(str(answer.json["total"]["cost_usd"])) == LONG * asked
     assert len(rows()) == asked
@@ -369,7 +369,7 @@ async def test_usage_is_asked_for_with_a_token(tmp_path: Path, serve: Serve) -> 
     await proxy.post("/mock/v1/messages", messages(model="mock-claude"), JSON, token)
     assert (await proxy.get("/usage")).status == 401
     assert (await proxy.get("/usage", ("x-api-key", "another"))).status == 401
-    for fields in (token, ("x-ccproxy-token", proxy.host._cli_token)):
+    for fields in (token, ("x-ccproxy-token", proxy.host.cli_token)):
         by_provider = await proxy.get("/usage?by=provider&since=all", fields)
         assert [line["provider"] for line in by_provider.json["lines"]] == ["mock"]
         assert by_provider.json["total"]["cost_unknown"] == 1

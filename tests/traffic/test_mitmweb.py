@@ -39,16 +39,14 @@ async def web(folder: Path, upstream: Upstream, **server: Any) -> AsyncIterator[
 async def test_both_legs(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream) as (proxy, client):
         got = await everything(proxy, upstream)
-        answer = await client.get("/flows")
-        flows = {flow["id"]: flow for flow in answer.json()}
-        assert len(flows) == 9
-        assert not found(answer.content)
+        flows = {flow["id"]: flow for flow in await flows_once(client, lambda flows: shown(flows, 9))}
+        assert not found((await client.get("/flows")).content)
         for flow_id, flow in flows.items():
             for message in ("request", "response"):
                 content = await client.get(f"/flows/{flow_id}/{message}/content.data")
                 assert not found(content.content)
-                shown = await client.get(f"/flows/{flow_id}/{message}/content/Auto.json")
-                assert not found(shown.content)
+                pretty = await client.get(f"/flows/{flow_id}/{message}/content/Auto.json")
+                assert not found(pretty.content)
             assert flow["comment"]
         flow_id, body = got["translated stream"]
         comment = flows[flow_id]["comment"]
@@ -72,8 +70,7 @@ async def test_a_file_that_mitmproxy_writes(tmp_path: Path, upstream: Upstream) 
     """Asked for in mitmweb's own options."""
     file = tmp_path / "all.flow"
     async with web(tmp_path, upstream) as (proxy, _):
-        assert proxy.host._master
-        proxy.host._master.options.update(save_stream_file=str(file))
+        proxy.host.master.options.update(save_stream_file=str(file))
         got = await everything(proxy, upstream)
     flows = flows_in(file)
     assert len(flows) == 9
@@ -85,9 +82,8 @@ async def test_the_oldest_go_first(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream, web_max_flows=2) as (proxy, client):
         await everything(proxy, upstream)
         last = (await proxy.post("/nowhere", messages()))["x-ccproxy-flow"]
-        flows = (await client.get("/flows")).json()
+        flows = await flows_once(client, lambda flows: shown(flows, 2) and flows[-1]["id"] == last)
         assert len(flows) == 2
-        assert flows[-1]["id"] == last
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")
@@ -111,7 +107,7 @@ async def in_chromium(folder: Path, url: str, *arguments: str) -> bytes:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "HOME": str(folder)},
     )  # fmt: skip
     try:
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(4 * PATIENCE):
             out, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -138,6 +134,11 @@ async def everything_shown(client: httpx.AsyncClient, updates: list[str]) -> str
             for what in ("content.data", "content/Auto.json", "content/Raw.json"):
                 said.append((await client.get(f"/flows/{flow['id']}/{message}/{what}")).content.decode("latin-1"))
     return "\n".join(said)
+
+
+def shown(flows: list[Any], number: int) -> bool:
+    """Whether so many flows are there, and over."""
+    return len(flows) == number and all(flow["comment"] for flow in flows)
 
 
 async def flows_once(client: httpx.AsyncClient, condition: Callable[[list[Any]], bool]) -> list[Any]:
@@ -201,15 +202,16 @@ async def test_no_secret_is_seen_while_an_exchange_is_under_way(tmp_path: Path, 
             await user.send(whole[-20:])
             if not here:
                 await asked.wait()
-                shown = await everything_shown(client, updates)
-                assert not found(shown)
-                assert "my key is [redacted]" in shown  # the request can be read while its answer is waited for
+                content = f"/flows/{flows[0]['id']}/request/content.data"
+                async with asyncio.timeout(PATIENCE):  # the request can be read while its answer is waited for
+                    while "my key is [redacted]" not in (await client.get(content)).text:
+                        pass
+                assert not found(await everything_shown(client, updates))
                 go_on.set()
             await user.until(b"data: ")
             if not here:
                 await user.until(IN_ANSWER.encode())
-            shown = await everything_shown(client, updates)
-            assert not found(shown)
+            assert not found(await everything_shown(client, updates))
             (flow,) = (await client.get("/flows")).json()
             assert flow["response"]["status_code"] == 200
             assert flow["request"]["path"].startswith(path)
@@ -218,9 +220,9 @@ async def test_no_secret_is_seen_while_an_exchange_is_under_way(tmp_path: Path, 
             if not here:
                 await user.until(b"0\r\n\r\n")
         await flows_once(client, lambda flows: bool(flows[0]["comment"]))
-        shown = await everything_shown(client, updates)
-        assert not found(shown)
-        assert "yours is [redacted]" in shown or here
+        everything_said = await everything_shown(client, updates)
+        assert not found(everything_said)
+        assert "yours is [redacted]" in everything_said or here
         assert len((await client.get("/flows")).json()) == (2 if "chat" in path else 1)
 
 
@@ -236,7 +238,7 @@ def web_token(proxy: Proxy) -> str:
 async def test_what_is_held_up_can_be_changed(tmp_path: Path, upstream: Upstream) -> None:
     """mitmweb's interception works on the flow itself, which is then shown as it is, and as what it was in the end."""
     async with web(tmp_path, upstream) as (proxy, client):
-        master: Any = proxy.host._master
+        master: Any = proxy.host.master
         master.options.update(intercept="~q", intercept_active=True)
         asked = asyncio.create_task(proxy.post("/api/v1/messages", messages(), *FIELDS))
         (flow,) = await flows_once(client, lambda flows: len(flows) == 1 and flows[0]["intercepted"])
@@ -260,6 +262,7 @@ async def test_a_file_that_is_opened_stays_as_it_was(tmp_path: Path, upstream: U
     """mitmweb's own "Open" runs all hooks for what it reads: nothing of that has come in just now."""
     async with web(tmp_path, upstream, log_level="info") as (proxy, client):
         await everything(proxy, upstream)
+        await flows_once(client, lambda flows: shown(flows, 9))
         dump = (await client.get("/flows/dump")).content
         before = (await client.get("/flows")).json()
         asked = len(upstream.requests)
@@ -289,6 +292,6 @@ async def test_flows_that_go_on_are_not_let_go(tmp_path: Path, upstream: Upstrea
         await user.send(request("/mock/v1/messages", messages(stream=True, model="mock-hang"), *FIELDS))
         await user.until(b"data: ")
         for _ in range(4):
-            await proxy.post("/nowhere", messages())
-        flows = (await client.get("/flows")).json()
+            last = (await proxy.post("/nowhere", messages()))["x-ccproxy-flow"]
+        flows = await flows_once(client, lambda flows: flows[-1]["id"] == last and bool(flows[-1]["comment"]))
         assert [flow["request"]["path"] for flow in flows] == ["/mock/v1/messages", "/nowhere"]

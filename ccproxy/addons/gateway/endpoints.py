@@ -16,9 +16,11 @@ from mitmproxy.connection import Client
 
 from ccproxy import __version__
 from ccproxy.addons.in_process_body import InProcessBody
+from ccproxy.addons.transport.flow_edits import decompress
 from ccproxy.addons.transport.responses import json_response, response, stream_response
 from ccproxy.errors import BadRequest, Forbidden, MethodNotAllowed, Unauthenticated, Unavailable
 from ccproxy.ledger.metrics import CONTENT_TYPE
+from ccproxy.ledger.report import LedgerUnreadable
 from ccproxy.providers import json_edit
 from ccproxy.providers.client_credentials import key_of
 from ccproxy.providers.header_fields import Field
@@ -30,6 +32,8 @@ READ: Final = frozenset(
     {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", PERMISSIONS_STREAM}
 )
 """What is read; `POST /permissions/{id}` is all that is written."""
+MAX_DECISION: Final = 2**20
+"""Bytes of a decision about a permission: it may hold the input of a tool."""
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
 """For supervisors: they say nothing but that ccproxy runs, so they need no token."""
 
@@ -85,7 +89,7 @@ class OwnEndpoints:
         if path.startswith("/permissions"):
             await self._refuse_tools(flow.client_conn)
         if path == "/metrics":
-            return response(200, self.metrics(), {"content-type": CONTENT_TYPE}), None
+            return response(200, await asyncio.to_thread(self.metrics), {"content-type": CONTENT_TYPE}), None
         if path == "/usage":
             return json_response(await self._usage(flow.request)), None
         if path == PERMISSIONS_STREAM:
@@ -94,7 +98,8 @@ class OwnEndpoints:
         if path == "/permissions":
             return json_response(self._broker().listing()), None
         if decides:
-            body = json_edit.loads(flow.request.content or b"")
+            await decompress(flow, MAX_DECISION)
+            body = json_edit.loads(flow.request.raw_content or b"")
             decision = await self._broker().decide(path.removeprefix("/permissions/"), body)
             return json_response(decision), None
         return json_response(self._health(path)), None
@@ -115,6 +120,8 @@ class OwnEndpoints:
             )
         except ValueError as error:
             raise BadRequest(str(error)) from None
+        except LedgerUnreadable as error:
+            raise Unavailable(str(error)) from None
 
     def _broker(self) -> Permissions:
         if self.permissions is None:

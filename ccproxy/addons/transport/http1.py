@@ -16,6 +16,7 @@ from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 
+from ccproxy import mitmproxy_patches
 from ccproxy.addons.transport.mitmproxy_internals import (
     CommandGenerator,
     Http1Client,
@@ -72,6 +73,15 @@ class QuickHeaders(http.Headers):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str | bytes) and bool(self.get_all(name))
+
+
+_QUICK: Final = mitmproxy_patches.enabled()
+
+
+def quicken(headers: http.Headers) -> None:
+    """Make headers that were read from the wire `QuickHeaders`."""
+    if _QUICK:
+        headers.__class__ = QuickHeaders
 
 
 class _WithoutTrailers:
@@ -190,7 +200,7 @@ class ClientSide(_TrailersDropped, Http1Server):
             return
         try:
             self.request = http1.read_request_head([bytes(line) for line in lines])
-            self.request.headers.__class__ = QuickHeaders
+            quicken(self.request.headers)
             size = http1.expected_http_body_size(self.request)
         except ValueError as error:
             # mitmproxy's message quotes the line, in which a key may stand
@@ -246,7 +256,7 @@ class UpstreamSide(_TrailersDropped, Http1Client):
                 return
         for command in super().read_headers(event):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders):
-                command.event.response.headers.__class__ = QuickHeaders
+                quicken(command.event.response.headers)
                 if self._distrusts(command.event):
                     yield from self._give_up("the answer's head is not to be trusted")
                     return

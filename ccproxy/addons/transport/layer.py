@@ -31,7 +31,7 @@ from ccproxy.addons.transport.mitmproxy_internals import (
     tunnel,
     upstream_proxy,
 )
-from ccproxy.addons.transport.stream import GatewayStream, Limits, Tick
+from ccproxy.addons.transport.stream import GatewayStream, Limits, Stop, Tick
 
 IDLE_REUSE: Final = 60.0
 """Seconds after which a kept upstream connection is not used again: laptops sleep, firewalls forget."""
@@ -40,6 +40,10 @@ TICK: Final = 5.0
 
 MakeStream = Callable[[Context, int, "GatewayLayer"], GatewayStream]
 """Makes the stream of one exchange: `GatewayStream`, or one that reports what passes (`watched_stream.py`)."""
+
+
+class Stopping(events.Event):
+    """ccproxy stops. Sent to each connection before it is closed, so that exchanges end properly."""
 
 
 def _forked(context: Context) -> Context:
@@ -76,6 +80,9 @@ class GatewayLayer(HttpLayer):
         if isinstance(event, events.Wakeup):
             yield from self.wake_up(event)
             return
+        if isinstance(event, Stopping):
+            yield from self.tick(Stop)
+            return
         if isinstance(event, events.Start):
             self.connections[self.context.client] = ClientSide(self.context.fork())
         yield from super()._handle_event(event)
@@ -104,13 +111,17 @@ class GatewayLayer(HttpLayer):
                 yield commands.CloseConnection(transport)
         elif event.command is self._ticking:
             self._ticking = None
-            for stream in list(self.streams.values()):
-                if isinstance(stream, GatewayStream) and stream.upstream_active:
-                    yield from self.event_to_child(stream, Tick(stream.stream_id))
+            yield from self.tick(Tick)
             if self.streams:
                 yield from self.keep_time()
-            while self._dropped:
-                self._dropped.pop().dispose()
+
+    def tick(self, event: type[Tick]) -> CommandGenerator[None]:
+        """Send an event to each stream that waits for its upstream."""
+        for stream in list(self.streams.values()):
+            if isinstance(stream, GatewayStream) and stream.upstream_active:
+                yield from self.event_to_child(stream, event(stream.stream_id))
+        while self._dropped:
+            self._dropped.pop().dispose()
 
     def keep_time(self) -> CommandGenerator[None]:
         """Have `Tick`s sent to the streams while there are any. One timer at a time: mitmproxy cannot stop one."""

@@ -1,7 +1,7 @@
 """Every name of mitmproxy that is not part of its public API (https://docs.mitmproxy.org/stable/api/events.html), imported in one place.
 
 A release of mitmproxy may move or remove any of them without notice: then this file has to change, and no other. `tests/mitmproxy_names.py` lists what a
-release lacks. Names that only mitmweb needs are loaded when they are first used, because they import Tornado.
+release lacks. Names that few need are loaded when they are first used: mitmweb imports Tornado.
 
 Two things differ between the supported branches:
 
@@ -61,6 +61,7 @@ from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.utils import expect
 
 if TYPE_CHECKING:
+    from mitmproxy.addons.savehar import SaveHar
     from mitmproxy.tools.web import app as web_app, webaddons
     from mitmproxy.tools.web.master import WebMaster
 
@@ -103,6 +104,7 @@ __all__ = [
     "ResponseProtocolError",
     "ResponseTrailers",
     "ReverseProxy",
+    "SaveHar",
     "SendHttp",
     "StartHook",
     "TlsConfig",
@@ -130,6 +132,7 @@ __all__ = [
 ]
 
 LATE: Final = {
+    "SaveHar": ("mitmproxy.addons.savehar", "SaveHar"),
     "web_app": ("mitmproxy.tools.web.app", ""),
     "webaddons": ("mitmproxy.tools.web.webaddons", ""),
     "WebMaster": ("mitmproxy.tools.web.master", "WebMaster"),

@@ -73,7 +73,14 @@ from ccproxy.addons.transport.mitmproxy_internals import (
     expected_http_body_size,
 )
 from ccproxy.addons.transport.responses import error_response
-from ccproxy.errors import ExchangeError, RequestTooLarge, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from ccproxy.errors import (
+    ExchangeError,
+    RequestTooLarge,
+    Unavailable,
+    UpstreamBroken,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from ccproxy.providers.header_fields import Field, response_fields
 from ccproxy.translate.errors import error_event
 
@@ -83,6 +90,8 @@ ATTEMPTS: Final = 3
 """Attempts at an upstream in all, before the first byte of the response."""
 MAX_REFUSAL: Final = 2**20
 """Bytes of a response that is read before the way decides about another attempt."""
+STOPPING: Final = "ccproxy is stopping. Send the request again when it has started"
+
 QUIET: Final = 10.0
 """Seconds after which a translated stream that has nothing to send sends a keep-alive."""
 
@@ -117,6 +126,11 @@ class LocalChunkHook(commands.StartHook):
 @dataclass
 class Tick(HttpEvent):
     """Some seconds have passed while a stream waited for its upstream."""
+
+
+@dataclass
+class Stop(Tick):
+    """ccproxy stops: no stream waits for its upstream any longer."""
 
 
 class Parent(Protocol):
@@ -231,7 +245,7 @@ class GatewayStream(HttpStream):
     @expect(ResponseHeaders, Tick)
     def state_wait_for_response_headers(self, event: events.Event) -> CommandGenerator[None]:
         if not isinstance(event, ResponseHeaders):
-            yield from self.tick()
+            yield from self.tick(event)
             return
         exchange = self.exchange
         progress = exchange.progress
@@ -263,7 +277,7 @@ class GatewayStream(HttpStream):
             if len(self.response_body_buf) > MAX_REFUSAL:
                 yield from self.give_up(UpstreamBroken("The upstream's error response is too large"), "too large")
         elif isinstance(event, Tick):
-            yield from self.tick()
+            yield from self.tick(event)
         elif isinstance(event, ResponseEndOfMessage):
             assert self.refused is not None
             self.parent.release(self.context.server)
@@ -288,6 +302,7 @@ class GatewayStream(HttpStream):
         if isinstance(event, ResponseData):
             data = event.data
             self.upstream_active = self.parent.limits.clock()
+            converted = way.transform.feed(data) if way.transform is not None else b""
             for tap in exchange.taps:
                 tap(data)
             if way.transform is None:
@@ -297,11 +312,11 @@ class GatewayStream(HttpStream):
                 exchange.progress.sent(len(data))
                 yield SendHttp(event, self.context.client)
             else:
-                yield from self.send_data(way.transform.feed(data))
+                yield from self.send_data(converted)
                 if way.transform.stopped:
                     yield from self.enough()
         elif isinstance(event, Tick):
-            yield from self.tick()
+            yield from self.tick(event)
         elif isinstance(event, ResponseEndOfMessage):
             self.parent.release(self.context.server)
             if way.last_event is not None and way.last_event.is_missing:
@@ -331,7 +346,7 @@ class GatewayStream(HttpStream):
         if isinstance(event, ResponseData):
             yield from self.hold(event.data)
         elif isinstance(event, Tick):
-            yield from self.tick()
+            yield from self.tick(event)
         elif isinstance(event, ResponseEndOfMessage):
             self.parent.release(self.context.server)
             yield from super().state_consume_response_body(event)
@@ -341,9 +356,9 @@ class GatewayStream(HttpStream):
         way = self.exchange.way
         self.upstream_active = self.parent.limits.clock()
         if way.fold is not None:
+            way.fold(data)
             for tap in self.exchange.taps:
                 tap(data)
-            way.fold(data)
             return
         self.response_body_buf += data
         if len(self.response_body_buf) <= self.parent.limits.max_body:
@@ -416,7 +431,8 @@ class GatewayStream(HttpStream):
         if (yield from self.check_killed(False)):  # noqa: FBT003
             return
         if not already_streamed:
-            content = response.raw_content
+            assert self.flow.response
+            content = self.flow.response.raw_content  # the hook may have put another response on the flow
             yield self.head(end=not content)
             if content and self.flow.request.method != "HEAD":
                 exchange.progress.sent(len(content))
@@ -447,8 +463,11 @@ class GatewayStream(HttpStream):
 
     # ---- failures
 
-    def tick(self) -> CommandGenerator[None]:
+    def tick(self, event: events.Event) -> CommandGenerator[None]:
         """Some seconds have passed: give up on a silent upstream, or let the client know that the exchange is alive."""
+        if isinstance(event, Stop):
+            yield from self.give_up(Unavailable(STOPPING), "ccproxy stopped")
+            return
         now, limits, way = self.parent.limits.clock(), self.parent.limits, self.exchange.way
         if now - self.upstream_active >= limits.idle_timeout:
             name = self.upstream_name()

@@ -28,7 +28,7 @@ from ccproxy.addons.transport.mitmproxy_internals import (
     events,
 )
 from ccproxy.addons.transport.stream import GatewayStream
-from ccproxy.ledger.raw_log import Message
+from ccproxy.ledger.traffic import Message
 from ccproxy.providers.header_fields import public_target
 
 logger = logging.getLogger(__name__)

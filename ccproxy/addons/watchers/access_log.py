@@ -5,21 +5,26 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from typing import Final
 
 from mitmproxy import http
 
-from ccproxy.addons.exchange import Exchange, begin, shown
+from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.redaction import Redaction
+from ccproxy.translate.labels import MAX_LABEL, label
 
 logger = logging.getLogger("ccproxy.access")
+
+MAX_LABELS: Final = 512
+"""Names that are remembered in their redacted form."""
 
 
 class AccessLog:
     """Writes a line when an exchange has ended, if anybody listens at that level."""
 
     def __init__(self, redaction: Redaction) -> None:
-        # What a client says of itself is nearly always what it said last time.
-        self._said = functools.lru_cache(maxsize=512)(lambda text: redaction.text(shown(text)))
+        # Clients send the same few names again and again.
+        self._label = functools.lru_cache(maxsize=MAX_LABELS)(lambda text: redaction.text(label(text) or ""))
 
     def response(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
@@ -49,8 +54,8 @@ class AccessLog:
             else "-ms"
         )
         path = exchange.client.path or request.path.partition("?")[0]
-        asked = f"{self._said(request.method[:200])} {self._said(path[:200])}"
+        asked = f"{self._label(request.method[:MAX_LABEL])} {self._label(path[:MAX_LABEL])}"
         route = exchange.route.label if exchange.route else "-"
-        model = self._said(exchange.model[:200]) or "-"
+        model = self._label(exchange.model[:MAX_LABEL]) or "-"
         tried = f" attempts={exchange.progress.attempts + 1}" if exchange.progress.attempts else ""
         logger.info(f"{asked} {route} {model} {status} {size}B first={first} total={total}{tried}{note}")  # noqa: G004 - shown if made

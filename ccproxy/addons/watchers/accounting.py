@@ -13,8 +13,8 @@ from typing import Final
 
 from mitmproxy import http
 
-from ccproxy import mitmproxy_patches
-from ccproxy.addons.exchange import Exchange, begin
+from ccproxy import garbage
+from ccproxy.addons.exchange import Exchange, Way, begin
 from ccproxy.ledger.clients import client_family, session_of
 from ccproxy.ledger.database import Ledger
 from ccproxy.ledger.metrics import Metrics
@@ -22,7 +22,8 @@ from ccproxy.ledger.pricing import PriceBook
 from ccproxy.ledger.quota import from_codex_event, quotas
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.ledger.tap import UsageTap
-from ccproxy.providers.local import Told
+from ccproxy.providers.local import AnswerReport
+from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
 from ccproxy.translate.formats import Format
 from ccproxy.translate.reading import Reading
@@ -38,18 +39,26 @@ _LIMITS = (b"anthropic-ratelimit-", b"x-codex-")
 class Account:
     """What is read of one exchange while it passes."""
 
+    way: Way
     tap: UsageTap | None = None
+    """Reads a response that passes as it is; one that is converted is read by the conversion."""
     first_token: float | None = None
     """When the model's first output passed by, on the monotonic clock."""
     counts_as_open: bool = False
     """The metrics count its stream as open."""
 
     def feed(self, chunk: bytes) -> None:
-        """The tap reads a chunk, and the time of the model's first output is noted."""
+        """Read a chunk, and note the time of the model's first output."""
         if self.tap is not None:
             self.tap.feed(chunk)
-            if self.first_token is None and self.tap.saw_output:
+        if self.first_token is None:
+            reading = self.tap.reading if self.tap is not None else self.way.reading
+            if reading is not None and reading.saw_output:
                 self.first_token = time.monotonic()
+
+    def finish(self) -> Reading:
+        """What the response has reported about itself."""
+        return self.tap.finish() if self.tap is not None else self.way.reading or Reading()
 
 
 @dataclass(slots=True)
@@ -74,14 +83,18 @@ class Accounting:
             return
         if self._loading is None:  # the price list takes 0.3 s to read: while the upstream thinks
             self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(self.prices.load))
-            self._loading.add_done_callback(lambda _: mitmproxy_patches.settled())
+            self._loading.add_done_callback(lambda _: garbage.resume())
         if route.provider.upstream is None:
             account = self._account(flow)
-            account.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
+            if route.format is Format.ANTHROPIC:
+                account.tap = UsageTap(Format.ANTHROPIC, "text/event-stream")
             exchange.add_tap(account.feed)
 
     def _account(self, flow: http.HTTPFlow) -> Account:
-        return self._open.setdefault(flow.id, Account())
+        account = self._open.get(flow.id)
+        if account is None:
+            account = self._open[flow.id] = Account(begin(flow).way)
+        return account
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
@@ -95,7 +108,9 @@ class Accounting:
         if not exchange.progress.from_upstream or route.operation is not Operation.CREATE or upstream_response is None:
             return
         head, account = upstream_response.headers, self._account(flow)
-        account.tap = UsageTap(route.provider.format, head.get("content-type", ""), head.get("content-encoding", ""))
+        if exchange.way.reading is None:
+            kind, encoding = head.get("content-type", ""), head.get("content-encoding", "")
+            account.tap = UsageTap(route.provider.format, kind, encoding)
         if (flow.response and flow.response.stream) or exchange.way.fold is not None:
             exchange.add_tap(account.feed)
 
@@ -109,16 +124,16 @@ class Accounting:
         exchange = begin(flow)
         if exchange.route is None:
             return
-        answer = flow.response
-        assert answer
+        response = flow.response
+        assert response
         progress, way = exchange.progress, exchange.way
         outcome = Outcome.CUT if progress.truncated else Outcome.FINISHED
-        if answer.status_code >= 400 and not progress.from_upstream:
+        if response.status_code >= 400 and not progress.from_upstream:
             outcome = Outcome.ERROR
-        account = self._open.pop(flow.id, Account())
-        held = not answer.stream and way.body is None
+        account = self._open.pop(flow.id, Account(exchange.way))
+        held = not response.stream and way.body is None
         body = way.upstream_response.raw_content if held and account.tap and way.upstream_response else None
-        if body and len(body) > LARGE:  # account it would be felt: off the event loop
+        if body and len(body) > LARGE:  # reading it would be felt: off the event loop
             task = asyncio.get_running_loop().create_task(self._later(flow, account, outcome, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -134,7 +149,7 @@ class Accounting:
         exchange = begin(flow)
         if exchange.route is not None:
             outcome = Outcome.CUT if exchange.progress.truncated else Outcome.CLIENT_LEFT
-            self._put(self._record(flow, exchange, self._open.pop(flow.id, Account()), outcome))
+            self._put(self._record(flow, exchange, self._open.pop(flow.id, Account(exchange.way)), outcome))
 
     async def _later(self, flow: http.HTTPFlow, account: Account, outcome: Outcome, body: bytes) -> None:
         assert account.tap
@@ -162,7 +177,7 @@ class Accounting:
         if account.counts_as_open:
             account.counts_as_open = False
             self.metrics.stream_closed(route.provider.name)
-        seen = account.tap.finish() if account.tap else Reading()
+        seen = account.finish() if route.operation is Operation.CREATE else Reading()
         if way.upstream_response is not None:
             limits = [field for field in way.upstream_response.headers.fields if field[0].lower().startswith(_LIMITS)]
             if limits:
@@ -171,7 +186,7 @@ class Accounting:
         if seen.rate_limits is not None:
             self.metrics.quota(route.provider.name, from_codex_event(seen.rate_limits))
         streamed = _is_streamed(flow, exchange)
-        if outcome is Outcome.FINISHED and account.tap and seen.problem is None:
+        if outcome is Outcome.FINISHED and _is_read(account, route) and seen.problem is None:
             if seen.error_type and streamed:
                 outcome = Outcome.ERROR
             elif streamed and not seen.ended:
@@ -179,7 +194,12 @@ class Accounting:
         usage = seen.usage
         source = way.provider_events
         # Asking what is no iterator of ours whether it is one takes 20 µs.
-        if usage is not None and source is not None and isinstance(source, Told) and source.cost_usd is not None:
+        if (
+            usage is not None
+            and source is not None
+            and isinstance(source, AnswerReport)
+            and source.cost_usd is not None
+        ):
             usage = replace(usage, reported_cost=Decimal(str(source.cost_usd)))
         started = datetime.fromtimestamp(request.timestamp_start, UTC)
         headers = exchange.client.headers
@@ -236,6 +256,10 @@ class Accounting:
         return self.prices.price(
             seen.usage, (seen.model, exchange.model), vendor=self._vendors[provider.name], at=at, provider=provider.name
         )
+
+
+def _is_read(account: Account, route: Route) -> bool:
+    return route.operation is Operation.CREATE and (account.tap is not None or account.way.reading is not None)
 
 
 def _is_streamed(flow: http.HTTPFlow, exchange: Exchange) -> bool:

@@ -1,17 +1,18 @@
 """mitmproxy's own sinks (`-w FILE`, `hardump`, the terminal, its views) get exchanges as `watchers.both_sides` makes them: whole, both legs, redacted.
 
-They would otherwise take a flow before it is over: without the bodies of streams, and with whatever passes through to the client. mitmproxy's view,
-which mitmweb and the console show, wants to know of a flow that begins: it gets what may be seen of it.
+They would otherwise take a flow before it is over: without the bodies of streams, and with everything that passes through to the client. mitmproxy's
+view, which mitmweb and the console show, needs to know of a flow that begins: it gets what may be seen of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from mitmproxy import ctx, flow as mflow, http
 
 from ccproxy.addons.exchange import begin
+from ccproxy.addons.watchers.traffic import PROBES, path_of
 
 SINKS: Final = ("save", "savehar", "dumper")
 """mitmproxy's addons by name."""
@@ -39,21 +40,24 @@ class StockSinks:
         view: Any = ctx.master.addons.get("view")
         if view is not None:  # all its hooks lead to these two
             self._view, self._add, self._update = view, view.add, view.update
-            view.add = lambda flows: self._add([self._as_shown(flow) for flow in flows])
-            view.update = lambda flows: self._update([self._as_shown(flow) for flow in flows])
+            view.add = lambda flows: self._add(self._as_shown(flows))
+            view.update = lambda flows: self._update(self._as_shown(flows))
 
-    def _as_shown(self, flow: mflow.Flow) -> mflow.Flow:
-        """What stands in the view for a flow."""
+    def _as_shown(self, flows: Iterable[mflow.Flow]) -> list[mflow.Flow]:
+        """What the view shows for flows: nothing for probes."""
+        return [self._flow_shown(flow) for flow in flows if not (isinstance(flow, http.HTTPFlow) and _is_probe(flow))]
+
+    def _flow_shown(self, flow: mflow.Flow) -> mflow.Flow:
         exchange = begin(flow) if isinstance(flow, http.HTTPFlow) else None
         if exchange is None or exchange.preview is None:
             return self._view.get_by_id(flow.id) or flow
-        seen = exchange.preview.flow_so_far()
+        preview = exchange.preview.flow_so_far()
         if not flow.intercepted:
-            return seen
-        # Whoever holds a flow up wants to change it: from here on the flow itself is shown.
+            return preview
+        # A flow is held up in order to be changed: from here on the flow itself is shown.
         exchange.preview.withdraw()
-        seen.live = False
-        self._view.remove([seen])
+        preview.live = False
+        self._view.remove([preview])
         self._add([flow])
         return flow
 
@@ -63,6 +67,13 @@ class StockSinks:
                 take(flow)
         self._add(flows)
         self._update(flows)
+
+    def show_progress(self, flow: http.HTTPFlow) -> None:
+        self._update([flow])
+
+
+def _is_probe(flow: http.HTTPFlow) -> bool:
+    return flow.live and path_of(flow) in PROBES
 
 
 def _nowhere(flows: Sequence[mflow.Flow]) -> None:

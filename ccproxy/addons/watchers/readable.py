@@ -1,8 +1,8 @@
-r"""Requests and answers of the three formats as people read them: messages, thinking, tool calls, usage. Pure.
+r"""Requests and responses of the three formats in a form for human readers: messages, thinking, tool calls, usage. Pure.
 
     readable(b'{"model": …, "messages": [...]}')      readable(b"event: message_start\ndata: {...}\n\n…")
 
-It is for eyes: what it does not know it shows as JSON, and nothing depends on its output.
+It shows as JSON what it does not know, and no other code depends on its output.
 """
 
 from __future__ import annotations
@@ -11,27 +11,35 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ccproxy.translate.fold import fold_any
+
 Json = dict[str, Any]
 
 _TEXTS: Final = {"text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal"}
 _CALLS: Final = {"tool_use", "server_tool_use", "mcp_tool_use", "function_call", "custom_tool_call"}
 _RESULTS: Final = {"tool_result", "function_call_output", "custom_tool_call_output"}
 _FILES: Final = {"image", "image_url", "input_image", "document", "file", "input_file", "input_audio"}
+_UNFINISHED: Final = (None, "in_progress", "queued")
 _SHOWN: Final = 2000
 """Characters of an unknown thing's JSON."""
 
 
 def readable(data: bytes) -> str:
-    """The text. Raises `ValueError` for what is none of the formats'."""
-    start = data.lstrip()[:1]
-    if start == b"{":
+    """Return the text. Raises `ValueError` for data in none of the formats, or of a shape that cannot be shown."""
+    try:
+        return _readable(data)
+    except (TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise ValueError(f"not a request or response of a known shape: {error}") from error
+
+
+def _readable(data: bytes) -> str:
+    whole: Json | None = None
+    if data.lstrip()[:1] == b"{":
         whole = json.loads(data)
-    elif is_sse(data):
-        whole = _folded(list(_events(data)))
-    else:
-        whole = None
-    if not isinstance(whole, dict) or not is_known(whole):
-        raise ValueError("no request or answer of Messages, Chat Completions or Responses")
+    elif is_sse(data) and (folded := fold_any(data)) is not None:
+        whole = folded[1]
+    if whole is None or not is_known(whole):
+        raise ValueError("not a request or response of Messages, Chat Completions or Responses")
     return "\n".join(_rendered(whole)).strip() + "\n"
 
 
@@ -85,12 +93,15 @@ def _answered(whole: Json) -> Iterator[str]:
         yield from _message(whole)
     for choice in whole.get("choices") or ():
         yield from _message(choice.get("message") or {})
-        if choice.get("finish_reason"):
-            yield f"[stopped: {choice['finish_reason']}]"
+        yield f"[stopped: {choice['finish_reason']}]" if choice.get("finish_reason") else "[cut]"
     if isinstance(whole.get("output"), list):
         yield from _items(whole["output"])
     if stop := whole.get("stop_reason"):
         yield f"[stopped: {stop}]"
+    elif whole.get("type") == "message" or (
+        isinstance(whole.get("output"), list) and whole.get("status") in _UNFINISHED
+    ):
+        yield "[cut]"
 
 
 def _facts(whole: Json) -> str:
@@ -165,7 +176,7 @@ def _block(block: Any) -> Iterator[str]:
         texts = [part.get("text", "") for part in (*(block.get("summary") or ()), *(block.get("content") or ()))]
         yield "[thinking] " + ("\n".join(texts) or "(sealed)")
     elif kind in _CALLS:
-        given = block.get("arguments") if "arguments" in block else block.get("input")
+        given = next((block[name] for name in ("arguments", "partial_json", "input") if name in block), None)
         shown = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
         yield f"[calls {block.get('name')} {block.get('call_id') or block.get('id', '')}] {shown}"
     elif kind in _RESULTS:
@@ -189,94 +200,3 @@ def _flat(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{name}.")
         elif value is not None:
             yield prefix + name, value
-
-
-# ---- streams: the whole message that their events make
-
-
-def _events(data: bytes) -> Iterator[Json]:
-    for line in data.splitlines():
-        if line.startswith(b"data:"):
-            try:
-                event = json.loads(line[5:])
-            except ValueError:
-                continue  # [DONE], or cut in two
-            if isinstance(event, dict):
-                yield event
-
-
-def _folded(events: list[Json]) -> Json | None:
-    if any("choices" in event for event in events):
-        return _folded_chat(events)
-    if any(str(event.get("type", "")).startswith("response.") for event in events):
-        return _folded_responses(events)
-    if any("type" in event for event in events):
-        return _folded_messages(events)
-    return next((event for event in events if "error" in event), None)
-
-
-def _folded_messages(events: list[Json]) -> Json:
-    whole: Json = {"type": "message", "content": []}
-    blocks: dict[Any, Json] = {}
-    for event in events:
-        kind = event.get("type")
-        if kind == "message_start":
-            whole |= event.get("message") or {}
-        elif kind == "content_block_start":
-            blocks[event.get("index")] = dict(event.get("content_block") or {})
-        elif kind == "content_block_delta":
-            block, delta = blocks.setdefault(event.get("index"), {"type": "text"}), event.get("delta") or {}
-            for name, into in (("text", "text"), ("thinking", "thinking"), ("partial_json", "arguments")):
-                if name in delta:
-                    block[into] = block.get(into, "") + delta[name]
-        elif kind == "message_delta":
-            whole |= event.get("delta") or {}
-            whole["usage"] = {**(whole.get("usage") or {}), **(event.get("usage") or {})}
-        elif kind == "error":
-            whole["error"] = event.get("error")
-    whole["content"] = list(blocks.values())
-    return whole
-
-
-def _folded_chat(events: list[Json]) -> Json:
-    whole: Json = {}
-    message: Json = {"role": "assistant", "content": ""}
-    choice: Json = {"message": message}
-    calls: dict[Any, Json] = {}
-    for event in events:
-        whole |= {name: value for name, value in event.items() if name != "choices" and value is not None}
-        for part in event.get("choices") or ():
-            delta = part.get("delta") or {}
-            message["content"] += delta.get("content") or ""
-            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-                message["reasoning_content"] = message.get("reasoning_content", "") + str(thought)
-            for call in delta.get("tool_calls") or ():
-                known = calls.setdefault(call.get("index"), {"id": call.get("id"), "function": {"arguments": ""}})
-                asked = call.get("function") or {}
-                known["function"]["name"] = asked.get("name") or known["function"].get("name")
-                known["function"]["arguments"] += asked.get("arguments") or ""
-            choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
-    message["tool_calls"] = list(calls.values())
-    return {**whole, "choices": [choice]}
-
-
-def _folded_responses(events: list[Json]) -> Json:
-    whole: Json = {"object": "response"}
-    items: list[Any] = []
-    unfinished: dict[Any, str] = {}
-    for event in events:
-        kind = str(event.get("type"))
-        if isinstance(event.get("response"), dict):
-            whole |= event["response"]
-        elif kind == "response.output_item.done":
-            items.append(event.get("item"))
-            unfinished.pop(event.get("output_index"), None)
-        elif kind.endswith(".delta") and isinstance(event.get("delta"), str):
-            place = event.get("output_index")
-            unfinished[place] = unfinished.get(place, "") + event["delta"]
-        elif kind == "error":
-            whole["error"] = event.get("error") or event
-    if not whole.get("output"):
-        cut = [{"type": "output_text", "text": f"{text} [cut]"} for text in unfinished.values()]
-        whole["output"] = [*items, *cut]
-    return whole

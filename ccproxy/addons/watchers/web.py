@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Sequence
-from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import tornado.httpserver
 import tornado.web
@@ -14,6 +13,14 @@ from mitmproxy import http, options
 
 from ccproxy.addons.transport.mitmproxy_internals import WebMaster, web_app, webaddons
 from ccproxy.addons.transport.upstream_tls import UpstreamTls
+from ccproxy.addons.watchers.traffic import is_own_endpoint, path_of
+
+MAX_BYTES: Final = 128 << 20
+"""Bytes of the bodies of all exchanges that mitmweb shows; `server.web_max_flows` is their number."""
+MAX_OWN: Final = 20
+"""Requests to ccproxy's own endpoints that are shown besides."""
+_FLOW_BYTES: Final = 8 << 10
+"""Bytes of a flow without its bodies, about."""
 
 
 def web_master(
@@ -56,28 +63,58 @@ class ClosingWebMaster(WebMaster):
 
 
 class Bounded:
-    """Lets the oldest exchanges go, so that a long-running mitmweb does not fill the memory."""
+    """Removes the oldest exchanges, by number and by bytes, so that a long-running mitmweb does not fill the memory.
+
+    ccproxy's own endpoints (`/metrics`, …) are counted apart: a scraper does not push exchanges out.
+    """
 
     name = "ccproxy_bounded"
 
     def __init__(self, made: WebMaster, max_flows: int) -> None:
         self._view = made.view
-        self._max = max_flows
+        self._max_flows = max_flows
+        self._exchanges: dict[str, int] = {}  # bytes of those that are over, by flow id, the oldest first
+        self._own: dict[str, None] = {}  # the same for own endpoints
+        self._bytes = 0
 
-    def requestheaders(self, flow: Any) -> None:
-        del flow
-        self._let_go()
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.live:
+            self._remove_oldest()
+        else:  # from a file that is opened in mitmweb
+            self.show([flow])
 
     def show(self, flows: Sequence[http.HTTPFlow]) -> None:
-        """There is one flow more where an exchange has two legs."""
-        del flows
-        self._let_go()
+        for flow in flows:
+            if is_own_endpoint(path_of(flow)):
+                self._own[flow.id] = None
+            else:
+                size = _size(flow)
+                self._bytes += size - self._exchanges.pop(flow.id, 0)
+                self._exchanges[flow.id] = size
+        self._remove_oldest()
 
-    def _let_go(self) -> None:
-        store = self._view._store  # noqa: SLF001 - the view itself can be filtered; the store holds all, in order of arrival
-        if len(store) > self._max:
-            ended = (found for found in store.values() if not found.live)
-            self._view.remove(list(islice(ended, len(store) - self._max)))
+    def show_progress(self, flow: http.HTTPFlow) -> None:
+        """Nothing has been added."""
+
+    def _remove_oldest(self) -> None:
+        """Those that were removed in mitmweb itself are not in its store any more, but still counted: they are the next to go."""
+        store = self._view._store  # noqa: SLF001 - the view itself can be filtered; the store holds all
+        while len(self._own) > MAX_OWN:
+            self._remove(next(iter(self._own)), store)
+        while self._exchanges and (len(store) - len(self._own) > self._max_flows or self._bytes > MAX_BYTES):
+            self._remove(next(iter(self._exchanges)), store)
+
+    def _remove(self, flow_id: str, store: Any) -> None:
+        self._own.pop(flow_id, None)
+        self._bytes -= self._exchanges.pop(flow_id, 0)
+        if (flow := store.get(flow_id)) is not None:
+            self._view.remove([flow])
+
+
+def _size(flow: http.HTTPFlow) -> int:
+    """About the bytes that a flow keeps in memory."""
+    messages = (flow.request, flow.response)
+    return _FLOW_BYTES + sum(len(message.raw_content or b"") for message in messages if message)
 
 
 class Browser:

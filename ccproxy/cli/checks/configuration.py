@@ -56,7 +56,7 @@ class File:
     """Permission bits."""
     is_folder: bool = False
     is_secret: bool = True
-    """Whether other users must not read it. They must never be able to write it."""
+    """True if other users must not read it. They must never be able to write it."""
 
 
 def modes(files: Iterable[File]) -> list[Finding]:

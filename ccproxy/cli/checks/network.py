@@ -26,7 +26,7 @@ class Reach:
     date: datetime | None = None
     """The time according to a corporate proxy."""
     clock: str = ""
-    """How the dates of the certificate contradict this machine's clock."""
+    """The contradiction between the dates of the certificate and this machine's clock."""
 
 
 _FIXES = {

@@ -24,6 +24,8 @@ from ccproxy.network import CorporateProxy, Network, corporate_proxy
 from ccproxy.providers.spec import Provider, Upstream
 from ccproxy.settings import Loaded
 from ccproxy.settings.folders import config_dir, data_dir
+from ccproxy.settings.secrets import has_secret
+from ccproxy.translate.fold import fold_any, text_of
 
 _PROGRAM_LIMIT = 20.0
 """Seconds that a program may run."""
@@ -87,7 +89,7 @@ def private_files(loaded: Loaded) -> Iterator[File]:
     yield from _file(config_dir() / "trusted.json", is_secret=False)
     for layer in loaded.layers:
         path = Path(layer.origin)
-        if layer.origin not in {"command line", "environment"} and _has_secret(layer.values):
+        if layer.origin not in {"command line", "environment"} and has_secret(layer.values):
             yield from _file(path)
 
 
@@ -96,13 +98,6 @@ def _file(path: Path, *, is_folder: bool = False, is_secret: bool = True) -> Ite
         yield File(path, path.stat().st_mode & 0o777, is_folder, is_secret)
     except OSError:
         return
-
-
-def _has_secret(values: Mapping[str, Any]) -> bool:
-    return any(
-        (key in {"api_key", "auth_token"} and bool(value)) or (isinstance(value, Mapping) and _has_secret(value))
-        for key, value in values.items()
-    )
 
 
 def settings_env_of_claude(environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -196,25 +191,10 @@ def _reply(name: str, address: Address, path: str, body: dict[str, Any], token: 
     try:
         connection.request("POST", path, json.dumps(body), headers)
         response = connection.getresponse()
-        text = response.read().decode("utf-8", "replace")
+        data = response.read()
     except (OSError, http.client.HTTPException) as error:
         return Reply(name, streamed, 0, str(error) or type(error).__name__)
     finally:
         connection.close()
-    return Reply(name, streamed, response.status, _streamed_text(text) if streamed and response.status == 200 else text)
-
-
-def _streamed_text(text: str) -> str:
-    """Join the text deltas of a stream in any of the formats."""
-    parts = []
-    for line in text.splitlines():
-        if not line.startswith("data: {"):
-            continue
-        event = json.loads(line[6:])
-        delta = event.get("delta")
-        if isinstance(delta, str) and event.get("type") == "response.output_text.delta":
-            parts.append(delta)
-        elif isinstance(delta, dict):
-            parts.append(str(delta.get("text", "")))
-        parts += [str(choice["delta"].get("content") or "") for choice in event.get("choices") or ()]
-    return "".join(parts)
+    folded = fold_any(data) if response.status == 200 else None
+    return Reply(name, streamed, response.status, text_of(folded[1]) if folded else data.decode("utf-8", "replace"))

@@ -26,7 +26,7 @@ class Dialect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How one client reaches one provider through ccproxy."""
+    """The route of one client to one provider through ccproxy."""
 
     origin: str
     """`http://127.0.0.1:8000`"""
@@ -43,7 +43,7 @@ class Connection:
     window: int | None = None
     """Context size, in tokens, of a model that the client does not know."""
     native_models: bool = True
-    """Whether the provider has the models that the client requests by default."""
+    """True if the provider has the models that the client requests by default."""
 
     @property
     def own_token(self) -> str | None:

@@ -34,7 +34,7 @@ class Setting:
     why: str
     only_if: Callable[[Connection], bool] = field(default=lambda _: True)
     yields: bool = False
-    """Whether the user's own value takes precedence."""
+    """True if the user's own value takes precedence."""
     joined_by: str = ""
     """The separator between the user's value and ours; empty replaces the user's value."""
 
@@ -68,9 +68,9 @@ class Client:
     own_family: str = ""
     """The family of the models that it requests by default; empty if it needs `--model`."""
     carries_token: bool = True
-    """Whether it can send `x-ccproxy-token` in addition to its own key."""
+    """True if it can send `x-ccproxy-token` in addition to its own key."""
     reads_header_file: bool = False
-    """Whether it can read a header from a file, which keeps ccproxy's token out of the arguments that all users can read."""
+    """True if it can read a header from a file, which keeps ccproxy's token out of the arguments that all users can read."""
     arguments: Arguments = field(default=lambda _, arguments: list(arguments))
     notes: tuple[str, ...] = ()
     """Additional comments for `ccproxy env`."""

@@ -62,8 +62,10 @@ _REMEDY: Final[dict[type[ExchangeError], str]] = {
     own.NotImplementedYet: "Use a newer ccproxy.",
     own.UpstreamUnreachable: "Run `ccproxy doctor`. Behind a corporate proxy, set `HTTPS_PROXY` and `SSL_CERT_FILE`.",
     own.UpstreamBroken: "Try again. For `/claude`, the log contains the last output of Claude Code.",
+    own.UpstreamTimeout: "Try again, or raise `server.idle_timeout`.",
     own.Unavailable: "Run the command or change the setting in the message.",
     own.Overloaded: "Try again later.",
+    own.UpstreamTimeout: "Try again, or raise `server.idle_timeout`.",
     own.InternalError: "Please report it with the lines of the log for this `x-ccproxy-flow`.",
 }
 

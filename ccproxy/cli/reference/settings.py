@@ -41,7 +41,14 @@ _TYPES = {
     SecretStr: "secret text",
     Any: "anything",
 }
-_CHECKED = {"_http_url": "URL", "_prefix": "path"}
+_CHECKED = {
+    "_http_url": "URL",
+    "_optional_http_url": "URL",
+    "_oauth_url": "URL",
+    "_redirect_url": "URL",
+    "_prefix": "path",
+    "_key": "secret text",
+}
 """The type of a text, by its validator."""
 
 

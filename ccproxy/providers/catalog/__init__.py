@@ -1,3 +1,3 @@
-"""One file per provider. Nobody imports them by name: `providers.registry` finds them."""
+"""One file per provider. `providers.registry` discovers them: no code imports them by name."""
 
 from __future__ import annotations

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from ccproxy.providers.client_credentials import KEY_SHAPES
 from ccproxy.providers.endpoints import reads_anthropic_list, table
-from ccproxy.providers.profiles import anthropic_profiles
+from ccproxy.providers.profiles import CLAUDE_MODELS, anthropic_profiles
 from ccproxy.providers.spec import ModelCatalogue, Provider, Upstream
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
 
 
 def providers(settings: Settings) -> list[Provider]:
-    """The provider, if it is enabled."""
+    """Return the provider, if it is enabled."""
     own = settings.providers.claude_api
     if not own.enabled:
         return []
@@ -22,7 +21,6 @@ def providers(settings: Settings) -> list[Provider]:
         upstream=Upstream.parse(own.base_url),
         endpoints=table(Format.ANTHROPIC),
         native_root="/v1/",
-        key_shape=KEY_SHAPES["claude_api"],
         profile_for=anthropic_profiles(
             max_tokens=own.max_tokens, fast=own.fast, auto_cache_control=settings.translate.auto_cache_control
         ),
@@ -31,11 +29,10 @@ def providers(settings: Settings) -> list[Provider]:
         catalogue=ModelCatalogue(
             target="/v1/models?limit=1000",
             describes=True,
-            fallback=("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"),
+            fallback=CLAUDE_MODELS,
             is_native=reads_anthropic_list,
         ),
         retries=frozenset(own.retries),
-        profile="anthropic",
         default_headers=(("anthropic-version", "2023-06-01"),),
         vendor="anthropic",
         family="anthropic",

@@ -10,7 +10,7 @@ from ccproxy.translate.formats import Format
 
 
 def providers(settings: Settings) -> list[Provider]:
-    """The provider, if it is enabled."""
+    """Return the provider, if it is enabled."""
     own = settings.providers.claude_sdk
     if not own.enabled:
         return []

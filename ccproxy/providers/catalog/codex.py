@@ -1,12 +1,11 @@
-"""OpenAI's Codex backend, which speaks Responses, streamed only, below `/backend-api/codex` of chatgpt.com."""
+"""OpenAI's Codex backend: Responses, streamed only, below `/backend-api/codex` of chatgpt.com."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ccproxy import __version__
-from ccproxy.providers.client_credentials import KEY_SHAPES
-from ccproxy.providers.codex import native_changes
+from ccproxy.providers.codex import native_changes, unsendable_items
 from ccproxy.providers.endpoints import reads_codex_list, table
 from ccproxy.providers.profiles import responses_profiles
 from ccproxy.providers.spec import ModelCatalogue, Provider, Upstream
@@ -23,7 +22,7 @@ FALLBACK_MODELS: Final = (
 
 
 def providers(settings: Settings) -> list[Provider]:
-    """The provider, if it is enabled."""
+    """Return the provider, if it is enabled."""
     own = settings.providers.codex
     if not own.enabled:
         return []
@@ -38,10 +37,10 @@ def providers(settings: Settings) -> list[Provider]:
         sessions=True,
         session_header="session-id",
         key_header="authorization",
-        key_shape=KEY_SHAPES["codex"],
         has_accounts=True,
         profile_for=responses_profiles(codex=True),
         native_edit=native_changes,
+        native_losses=unsendable_items,
         streams_only=True,
         refuses_by_name=True,
         models=own.models,
@@ -53,7 +52,6 @@ def providers(settings: Settings) -> list[Provider]:
             is_native=reads_codex_list,
         ),
         retries=frozenset(own.retries),
-        profile="codex",
         default_headers=(("originator", "ccproxy"), ("user-agent", f"ccproxy/{__version__}")),
         vendor="openai",
         family="codex",

@@ -1,19 +1,17 @@
-"""Providers that the user defines: `[providers.NAME]`."""
+"""User-defined providers: `[providers.NAME]`."""
 
 from __future__ import annotations
 
 from ccproxy.providers.endpoints import reads_anthropic_list, reads_openai_list, table
-from ccproxy.providers.profiles import anthropic_profiles, chat_profiles, responses_profiles
+from ccproxy.providers.profiles import CLAUDE_MODELS, anthropic_profiles, chat_profiles, responses_profiles
 from ccproxy.providers.spec import ModelCatalogue, ProfileMaker, Provider, Upstream
 from ccproxy.settings import Settings
 from ccproxy.settings.model import CustomProviderSettings
 from ccproxy.translate.formats import Format
 
-_PROFILES = {Format.ANTHROPIC: "anthropic", Format.OPENAI_CHAT: "openai", Format.OPENAI_RESPONSES: "openai"}
-
 
 def providers(settings: Settings) -> list[Provider]:
-    """The user's own providers that are enabled."""
+    """Return the enabled ones."""
     return [_provider(name, own, settings) for name, own in settings.providers.custom.items() if own.enabled]
 
 
@@ -21,7 +19,7 @@ def _provider(name: str, own: CustomProviderSettings, settings: Settings) -> Pro
     fmt = Format(own.format)
     is_anthropic = fmt is Format.ANTHROPIC
     upstream = Upstream.parse(own.base_url)
-    # Base URLs are written as each field's own SDK takes them: OpenAI's end in /v1 (a bare origin means the same), Anthropic's do not.
+    # Base URLs have the form that each vendor's SDK expects: OpenAI's end in /v1 (a bare origin means the same), Anthropic's do not.
     has_version = upstream.path.endswith("/v1") or (not is_anthropic and upstream.path != "")
     root = "" if has_version else "/v1"
     wants_credential = own.auth != "auto" or bool(own.api_key.get_secret_value())
@@ -39,13 +37,12 @@ def _provider(name: str, own: CustomProviderSettings, settings: Settings) -> Pro
         models=own.models,
         catalogue=ModelCatalogue(
             target=f"{root}/models?limit=1000",
-            # A server without a key is the user's own: it is not asked, and the model's name decides.
+            # A server without a key is the user's own: its list is not fetched, and the model's name decides.
             describes=is_anthropic and wants_credential,
-            fallback=("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5") if is_anthropic else (),
+            fallback=CLAUDE_MODELS if is_anthropic else (),
             is_native=reads_anthropic_list if is_anthropic else reads_openai_list,
         ),
         retries=frozenset(own.retries),
-        profile=_PROFILES[fmt],
         default_headers=(("anthropic-version", "2023-06-01"),) if is_anthropic else (),
     )
 

@@ -1,4 +1,4 @@
-"""The built-in provider for trying things out: deterministic, without credentials or network."""
+"""The built-in provider for trying ccproxy: deterministic, without credentials or network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccproxy.translate.formats import Format
 
 
 def providers(settings: Settings) -> list[Provider]:
-    """The provider, if it is enabled."""
+    """Return the provider, if it is enabled."""
     own = settings.providers.mock
     if not own.enabled:
         return []

@@ -1,9 +1,8 @@
-"""Which program asks: one that Claude Code has started may not decide about Claude Code's tools.
+"""The program at the other end of a connection: one that Claude Code has started may not decide about Claude Code's tools.
 
-A token is not enough for that. It lies in a file of the user's, and tools run as the user: they can read whatever the
-user's command line can. But Linux tells who holds the other end of a connection on this machine
-(https://man7.org/linux/man-pages/man5/proc_pid_net.5.html), and whatever Claude Code starts carries a mark in its
-environment, or has an ancestor that does.
+A token is not enough for that. It is in a file of the user's, and tools run as the user: they can read whatever the user's command line can. But Linux
+reports which process holds the other end of a connection on this machine (https://man7.org/linux/man-pages/man5/proc_pid_net.5.html), and whatever Claude
+Code starts has a mark in its environment, or an ancestor that does.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ _TABLES = (PROC / "net" / "tcp", PROC / "net" / "tcp6")
 class _Socket(NamedTuple):
     uid: int
     inode: int
-    """0 when no process holds it any more."""
+    """0 if no process holds it any more."""
 
 
 def mark() -> dict[str, str]:
-    """What an agent's environment gets, and all that it starts inherits."""
+    """The variable in an agent's environment that all its children inherit."""
     return {_MARK: str(os.getpid())}
 
 
 def asked_by_tool(client: Address, server: Address) -> bool:
-    """Whether the client's end of a connection is held by a process that runs under Claude Code, or by one of this
-    machine that cannot be found. Always false where there is no /proc: then nothing is known.
+    """Return whether the client's end of a connection is held by a process that runs under Claude Code, or by one of this machine that cannot be
+    identified. Always false where there is no /proc.
 
     Takes some 10 ms: it reads files, so call it in a thread.
     """
     try:
         tables = [table.read_text() for table in _TABLES if table.exists()]
     except OSError:
-        return _ip(client[0]).is_loopback  # there is something to know, and it cannot be read
+        return _ip(client[0]).is_loopback  # the tables exist and cannot be read
     if not tables:
         return False
     ends = list(_sockets(tables, client, server))
@@ -52,35 +51,35 @@ def asked_by_tool(client: Address, server: Address) -> bool:
         # On loopback there must be one. From elsewhere it comes from another machine, or another network namespace.
         return _ip(client[0]).is_loopback
     if any(end.inode == 0 for end in ends):
-        return True  # whoever has asked left, and with them the answer to who it was
+        return True  # the process has ended, so it cannot be identified
     return any(_holds(process.pid, end) for process in _tools() for end in ends)
 
 
 def _sockets(tables: Iterable[str], client: Address, server: Address) -> Iterable[_Socket]:
-    wanted = [(_ip(host), port) for host, port in (client, server)]
+    ends = [(_ip(host), port) for host, port in (client, server)]
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
-            # A client may use an IPv6 socket for an IPv4 address, so both tables are compared by what they mean.
-            if f"{client[1]:04X}" == fields[1][-4:] and [_end(fields[1]), _end(fields[2])] == wanted:
+            # A client may use an IPv6 socket for an IPv4 address, so addresses are compared, not texts.
+            if f"{client[1]:04X}" == fields[1][-4:] and [_end(fields[1]), _end(fields[2])] == ends:
                 yield _Socket(int(fields[7]), int(fields[9]))
 
 
 def _end(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
-    """`0100007F:1F90` is 127.0.0.1:8000: words of 32 bits as this machine's memory has them."""
+    """The address of a text such as `0100007F:1F90`, which is 127.0.0.1:8000: words of 32 bits in this machine's byte order."""
     host, _, port = text.partition(":")
     words = (struct.pack("=I", int(host[at : at + 8], 16)) for at in range(0, len(host), 8))
     return _ip(b"".join(words)), int(port, 16)
 
 
 def _ip(host: str | bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    found = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
-    return getattr(found, "ipv4_mapped", None) or found
+    address = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _tools() -> list[Process]:
-    """The processes that carry this proxy's mark, and those below them: an environment is easily emptied, and one who
-    leaves his parents keeps it. One who does both is not found: this stops what a tool does by the way, not a break-out.
+    """The processes that have this proxy's mark, and those below them: a tool may empty its environment or leave its parents. One that does both is not
+    found: this stops what a tool does in passing, not an attack.
     """
     alive = list(all_processes())
     marked = {process.pid for process in alive if _is_marked(process.pid)}

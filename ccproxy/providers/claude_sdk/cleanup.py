@@ -16,13 +16,13 @@ PROC = Path("/proc")
 
 
 class Process(NamedTuple):
-    """One that the system knows."""
+    """A process of the operating system."""
 
     pid: int
     parent: int
     state: str
     started: str
-    """Tells a process from a later one with the same number."""
+    """Distinguishes a process from a later one with the same number."""
 
 
 def descendants(pid: int) -> list[tuple[int, str]]:
@@ -41,19 +41,17 @@ def descendants(pid: int) -> list[tuple[int, str]]:
 
 def kill_survivors(processes: Iterable[tuple[int, str]]) -> None:
     """Kill those of `processes` that still run."""
-    wanted = set(processes)
-    if not wanted:
+    targets = set(processes)
+    if not targets:
         return
     for process in all_processes():
-        if (process.pid, process.started) in wanted and process.state != "Z":
+        if (process.pid, process.started) in targets and process.state != "Z":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, signal.SIGKILL)
 
 
 def sweep(pid: int | None, config_dir: Path, folder: Path) -> None:
-    """Remove what a killed Claude Code could not: its own folder, and its entry among the running sessions in the
-    configuration folder.
-    """
+    """Remove what a killed Claude Code leaves: its own folder, and its entry among the running sessions in the configuration folder."""
     shutil.rmtree(folder, ignore_errors=True)
     if pid is None:
         return
@@ -64,18 +62,18 @@ def sweep(pid: int | None, config_dir: Path, folder: Path) -> None:
 
 
 def note_down(pid: int, config_dir: Path, folder: Path) -> None:
-    """Write down what `sweep` needs to know, for a proxy that is killed before it can sweep."""
+    """Write what `sweep` needs into a file, for the next proxy if this one is killed before it can sweep."""
     process = _read(PROC / str(pid))
     lines = [str(pid), process.started if process else "", str(config_dir)]
     (folder / _NOTE).write_text("\n".join(lines), encoding="utf-8")
 
 
 def sweep_noted(folder: Path) -> None:
-    """`sweep` in the place of a proxy that was killed, unless the process lives.
+    """`sweep` for a proxy that was killed, unless the process lives.
 
     Raises:
         OSError: there is no note.
-        ValueError: it is none that `note_down` wrote.
+        ValueError: `note_down` did not write it.
 
     """
     pid, started, config_dir = (folder / _NOTE).read_text(encoding="utf-8").split("\n", 2)

@@ -1,11 +1,12 @@
-"""One Claude Code process, spoken to through the SDK's client."""
+"""One Claude Code process, driven through the SDK's client."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
 from claude_agent_sdk.types import CanUseTool, HookMatcher, Message
@@ -17,7 +18,9 @@ from ccproxy.providers.claude_sdk.tools import build_tool_server
 from ccproxy.providers.claude_sdk.transport import CliTransport
 
 OLDEST_VERSION = (2, 1, 248)
-"""Older ones read files and run commands that a prompt names: they do not know the mark that forbids it."""
+"""Older ones read files and run commands that a prompt names: they do not know the option that forbids it."""
+_TAKEN_WITHIN: Final = 60.0
+"""Seconds within which a process must have accepted an earlier turn; it takes milliseconds."""
 
 
 class Connection:
@@ -36,7 +39,7 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether the process can be told something."""
+        """Whether the process can take a message."""
         return self._transport.is_ready()
 
     @property
@@ -49,8 +52,7 @@ class Connection:
         return self._transport.last_words
 
     async def open(self, plan: Plan | None, *, late: bool = False) -> None:
-        """Start the process if need be and shake hands. With `late`, tell a spare process the plan it was started
-        without.
+        """Start the process if need be and shake hands. With `late`, send a spare process the plan that it was started without.
 
         Raises:
             Unavailable: the program cannot be run, or is too old.
@@ -77,14 +79,14 @@ class Connection:
                 f"Claude Code {version or '(no version)'} is too old: {oldest} or later is needed. Run `claude update`"
             )
         if late and plan is not None:
-            # Not `set_model`: that asks the upstream whether the model exists, a call that nobody ordered.
+            # Not `set_model`: that asks the upstream whether the model exists, a call that no client made.
             await self._transport.apply_settings({"model": plan.model, **late_settings(plan)})
 
     async def tell(
         self, turns: Sequence[Turn], model: str, *, is_last: Callable[[dict[str, Any]], bool] | None = None
     ) -> None:
-        """Put earlier turns into the conversation, and ask the last. `is_last` sees each raw message as it is read, and
-        says which is the last that the process may say.
+        """Put earlier turns into the conversation, and ask the last. `is_last` gets each raw message as it is read, and returns whether it is the last that the
+        process may send.
 
         User turns are queued and assistant turns are not, so each user turn is waited for before the next is sent.
         """
@@ -99,14 +101,14 @@ class Connection:
         await self._send(_user(messages[-1][1]))
 
     def cost_of(self, total: float | None) -> float | None:
-        """What an answer cost, from the process's total after it: Claude Code adds up."""
+        """The cost of an answer, from the process's total after it: Claude Code adds up."""
         if total is None:
             return None
         cost, self._spent = total - self._spent, total
         return cost
 
     def messages(self) -> AsyncIterator[Message]:
-        """What the process says, until the connection ends."""
+        """The messages of the process, until the connection ends."""
         if self._messages is None:
             raise InternalError("Claude Code was not connected")
         return self._messages
@@ -127,14 +129,17 @@ class Connection:
         await self._client.query(one())
 
     async def _result(self) -> None:
-        async for message in self.messages():
-            if isinstance(message, ResultMessage):
-                if message.is_error:
-                    raise UpstreamBroken(
-                        f"Claude Code did not take the conversation: {message.result or message.subtype}"
-                    )
-                return
-        raise UpstreamBroken("Claude Code ended while it was told the conversation")
+        try:
+            async with asyncio.timeout(_TAKEN_WITHIN):
+                async for message in self.messages():
+                    if isinstance(message, ResultMessage):
+                        if message.is_error:
+                            reason = (message.result or message.subtype)[:500]
+                            raise UpstreamBroken(f"Claude Code did not accept the conversation: {reason}")
+                        return
+        except TimeoutError:
+            raise UpstreamBroken(f"Claude Code did not accept the conversation within {_TAKEN_WITHIN:g} s") from None
+        raise UpstreamBroken("Claude Code ended while it received the conversation")
 
 
 def _user(content: Content) -> dict[str, Any]:
@@ -162,5 +167,5 @@ def _assistant(content: Content, model: str) -> dict[str, Any]:
 
 
 def _is_new_enough(version: Any) -> bool:
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(version))
-    return found is not None and tuple(map(int, found.groups())) >= OLDEST_VERSION
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", str(version))
+    return numbers is not None and tuple(map(int, numbers.groups())) >= OLDEST_VERSION

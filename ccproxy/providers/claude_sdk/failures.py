@@ -1,7 +1,6 @@
-"""What went wrong in Claude Code, as the error that the client gets.
+"""Failures of Claude Code as the errors that the client gets.
 
-The status that the upstream answered decides; where there was none, the SDK's word for the kind of failure; else it
-is a 500.
+The status of the upstream's response decides; where there was none, the SDK's name for the kind of failure; else it is a 500.
 """
 
 from __future__ import annotations
@@ -20,48 +19,36 @@ from claude_agent_sdk import (
     TextBlock,
 )
 
-from ccproxy.errors import ExchangeError, UpstreamBroken, UpstreamUnreachable
+from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken, UpstreamUnreachable
+from ccproxy.translate.error_tables import KINDS, kind_of_status
 
 LOG_IN = (
     "Claude Code is not logged in: run `claude` and type /login, or set CLAUDE_CODE_OAUTH_TOKEN to what "
     "`claude setup-token` prints, or set providers.claude_sdk.api_key"
 )
 
-# https://docs.claude.com/en/api/errors
+# By the SDK's word, `AssistantMessage.error`.
 _KINDS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_STATUS_OF_KIND = {
-    "authentication_failed": 401,
-    "billing_error": 402,
-    "rate_limit": 429,
-    "invalid_request": 400,
-    "model_not_found": 404,
-    "overloaded": 529,
+    "authentication_failed": "authentication_error",
+    "billing_error": "billing_error",
+    "rate_limit": "rate_limit_error",
+    "invalid_request": "invalid_request_error",
+    "model_not_found": "not_found_error",
+    "overloaded": "overloaded_error",
 }
 
 
 class UpstreamRefused(ExchangeError):
-    """The upstream answered with an error, or Claude Code refused in its place. `status` and `kind` are those of the
-    case.
-    """
+    """An error response of the upstream, or a refusal by Claude Code itself, with its own `status` and `kind`."""
 
     def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(message, headers=headers)
         self.status = status
-        self.kind = _KINDS.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
+        self.kind = kind_of_status(status)
 
 
 class Failure:
-    """Collects what the messages of one answer say of a failure."""
+    """Collects what the messages of one answer report about a failure."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -81,8 +68,8 @@ class Failure:
         text = self._text or result.result or "; ".join(result.errors or ()) or result.subtype
         message = _upstream_message(text)
         status = result.api_error_status
-        if status is None:
-            status = _STATUS_OF_KIND.get(self._kind)
+        if status is None and self._kind in _KINDS:
+            status = KINDS[_KINDS[self._kind]].status
         if self._kind == "billing_error" and status == 400:
             status = 402
         if status == 401 and result.api_error_status is None:
@@ -101,7 +88,7 @@ class Failure:
 
 
 def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeError:
-    """The error for a process that broke; the reason is in the log, with what the process said last."""
+    """The error for a process that broke; the reason is in the log, with the process's last words."""
     if isinstance(error, ExchangeError):
         return error
     if isinstance(error, ProcessError):
@@ -110,10 +97,14 @@ def process_error(error: BaseException, last_words: Sequence[str]) -> ExchangeEr
         how = "closed its pipes" if code is None else how
         if any("cannot be used with root" in line for line in last_words):
             return UpstreamBroken(f'Claude Code {how}: permission_mode = "bypassPermissions" is not allowed for root')
-        return UpstreamBroken(f"Claude Code {how} before its answer was whole; ccproxy's log has what it said")
+        return UpstreamBroken(f"Claude Code {how} before its answer was complete. See ccproxy's log for its last words")
     if isinstance(error, CLIConnectionError):
-        return UpstreamBroken("the connection to Claude Code broke; ccproxy's log has the reason")
-    return UpstreamBroken("Claude Code said what ccproxy does not understand; ccproxy's log has the reason")
+        return UpstreamBroken("The connection to Claude Code broke. See ccproxy's log for details")
+    if isinstance(error, OSError):
+        return Unavailable(
+            f"Claude Code cannot start: {error.strerror or error}. Check the space in the temporary folder"
+        )
+    return UpstreamBroken("Claude Code sent a message that ccproxy could not parse. See ccproxy's log for details")
 
 
 # Claude Code's prose around the upstream's own words.
@@ -128,6 +119,6 @@ _TOO_LONG = re.compile(r"the request is ~(\d+) tokens \(limit (\d+)\)")
 def _upstream_message(text: str) -> str:
     """The upstream's own words, by which clients tell errors apart."""
     if text.startswith("Prompt is too long"):
-        found = _TOO_LONG.search(text)
-        return f"prompt is too long: {found[1]} tokens > {found[2]} maximum" if found else "prompt is too long"
+        numbers = _TOO_LONG.search(text)
+        return f"prompt is too long: {numbers[1]} tokens > {numbers[2]} maximum" if numbers else "prompt is too long"
     return _AFTER.sub("", _BEFORE.sub("", text)).strip() or text

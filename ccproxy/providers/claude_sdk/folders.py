@@ -1,4 +1,4 @@
-"""The folders of this package: one for temporary files, swept, and an empty one for Claude Code to stand in."""
+"""The folders of this package: one for temporary files, swept, and an empty one for Claude Code to start in."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ class Folders:
     """
 
     def __init__(self, mode: str, cwd: str, private: Path | None) -> None:
-        """`private` is where the empty working folder is made if `cwd` is none; by default ccproxy's cache folder."""
-        from filelock import (
-            FileLock,
-        )  # when Claude Code is wanted: it hooks itself into every audited call of the process
+        """`private` is where the empty working folder is made if `cwd` is empty; by default ccproxy's cache folder."""
+        # Not before Claude Code is used: it hooks itself into every audited call of the process.
+        from filelock import FileLock
 
         sweep_leftovers()
         self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -48,7 +47,7 @@ class Folders:
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _empty_folder(self, private: Path, mode: str) -> Path:
-        """The same path at every start: Claude Code tells it to the model, and prompt caches want the same words."""
+        """The same path at every start: Claude Code sends it to the model, and prompt caches need the same words."""
         folder = private / "claude" / mode
         try:
             private.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +60,7 @@ class Folders:
 
 
 def sweep_leftovers() -> None:
-    """Remove the temporary folders whose proxy is gone. A living one holds its lock."""
+    """Remove the temporary folders whose proxy is gone. A running one holds its lock."""
     from filelock import FileLock, Timeout
 
     for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):

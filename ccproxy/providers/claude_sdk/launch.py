@@ -1,7 +1,7 @@
 """How a Claude Code process is started: which program, which flags, which environment, which files.
 
-Prompts, tools and keys never stand on the command line, where every local user can read them: they go through files
-in a folder that only the user can open, and through pipes.
+Prompts, tools and keys are never on the command line, where every local user can read them: they go through files in a folder that only the user can open, and
+through pipes. Every flag with a value that is not fixed is one word (`--model=X`): a value that begins with a dash would be the next flag.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ccproxy.network import extra_certificates
 from ccproxy.providers.claude_sdk.callers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
+from ccproxy.settings.keys import SECTIONS
 
-CLIENT_TOOLS_SERVER = "client"
+CLIENT_TOOLS_SERVER = "ccproxy_client"
 """The name of the in-process MCP server that offers the client's own tools in agent mode."""
 
 INSTALL_COMMAND = "pip install 'ccproxy-api[claude]'"
@@ -49,19 +50,19 @@ _LOGIN = frozenset({"CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"})
 _NETWORK = frozenset(
     {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
 )
-_OWN_SECTIONS = frozenset({"SERVER", "PROVIDERS", "TRANSLATE", "PRICING", "LEDGER", "RAW_LOG", "PERMISSIONS", "AUTH"})
+_OWN_SECTIONS = frozenset(section.upper() for section in SECTIONS)
 
 _ALWAYS = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     # Half an answer may be out when a stream breaks: never begin another one in its place.
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
-    # No calls that nobody ordered: titles for sessions, telemetry, updates.
+    # No calls that no client made: titles for sessions, telemetry, updates.
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
 _PLAIN = {
-    # What the client did not say stays unsaid: no effort, no context management, no system messages between the turns.
+    # Nothing that the client did not ask for: no effort, no context management, no system messages between the turns.
     "CLAUDE_CODE_EFFORT_LEVEL": "auto",
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
     "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # the model is told nothing of budgets and the like
@@ -86,7 +87,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that starting one process takes. `folder` is its own and vanishes with it."""
+    """Everything that starts one process. `folder` is its own and is removed with it."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -111,26 +112,26 @@ def find_program(cli_path: str, bundle: Path | None) -> Program:
     """
     name = "claude.exe" if os.name == "nt" else "claude"
     if cli_path:
-        found = shutil.which(str(Path(cli_path).expanduser()) if os.sep in cli_path else cli_path)
-        if found is None:
+        path = shutil.which(str(Path(cli_path).expanduser()) if os.sep in cli_path else cli_path)
+        if path is None:
             raise Unavailable(
-                f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is no program that can be run"
+                f"Claude Code not found: providers.claude_sdk.cli_path = {cli_path!r} is not a program that can be run"
             )
-        return Program(found, bundled=False)
+        return Program(path, bundled=False)
     if bundle is not None and os.access(bundle / name, os.X_OK):
         return Program(str(bundle / name), bundled=True)
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise Unavailable(
-            "Claude Code not found: the claude-agent-sdk of this platform brings none. Install it "
+            "Claude Code not found: the claude-agent-sdk of this platform does not include it. Install it "
             "(https://claude.com/claude-code) or set providers.claude_sdk.cli_path"
         )
-    return Program(found, bundled=False)
+    return Program(path, bundled=False)
 
 
 def _reaper(mode: Mode) -> tuple[str, ...]:
-    """Words before a command that end it when this process dies, which Linux can do. Elsewhere the closed stdin ends
-    it, after the answer it is writing. An agent is asked to end, so that it can end its tools.
+    """A prefix of a command that ends it when this process dies, which Linux can do. Elsewhere the closed stdin ends it, after the answer that it is
+    writing. An agent gets SIGTERM, so that it can end its tools.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return (setpriv, "--pdeathsig", "TERM" if mode == "agent" else "KILL", "--") if setpriv else ()
@@ -146,10 +147,27 @@ def build_launch(
     folder: Path,
     parent_env: Mapping[str, str],
 ) -> Launch:
-    """The launch for `plan`, of a process for `one_answer` or for a conversation. Without a plan, of a spare plain-mode
-    process for one answer that is told its plan later.
+    """The launch for `plan`, of a process for `one_answer` or for a conversation. Without a plan, of a spare plain-mode process for one answer that gets its
+    plan later. Writes files: call it in a thread.
     """
     folder.mkdir(mode=0o700)
+    try:
+        return _launch(config, program, plan, one_answer=one_answer, cwd=cwd, folder=folder, parent_env=parent_env)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _launch(
+    config: ClaudeSdkConfig,
+    program: Program,
+    plan: Plan | None,
+    *,
+    one_answer: bool,
+    cwd: Path,
+    folder: Path,
+    parent_env: Mapping[str, str],
+) -> Launch:
     env = child_environment(config, parent_env)
     env["CLAUDE_CODE_TMPDIR"] = str(folder)
     env["PWD"] = str(cwd)
@@ -166,26 +184,26 @@ def build_launch(
     if is_bare(config):
         argv += ["--bare"]
     if plan is None:
-        argv += [*_plain_flags(one_answer=True), "--system-prompt", "", "--thinking", "disabled"]
+        argv += [*_plain_flags(one_answer=True), "--system-prompt", "", "--thinking=disabled"]
         return Launch(tuple(argv), env, cwd, folder, has_children=False)
     env |= plan.env
-    argv += ["--model", plan.model, *plan.flags]
+    argv += [f"--model={plan.model}", *plan.flags]
     argv += _plain_flags(one_answer=one_answer) if config.mode == "plain" else _agent_flags(config, plan, folder)
     if plan.system:
         flag = "--system-prompt-file" if config.mode == "plain" else "--append-system-prompt-file"
-        argv += [flag, _private_file(folder / "system.txt", plan.system)]
+        argv += [f"{flag}={_private_file(folder / 'system.txt', plan.system)}"]
     elif config.mode == "plain":
         argv += ["--system-prompt", ""]
     settings = late_settings(plan)
     if config.mode == "agent" and config.closed:
         settings["permissions"] = {"deny": _closing(config.closed)}
     if settings:
-        argv += ["--settings", _private_file(folder / "settings.json", json.dumps(settings))]
+        argv += [f"--settings={_private_file(folder / 'settings.json', json.dumps(settings))}"]
     return Launch(tuple(argv), env, cwd, folder, has_children=config.mode == "agent")
 
 
 def late_settings(plan: Plan) -> dict[str, Any]:
-    """What Claude Code takes as settings, also while it runs: parts of the upstream body that no flag carries.
+    """The parts of the upstream body that no flag carries, as settings, which Claude Code also takes while it runs.
 
     https://code.claude.com/docs/en/settings: `CLAUDE_CODE_EXTRA_BODY` is merged over every upstream body,
     `ANTHROPIC_BETAS` is added to its betas.
@@ -199,9 +217,7 @@ def late_settings(plan: Plan) -> dict[str, Any]:
 
 
 def is_bare(config: ClaudeSdkConfig) -> bool:
-    """Whether the plain model may be had bare: Claude Code adds nothing to the request then, but knows no
-    subscription login.
-    """
+    """Return whether the plain model runs with `--bare`: Claude Code adds nothing to the request then, but ignores a subscription login."""
     return config.mode == "plain" and bool(
         config.api_key or config.env.keys() & {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
     )
@@ -255,19 +271,20 @@ def _plain_flags(*, one_answer: bool) -> list[str]:
 
 
 def _agent_flags(config: ClaudeSdkConfig, plan: Plan, folder: Path) -> list[str]:
-    flags = ["--tools", ",".join(config.tools) if config.tools else "default", "--no-session-persistence"]
-    flags += ["--permission-mode", config.permission_mode, "--permission-prompt-tool", "stdio"]
+    flags = [f"--tools={','.join(config.tools) or 'default'}", "--no-session-persistence"]
+    flags += [f"--permission-mode={config.permission_mode}", "--permission-prompt-tool=stdio"]
     if config.setting_sources:
         flags += [f"--setting-sources={','.join(config.setting_sources)}"]
     servers = dict(config.mcp_servers)
     if plan.client_tools:
         servers[CLIENT_TOOLS_SERVER] = {"type": "sdk", "name": CLIENT_TOOLS_SERVER}
-        flags += ["--allowedTools", f"mcp__{CLIENT_TOOLS_SERVER}"]
-        # A tool of the client stands in the place of Claude Code's own of that name.
-        names = [tool["name"] for tool in plan.client_tools if re.fullmatch(r"\w+", tool["name"])]
-        flags += ["--disallowedTools", ",".join(names)] if names else []
+        flags += [f"--allowedTools=mcp__{CLIENT_TOOLS_SERVER}"]
+        # A tool of the client takes the place of Claude Code's own of that name and of one of the user's MCP servers.
+        # All their names are of this form; other names would be read as rules or as several names.
+        names = [tool["name"] for tool in plan.client_tools if re.fullmatch(r"[A-Za-z0-9_-]+", tool["name"])]
+        flags += [f"--disallowedTools={','.join(names)}"] if names else []
     if servers:
-        flags += ["--mcp-config", _private_file(folder / "mcp.json", json.dumps({"mcpServers": servers}))]
+        flags += [f"--mcp-config={_private_file(folder / 'mcp.json', json.dumps({'mcpServers': servers}))}"]
     return flags
 
 
@@ -281,6 +298,6 @@ def _closing(paths: Sequence[Path]) -> list[str]:
 
 def _private_file(path: Path, text: str) -> str:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     return str(path)

@@ -1,7 +1,7 @@
-"""How many Claude Code processes may live and start at once.
+"""The number of Claude Code processes that may live and start at once.
 
-Each takes about 200 MiB and, while it starts, a whole core. So their number is capped, those who must wait stand in a
-line that is bounded, and no more start at once than there are cores.
+Each takes about 200 MiB and, while it starts, a whole core. So their number is capped, requests that must wait are in a bounded queue, and no more start
+at once than there are cores.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from collections.abc import Callable
 from ccproxy.errors import TooManyRequests
 
 RETRY_AFTER = 5
-"""Seconds that a client is asked to wait when the line is full: about one short answer."""
+"""Seconds that a client is asked to wait when the queue is full: about one short answer."""
 
 
 class Pool:
     """Places for processes. A place is taken before a process starts and given back when it is gone."""
 
     def __init__(self, places: int, queue: int, reclaim: Callable[[], bool], *, cores: int | None = None) -> None:
-        """`reclaim` ends one process that answers nobody, if there is one, and says whether there was; its place
-        comes back by itself.
-        """
+        """`reclaim` ends one process that answers no request, if there is one, and returns whether there was; its place is given back later."""
         self.places = max(1, places)
         self._queue = queue
         self._reclaim = reclaim
@@ -39,12 +37,12 @@ class Pool:
         """Take a place, first come first served.
 
         Raises:
-            TooManyRequests: all places are taken by answers, and the line is full.
+            TooManyRequests: all places are taken by answers, and the queue is full.
 
         """
         if self.take_if_free():
             return
-        # Every place that is being given back is as good as free for one who waits.
+        # A place that is being given back is as good as free for a request that waits.
         if not self._reclaim() and len(self._waiting) >= self._queue:
             raise TooManyRequests(
                 f"all {self.places} Claude Code processes are busy and {self._queue} requests wait "
@@ -63,14 +61,14 @@ class Pool:
             raise
 
     def take_if_free(self) -> bool:
-        """Take a place if nobody has to wait for it."""
+        """Take a place if it is free and no request waits for it."""
         if self.taken >= self.places or self._waiting:
             return False
         self.taken += 1
         return True
 
     def give_back(self) -> None:
-        """Give a place back: to the one who waits longest, if anyone does."""
+        """Give a place back: to the request that has waited longest, if there is one."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -1,11 +1,13 @@
-"""All Claude Code processes of this proxy: started, told what to be, kept as spares, ended."""
+"""All Claude Code processes of this proxy: started, configured, held as spares, ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,7 +19,7 @@ from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.permissions.paths import CallContext
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.folders import Folders
-from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Program, build_launch, find_program
+from ccproxy.providers.claude_sdk.launch import INSTALL_COMMAND, Launch, Program, build_launch, find_program
 from ccproxy.providers.claude_sdk.pool import Pool
 from ccproxy.providers.claude_sdk.request import Plan
 
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PACKAGE = "ccproxy.providers.claude_sdk"
+_BOOTED_WITHIN = 60.0
+"""Seconds within which a spare must have started: until then it keeps others from starting."""
 
 
 class Processes:
-    """Gives out connections to processes, within the cap. Whoever gets one calls `close` with it, whatever happens."""
+    """Provides connections to processes, within the cap. The caller passes each one to `close`, whatever happens."""
 
     def __init__(
         self,
@@ -41,7 +45,7 @@ class Processes:
         private: Path | None,
         take_idle: Callable[[], Connection | None],
     ) -> None:
-        """`take_idle` gives up a process that only waits for its conversation to go on, for one that is needed now."""
+        """`take_idle` releases a process that only waits for its conversation to continue, for one that is needed now."""
         self._config = config
         self._broker = broker
         self._environment = environment
@@ -56,11 +60,11 @@ class Processes:
         self._tasks: set[asyncio.Task[None]] = set()
         self.closed = False
         self.info: dict[str, Any] = {}
-        """What the process that started last said of itself: version, models, account."""
+        """The description of itself that the latest process sent: version, models, account."""
 
     @property
-    def wanted(self) -> bool:
-        """Whether someone waits for a place."""
+    def is_short(self) -> bool:
+        """Whether a request waits for a place."""
         return self._pool.waiting > 0
 
     def status(self) -> dict[str, Any]:
@@ -77,8 +81,7 @@ class Processes:
         }
 
     async def connect(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
-        """A process for `plan` that has heard nothing yet; without a plan, one to ask about Claude Code itself.
-        `label` names the conversation to people.
+        """A process for `plan` without any conversation yet; without a plan, one to ask about Claude Code itself. `label` names the conversation to people.
 
         Raises:
             ExchangeError: it cannot be started, or all places are taken.
@@ -90,7 +93,7 @@ class Processes:
             connection = await self._from_spare(plan)
         if connection is None:
             await self._pool.take()
-            connection = await self._open(lambda: self._new_connection(plan, label, one_answer=one_answer), plan)
+            connection = await self._open(plan, label, one_answer=one_answer)
         self._refill()
         return connection
 
@@ -99,7 +102,7 @@ class Processes:
         await asyncio.shield(self.begin_close(connection))
 
     def begin_close(self, connection: Connection) -> asyncio.Task[None]:
-        """The same, without waiting for the end of it."""
+        """Start to do the same, without waiting for its end."""
         return self.spawn(self._close(connection), name="claude close")
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
@@ -110,12 +113,12 @@ class Processes:
         return task
 
     def drop_old_spares(self, older_than: float) -> None:
-        """End the spares that were started before that time (`time.monotonic`): nobody asks any more."""
+        """End the spares that were started before that time (`time.monotonic`): there are no requests any more."""
         while self._spares and self._spares[0][0] <= older_than:
             self._end_spare()
 
     def next_expiry(self, oldest: float) -> float | None:
-        """In how many seconds the oldest spare will have been started before `oldest`, which moves with the clock."""
+        """Seconds until the oldest spare will have been started before `oldest`, which moves with the clock."""
         return max(0.0, self._spares[0][0] - oldest) if self._spares else None
 
     async def aclose(self) -> None:
@@ -142,10 +145,11 @@ class Processes:
             if self._folders is not None:
                 return
             try:
-                await asyncio.to_thread(importlib.import_module, f"{_PACKAGE}.connection")
+                await asyncio.to_thread(_import_all)
             except ModuleNotFoundError as error:
                 raise Unavailable(
-                    f"the Claude SDK is not installed ({error.name} is missing): run {INSTALL_COMMAND}"
+                    f"/claude is not available because the Claude SDK is not installed ({error.name} is missing). "
+                    f"Install it with: {INSTALL_COMMAND}"
                 ) from error
             import claude_agent_sdk
 
@@ -153,29 +157,34 @@ class Processes:
             self._program = await asyncio.to_thread(find_program, self._config.cli_path, bundle)
             self._folders = await asyncio.to_thread(Folders, self._config.mode, self._config.cwd, self._private)
 
-    def _new_transport(self, plan: Plan | None, *, one_answer: bool) -> CliTransport:
+    async def _new_transport(self, plan: Plan | None, *, one_answer: bool) -> CliTransport:
         from ccproxy.providers.claude_sdk.transport import CliTransport
 
         program, folders = self._program, self._folders
         if program is None or folders is None:
             raise InternalError("Claude Code was not prepared")
-        return CliTransport(
-            build_launch(
-                self._config,
-                program,
-                plan,
-                one_answer=one_answer,
-                cwd=folders.cwd,
-                folder=folders.next(),
-                parent_env=self._environment,
-            )
+        build = functools.partial(
+            build_launch,
+            self._config,
+            program,
+            plan,
+            one_answer=one_answer,
+            cwd=folders.cwd,
+            folder=folders.next(),
+            parent_env=self._environment,
         )
+        building = asyncio.get_running_loop().run_in_executor(None, build)
+        try:
+            return CliTransport(await asyncio.shield(building))
+        except asyncio.CancelledError:
+            # The thread goes on: remove what it makes once it has made it.
+            _removing = self.spawn(_remove(building), name="claude close launch")
+            raise
 
-    def _new_connection(self, plan: Plan | None, label: str | None, *, one_answer: bool) -> Connection:
+    def _connection(self, transport: CliTransport, plan: Plan | None, label: str | None) -> Connection:
         from ccproxy.providers.claude_sdk.connection import Connection
         from ccproxy.providers.claude_sdk.tool_permissions import ToolPermissions
 
-        transport = self._new_transport(plan, one_answer=one_answer)
         if self._config.mode == "plain" or plan is None:
             return Connection(transport)
         launch = transport.launch
@@ -187,25 +196,29 @@ class Processes:
         )
         return Connection(transport, can_use_tool=permissions.can_use_tool, before_tool=permissions.before_tool)
 
-    async def _open(self, make: Callable[[], Connection], plan: Plan | None, *, late: bool = False) -> Connection:
-        """Open a new connection in a place that is taken already; if that fails, the place is given back."""
+    async def _open(
+        self, plan: Plan | None, label: str | None = None, *, one_answer: bool = True, spare: CliTransport | None = None
+    ) -> Connection:
+        """Open a new connection, or one to a `spare`, in a place that is taken already; if that fails, the place is given back."""
         connection = None
         try:
             # A spare has started before.
-            async with contextlib.nullcontext() if late else self._pool.starting:
-                connection = make()
-                await connection.open(plan, late=late)
+            async with contextlib.nullcontext() if spare else self._pool.starting:
+                transport = spare or await self._new_transport(plan, one_answer=one_answer)
+                connection = self._connection(transport, plan, label)
+                await connection.open(plan, late=spare is not None)
         except BaseException as error:
             if connection is None:
                 self._pool.give_back()
-                raise
-            await self.close(connection)
+            else:
+                await self.close(connection)
             if isinstance(error, ExchangeError) or not isinstance(error, Exception):
                 raise
             from ccproxy.providers.claude_sdk.failures import process_error
 
-            logger.warning("Claude Code did not start: %s. Its last words: %s", error, list(connection.last_words))
-            raise process_error(error, connection.last_words) from error
+            last_words = connection.last_words if connection is not None else ()
+            logger.warning("Claude Code did not start: %s. Its last words: %s", error, list(last_words))
+            raise process_error(error, last_words) from error
         self.info = connection.info
         return connection
 
@@ -218,20 +231,16 @@ class Processes:
     # --- spares ---
 
     async def _from_spare(self, plan: Plan) -> Connection | None:
-        from ccproxy.providers.claude_sdk.connection import Connection
-
         _, transport = self._spares.popleft()
         transport.system_prompt = plan.system
         try:
-            return await self._open(lambda: Connection(transport), plan, late=True)
+            return await self._open(plan, spare=transport)
         except ExchangeError as error:
-            logger.info("a spare Claude Code process was of no use: %s", error)
+            logger.info("A spare Claude Code process could not be used: %s", error)
             return None
 
     def _refill(self) -> None:
-        """Start spares in free places. Only the program of the wheel can be one: which of its messages it understands
-        late is known.
-        """
+        """Start spares in free places. Only the program of the wheel can be one: it is known which messages it understands late."""
         if self._config.mode != "plain" or self._program is None or not self._program.bundled:
             return
         while (
@@ -246,16 +255,17 @@ class Processes:
         transport = None
         try:
             async with self._pool.starting:
-                transport = self._new_transport(None, one_answer=True)
-                await transport.connect()
-                await transport.wait_until_booted()
+                transport = await self._new_transport(None, one_answer=True)
+                async with asyncio.timeout(_BOOTED_WITHIN):
+                    await transport.connect()
+                    await transport.wait_until_booted()
         except BaseException as error:
             if transport is not None:
                 await asyncio.shield(self.spawn(transport.end(), name="claude close spare"))
             self._pool.give_back()
             if not isinstance(error, Exception):
                 raise
-            logger.warning("no spare Claude Code process: %s", error)
+            logger.warning("A spare Claude Code process could not be started: %s", error)
         else:
             self._spares.append((time.monotonic(), transport))
         finally:
@@ -283,8 +293,20 @@ class Processes:
         return True
 
 
+def _import_all() -> None:
+    """Import what needs the SDK. It takes half a second, too long for the event loop."""
+    for module in ("answer_events", "connection", "failures", "tool_permissions", "transport"):
+        importlib.import_module(f"{_PACKAGE}.{module}")
+
+
+async def _remove(building: asyncio.Future[Launch]) -> None:
+    with contextlib.suppress(Exception):  # it failed, and has removed its folder itself
+        launch = await building
+        await asyncio.to_thread(shutil.rmtree, launch.folder, ignore_errors=True)
+
+
 def _login(account: object) -> str | None:
-    """Where Claude Code found its credential ("ANTHROPIC_API_KEY", "claude.ai", …, "none"); not whose it is."""
+    """The source of Claude Code's credential ("ANTHROPIC_API_KEY", "claude.ai", …, "none"), not its owner."""
     if not isinstance(account, dict):
         return None
     source = account.get("apiKeySource") or account.get("tokenSource")

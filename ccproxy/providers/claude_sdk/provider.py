@@ -15,7 +15,7 @@ from ccproxy.errors import ExchangeError, InternalError, UpstreamBroken
 from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.processes import Processes
-from ccproxy.providers.claude_sdk.request import Plan, Turn, plan_request
+from ccproxy.providers.claude_sdk.request import Plan, Turn, check_conversation, plan_request, session_label
 from ccproxy.providers.claude_sdk.sessions import Session, Sessions
 from ccproxy.providers.claude_sdk.stream import ClaudeStream, Sink
 from ccproxy.providers.local import LocalRequest
@@ -23,7 +23,7 @@ from ccproxy.translate.estimate import estimate_tokens
 from ccproxy.translate.formats import Format
 
 if TYPE_CHECKING:
-    from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
+    from ccproxy.providers.claude_sdk.answer_events import AgentAnswer, PlainAnswer
     from ccproxy.providers.claude_sdk.connection import Connection
 
 logger = logging.getLogger(__name__)
@@ -52,10 +52,11 @@ class ClaudeSdkProvider:
         made (by default ccproxy's cache folder).
         """
         self._config = config
-        self._sessions = Sessions(config.session_ttl, config.session_busy)
+        self._sessions = Sessions(config.session_ttl, config.session_busy, config.queue)
+        self._broker = broker or PermissionBroker("ask", timeout=0)
         self._processes = Processes(
             config,
-            broker or PermissionBroker("ask", timeout=0),
+            self._broker,
             dict(os.environ if environment is None else environment),
             private,
             self._sessions.take_idle,
@@ -69,7 +70,8 @@ class ClaudeSdkProvider:
         return ClaudeStream(work, functools.partial(self._processes.spawn, name="claude answer"))
 
     async def count_tokens(self, request: LocalRequest) -> dict[str, Any]:
-        return {"input_tokens": estimate_tokens(Format.ANTHROPIC, request.body)}
+        await asyncio.to_thread(check_conversation, request.body)
+        return {"input_tokens": await asyncio.to_thread(estimate_tokens, Format.ANTHROPIC, request.body)}
 
     async def models(self) -> list[dict[str, Any]]:
         """The models that Claude Code offers with the user's login.
@@ -94,23 +96,24 @@ class ClaudeSdkProvider:
         while (connection := self._sessions.take_idle()) is not None:
             _closing = self._processes.begin_close(connection)
         await self._processes.aclose()
+        await self._broker.aclose()
 
     # --- one request ---
 
     async def _work(self, request: LocalRequest, sink: Sink) -> None:
         try:
-            plan = plan_request(request, self._config.mode)
+            plan = await asyncio.to_thread(plan_request, request, self._config.mode)
             sink.losses = plan.losses
             if request.session_id is None:
-                await self._answer(plan, sink, request.headers.get("x-claude-code-session-id"))
+                await self._answer(plan, sink, session_label(request.headers))
             else:
                 async with self._sessions.use(request.session_id) as session:
                     await self._answer_in_session(session, plan, sink)
         except ExchangeError as error:
-            await sink.fail(error)
+            sink.fail(error)
         except Exception:
-            logger.exception("ccproxy broke while Claude Code answered")
-            await sink.fail(InternalError("ccproxy broke while Claude Code answered; its log has the reason"))
+            logger.exception("ccproxy failed while Claude Code answered")
+            sink.fail(InternalError("ccproxy failed while Claude Code answered. See its log for details"))
         finally:
             self._watch_the_clock()
 
@@ -136,9 +139,7 @@ class ClaudeSdkProvider:
         await self._go_on(session, plan, plan.turns, sink)
 
     async def _go_on(self, session: Session, plan: Plan, turns: Sequence[Turn], sink: Sink) -> None:
-        """Answer with the session's own process. It is kept if it can take another turn and nobody waits for its
-        place.
-        """
+        """Answer with the session's own process. It stays if it can take another turn and no request waits for its place."""
         connection = session.connection
         if connection is None:
             raise InternalError("a session without a process cannot answer")
@@ -146,7 +147,7 @@ class ClaudeSdkProvider:
         try:
             texts = await self._exchange(connection, plan, turns, sink, keep=True)
         finally:
-            if texts is None or self._processes.wanted:
+            if texts is None or self._processes.is_short:
                 await self._end_process_of(session)
             else:
                 session.remember(plan, texts)
@@ -159,8 +160,7 @@ class ClaudeSdkProvider:
     async def _exchange(
         self, connection: Connection, plan: Plan, turns: Sequence[Turn], sink: Sink, *, keep: bool
     ) -> list[str] | None:
-        """Tell the process the turns and pass its answer on. Returns the answer's texts if the process can go on from
-        there, else `None`.
+        """Send the process the turns and pass its answer on. Returns the answer's texts if the process can continue from there, else None.
 
         Raises:
             ExchangeError: the answer failed.
@@ -187,9 +187,9 @@ class ClaudeSdkProvider:
             )
             raise process_error(error, connection.last_words) from error
         if not answer.finished:
-            raise UpstreamBroken("Claude Code fell silent before its answer was whole")
+            raise UpstreamBroken("Claude Code ended before its answer was complete")
         sink.cost_usd = connection.cost_of(answer.total_usd)
-        await sink.end()
+        sink.end()
         keep = keep and answer.reusable
         if keep and not answer.settled:
             keep = await self._settle(connection, answer)
@@ -197,7 +197,7 @@ class ClaudeSdkProvider:
         return answer.texts if keep else None
 
     async def _settle(self, connection: Connection, answer: PlainAnswer | AgentAnswer) -> bool:
-        """The client has its answer; see the process's turn to its end."""
+        """Read the process's turn to its end; the client has its answer."""
         try:
             async with asyncio.timeout(_SETTLE_WITHIN):
                 async for message in connection.messages():
@@ -210,7 +210,7 @@ class ClaudeSdkProvider:
         return False
 
     def _new_answer(self, plan: Plan, *, keep: bool) -> PlainAnswer | AgentAnswer:
-        from ccproxy.providers.claude_sdk.answers import AgentAnswer, PlainAnswer
+        from ccproxy.providers.claude_sdk.answer_events import AgentAnswer, PlainAnswer
 
         if self._config.mode == "plain":
             return PlainAnswer(keep=keep)
@@ -219,7 +219,7 @@ class ClaudeSdkProvider:
     # --- idle processes ---
 
     def _watch_the_clock(self) -> None:
-        """End what was idle for `session_ttl`, now and when the next is due."""
+        """End whatever was idle for `session_ttl`, now and when the next is due."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -240,20 +240,20 @@ def _model_objects(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Anthropic model objects from the SDK's list, which has aliases and a default among them: each model once, by
     its full name.
     """
-    found: dict[str, dict[str, Any]] = {}
+    objects: dict[str, dict[str, Any]] = {}
     for model in listed:
         name = model.get("resolvedModel") or model.get("value")
         if not isinstance(name, str) or not name:
             continue
         # The default is listed first, under a name that says only that.
         display = str(model.get("displayName") or name)
-        if name in found and found[name]["_alias"] != "default":
+        if name in objects and objects[name]["_alias"] != "default":
             continue
-        found[name] = {
+        objects[name] = {
             "type": "model",
             "id": name,
             "display_name": display,
             "created_at": "1970-01-01T00:00:00Z",
             "_alias": model.get("value"),
         }
-    return [{key: value for key, value in model.items() if key != "_alias"} for model in found.values()]
+    return [{key: value for key, value in model.items() if key != "_alias"} for model in objects.values()]

@@ -1,8 +1,7 @@
 """The client's own tools, offered to Claude Code by an MCP server inside this process.
 
-Claude Code calls them; the calls are never answered here. They reach the client as `tool_use` blocks, the process
-ends, and the client's next request brings the results. Both major versions of `mcp` are spoken: 1 registers handlers
-by decorators, 2 by arguments of the constructor.
+Claude Code calls them; the calls are never answered here. They reach the client as `tool_use` blocks, the process ends, and the client's next request has
+the results. Both major versions of `mcp` are supported: 1 registers handlers by decorators, 2 by arguments of the constructor.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A Claude Code process as the SDK's transport: lines of JSON on its pipes.
 
-The SDK's own transport passes the whole parent environment on, puts prompts on the command line, and needs 5 s to end
-a process that is writing an answer. This one starts what a `Launch` says, and ends it at once. (The SDK names the
-class public and its interface open to change.)
+The SDK's own transport passes the whole parent environment on, puts prompts on the command line, and needs 5 s to end a process that is writing an answer.
+This one starts what a `Launch` describes, and ends it at once. (The SDK calls the class public and its interface subject to change.)
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ logger = logging.getLogger(__name__)
 MAX_LINE = 64 * 1024 * 1024
 """The longest line taken from Claude Code, in bytes. A long answer with its documents comes as one."""
 
+_MOST_UNREAD = 1000  # messages that a process may write before it answers
+
 _GRACE = 0.15  # seconds between asking a process to end and killing it
 _SECRET = re.compile(r"sk-ant-[\w-]+|(?i:bearer) \S+")
 
@@ -48,7 +49,7 @@ class CliTransport(Transport):
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self.system_prompt: str | None = None
-        """If set, told at the SDK's handshake: for a process that was started before it was known."""
+        """If set, sent with the SDK's handshake: for a process that was started before it was known."""
         self._started: _Running | None = None
         self._errors: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -93,15 +94,15 @@ class CliTransport(Transport):
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise InternalError("Claude Code was started without pipes")
         self._started = _Running(process, process.stdin, process.stdout, process.stderr)
-        note_down(process.pid, launch.config_dir, launch.folder)
         self._errors = asyncio.create_task(self._read_errors(process.stderr), name=f"claude stderr {process.pid}")
+        await asyncio.to_thread(note_down, process.pid, launch.config_dir, launch.folder)
 
     async def write(self, data: str) -> None:
         stdin = self._running().stdin
         if self.system_prompt is not None:
             data = self._with_system_prompt(data)
         try:
-            stdin.write(data.encode("utf-8", "surrogatepass"))
+            stdin.write(data.encode())
             await stdin.drain()
         except (ConnectionError, RuntimeError) as error:
             raise await self._ended() from error
@@ -138,6 +139,8 @@ class CliTransport(Transport):
                 self._unread.append(message)
             if reply.done():
                 return
+            if len(self._unread) > _MOST_UNREAD:
+                raise UpstreamBroken(f"Claude Code wrote {_MOST_UNREAD} messages before it answered")
         raise await self._ended()
 
     async def apply_settings(self, settings: dict[str, Any]) -> None:
@@ -145,7 +148,7 @@ class CliTransport(Transport):
         reply = await self._send({"subtype": "apply_flag_settings", "settings": settings})
         response = await asyncio.wait_for(reply, 30)
         if response.get("subtype") != "success":
-            raise UpstreamBroken(f"Claude Code did not take its settings: {response.get('error')}")
+            raise UpstreamBroken(f"Claude Code did not accept its settings: {str(response.get('error'))[:500]}")
 
     async def end(self) -> None:
         """End the process and what it started, and remove its files. Takes 0.2 s at most; safe to call twice and to
@@ -170,7 +173,7 @@ class CliTransport(Transport):
         return self._started
 
     async def _ended(self) -> ProcessError:
-        """The process has closed its pipes: hear how it ended and what it said last."""
+        """The error for a process that has closed its pipes: its exit code and its last words."""
         process = self._running().process
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -180,7 +183,7 @@ class CliTransport(Transport):
         return ProcessError("Claude Code ended", exit_code=process.returncode, stderr="\n".join(self.last_words))
 
     def _with_system_prompt(self, data: str) -> str:
-        """The TypeScript SDK says the system prompt in its handshake; the Python SDK has only the flag for it."""
+        """Add the system prompt to the handshake, as the TypeScript SDK does; the Python SDK has only the flag for it."""
         message = json.loads(data)
         request = message.get("request")
         if isinstance(request, dict) and request.get("subtype") == "initialize":
@@ -223,7 +226,7 @@ class CliTransport(Transport):
             *lines, last = rest.split(b"\n")
             begun, size = [last], len(last)
             for line in (first, *lines):
-                # Some builds write words for people among the JSON.
+                # Some builds write messages for people between the JSON.
                 if line.startswith(b"{"):
                     yield json.loads(line)
 
@@ -262,9 +265,7 @@ class CliTransport(Transport):
         await asyncio.to_thread(sweep, process.pid, self.launch.config_dir, self.launch.folder)
 
     async def _close_pipes(self, running: _Running) -> None:
-        """Read to the ends of the pipes: asyncio gives a descriptor back when its pipe has ended, and one that nobody
-        reads never does.
-        """
+        """Read to the ends of the pipes: asyncio closes a descriptor when its pipe has ended, and a pipe that is not read never does."""
         running.stdin.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):

@@ -11,27 +11,25 @@ from ccproxy.translate.sse import frame
 
 Json = dict[str, Any]
 
-_STATUS_OF_KIND = {kind: name.status for kind, name in error_tables.OPENAI_NAMES.items()} | {"overloaded_error": 529}
-
 
 def read_error(body: Json, status: int) -> UpstreamError:
     """An error answer or event. `status` is 0 for an event: its kind tells the status."""
     inner = body.get("error")
     error: Json = inner if isinstance(inner, dict) else {}
     kind = error.get("type")
-    if not isinstance(kind, str) or kind not in error_tables.OPENAI_NAMES:
+    if not isinstance(kind, str) or kind not in error_tables.KINDS:
         kind = error_tables.kind_of_status(status) if status else "api_error"
     message = error.get("message")
     message = message if isinstance(message, str) and message else "The upstream gave no reason"
     return UpstreamError(
-        message, status=status or _STATUS_OF_KIND[kind], kind=kind, param=error_tables.path_in(message)
+        message, status=status or error_tables.KINDS[kind].status, kind=kind, param=error_tables.path_in(message)
     )
 
 
 def status(error: ExchangeError) -> int:
     """The HTTP status of an error for Anthropic's clients: OpenAI says 503 for 529, and 429 for what is no rate limit."""
     if error.kind in ("overloaded_error", "billing_error", "permission_error"):
-        return _STATUS_OF_KIND[error.kind]
+        return error_tables.KINDS[error.kind].status
     return error.status
 
 

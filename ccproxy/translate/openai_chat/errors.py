@@ -24,9 +24,9 @@ def status(error: ExchangeError) -> int:
 
 def error_object(error: ExchangeError, *, streamed: bool = False) -> Json:
     """`error` of an answer or a chunk."""
-    name = error_tables.OPENAI_NAMES.get(error.kind, error_tables.OPENAI_NAMES["api_error"])
+    kind = error_tables.named(error)
     message = error_tables.stream_message(error) if streamed else error.message
-    return {"message": message, "type": name.type, "param": error.param, "code": error_tables.openai_code(error)}
+    return {"message": message, "type": kind.openai_type, "param": error.param, "code": error_tables.openai_code(error)}
 
 
 def body(error: ExchangeError, _request_id: str | None) -> bytes:

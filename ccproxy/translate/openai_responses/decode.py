@@ -68,7 +68,7 @@ class Decoder:
             return self._text(event, event["delta"])
         if self._ended:
             return []
-        reader = self._readers.get(kind)
+        reader = self.readers.get(kind)
         return reader(self, event) if reader is not None else []
 
     def done(self) -> list[Event]:
@@ -311,7 +311,7 @@ class Decoder:
         events += self._catch_up(key, _text_of(item))
         return events + self._close(key, item)
 
-    _readers: ClassVar[dict[object, Callable[[Decoder, Json], list[Event]]]] = {
+    readers: ClassVar[dict[object, Callable[[Decoder, Json], list[Event]]]] = {
         "response.created": _created,
         "response.queued": _created,
         "response.in_progress": _created,

@@ -27,8 +27,9 @@ def status(error: ExchangeError) -> int:
 
 def body(error: ExchangeError, _request_id: str | None) -> bytes:
     """An error answer."""
-    name = error_tables.OPENAI_NAMES.get(error.kind, error_tables.OPENAI_NAMES["api_error"])
-    inner = {"message": error.message, "type": name.type, "param": error.param, "code": error_tables.openai_code(error)}
+    kind = error_tables.named(error)
+    code = error_tables.openai_code(error)
+    inner = {"message": error.message, "type": kind.openai_type, "param": error.param, "code": code}
     return dump_bytes({"error": inner})
 
 

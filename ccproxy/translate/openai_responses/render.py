@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ccproxy.translate import as_text, policy, schema
+from ccproxy.translate import as_text, codex, policy, schema
 from ccproxy.translate.checks import bad
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse
@@ -20,28 +20,8 @@ from ccproxy.translate.profiles import ResponsesProfile, clamp_effort, effort_of
 
 Json = dict[str, Any]
 
-LITE_HEADER = "x-openai-internal-codex-responses-lite"
 LITE_NAMESPACE = "functions"
 REFUSED = "refused by the upstream"
-CODEX_FIELDS = frozenset(
-    (
-        "model",
-        "instructions",
-        "input",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "reasoning",
-        "store",
-        "stream",
-        "include",
-        "prompt_cache_key",
-        "text",
-        "service_tier",
-        "client_metadata",
-    )
-)
-"""All that may leave for the Codex backend; it refuses other parameters by name."""
 _KEY_LIMIT = 64
 _MIN_OUTPUT = 16
 
@@ -86,7 +66,7 @@ def render(
     _settings(request, profile, body, losses)
     _include(tools, body)
     body["store"] = False
-    body["stream"] = True if profile.codex else request.stream
+    body["stream"] = codex.FIXED["stream"] if profile.codex else request.stream
     headers = _session(request, profile, body, session_id)
     return _allow(body, profile, losses), names, headers
 
@@ -94,7 +74,7 @@ def render(
 def _allow(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
     """Leave out what this backend refuses: the last step, so that nothing unknown ever leaves."""
     if profile.codex:
-        body = {key: value for key, value in body.items() if key in CODEX_FIELDS}
+        body = {key: value for key, value in body.items() if key in codex.ACCEPTED}
     for path in sorted(profile.refused):
         left = without(body, path)
         if left != body:
@@ -315,7 +295,7 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
 
 
 def _include(tools: list[Json], body: Json) -> None:
-    include = ["reasoning.encrypted_content"]
+    include = [codex.ENCRYPTED_REASONING]
     if any(tool["type"] == "web_search" for tool in tools):
         include.append("web_search_call.action.sources")
     body["include"] = include
@@ -333,7 +313,7 @@ def _session(request: Request, profile: ResponsesProfile, body: Json, session_id
     key = body["prompt_cache_key"]
     headers = {"session-id": key if key.isascii() and key.isprintable() else _digest(key)}
     if profile.lite:
-        headers[LITE_HEADER] = "true"
+        headers[codex.LITE_HEADER] = "true"
     return headers
 
 

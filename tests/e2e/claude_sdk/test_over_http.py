@@ -89,7 +89,7 @@ async def status(client: httpx.AsyncClient) -> dict[str, Any]:
 
 async def says(client: httpx.AsyncClient, what: Callable[[dict[str, Any]], bool]) -> None:
     """Ask until it says so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if what(await status(client)):
                 return
@@ -406,7 +406,7 @@ async def test_permissions_asked_and_given(
         ) as proxy,
         client_of(proxy) as client,
     ):
-        token = {"x-ccproxy-token": cli_token(proxy.port)}
+        token = {"x-ccproxy-token": cli_token("127.0.0.1", proxy.port)}
         broker = proxy.addon("gateway").own.permissions
         answering = asyncio.create_task(client.post("/claude/mine/v1/messages", content=message(MODEL)))
         async with client.stream("GET", "/permissions/stream", headers=token) as answer:

@@ -80,7 +80,13 @@ def places(env: Environment, *names: str) -> list[Path]:
 
 def test_starts_a_proxy_tells_the_client_and_stops_it_afterwards(env: Environment) -> None:
     asks = program(env, "asks", ASKS)
-    secrets = {"PROVIDERS__CLAUDE_API__API_KEY": "very-secret", "PROVIDERS__CODEX__BASE_URL": "http://127.0.0.1:1"}
+    secrets = {
+        "PROVIDERS__CLAUDE_API__API_KEY": "very-secret",
+        "PROVIDERS__CLAUDE_SDK__ENV": '{"NAME": "very-secret"}',
+        "PROVIDERS__CLAUDE_SDK__MCP_SERVERS__ONE__ENV__NAME": "very-secret",
+        "LEDGER__URL": f"sqlite:///{env['HOME']}/very-secret.db",
+        "PROVIDERS__CODEX__BASE_URL": "http://127.0.0.1:1",
+    }
     done = ccproxy(
         "run", asks, "--format", "anthropic", "--via", "mock", "--", "-x", "two words", env={**env, **secrets}
     )

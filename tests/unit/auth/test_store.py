@@ -123,13 +123,11 @@ def test_this_file_system_has_modes(tmp_path: Path) -> None:
     assert has_modes(tmp_path / "missing")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'"text"', b"{}", b'{"access_token": 1}', b"\xff", b"[" * 100_000]
-)
+@pytest.mark.parametrize("content", [b"{", b"[]", b'"text"', b"{}", b'{"access_token": 1}', b"\xff", b"[" * 100_000])
 def test_what_is_no_login_is_refused_without_quoting_it(store: Store, content: bytes) -> None:
     put(store, claude())
     store.path("claude_api").write_bytes(content)
-    with pytest.raises(StoreError, match=r"claude_api\.json is no credential file of ccproxy: remove it"):
+    with pytest.raises(StoreError, match=r"claude_api\.json is not a credential file of ccproxy: remove it"):
         store.load("claude_api", ClaudeLogin)
 
 

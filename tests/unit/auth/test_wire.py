@@ -27,7 +27,6 @@ def test_a_claude_login() -> None:
         (b"Host", b"h"),
         (b"Accept", b"*/*"),
         (b"anthropic-beta", b"oauth-2025-04-20"),
-        (b"anthropic-version", b"2023-06-01"),
         (b"authorization", b"Bearer claude-one"),
     )
 
@@ -66,10 +65,7 @@ def test_a_codex_login() -> None:
 
 
 def test_keys() -> None:
-    assert with_key("claude_api", "sk-ant-dummy").on_wire(()) == (
-        (b"anthropic-version", b"2023-06-01"),
-        (b"x-api-key", b"sk-ant-dummy"),
-    )
+    assert with_key("claude_api", "sk-ant-dummy").on_wire(()) == ((b"x-api-key", b"sk-ant-dummy"),)
     assert with_key("codex", "sk-dummy", key_header="authorization").on_wire(()) == (
         (b"authorization", b"Bearer sk-dummy"),
     )
@@ -79,7 +75,6 @@ def test_keys() -> None:
 def test_an_access_token_as_key_goes_out_as_one() -> None:
     assert with_key("claude_api", "sk-ant-oat01-dummy").on_wire(()) == (
         (b"anthropic-beta", b"oauth-2025-04-20"),
-        (b"anthropic-version", b"2023-06-01"),
         (b"authorization", b"Bearer sk-ant-oat01-dummy"),
     )
     token = codex_jwt(account="acct-9")

@@ -18,6 +18,7 @@ from ccproxy.cli import permissions
 from ccproxy.cli.permissions import Board, Endpoint, app, visible
 from ccproxy.permissions.broker import PermissionBroker
 from ccproxy.permissions.rules import Rule
+from ccproxy.settings.runtime import publish
 from tests.fakes.permissions_server import PermissionsServer
 
 ROOT = Path(__file__).parents[3]
@@ -98,11 +99,18 @@ def test_refusals(server: PermissionsServer, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_token_is_read_from_the_file_of_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert permissions.endpoint() == Endpoint("http://127.0.0.1:8000", "")
-    file = tmp_path / "ccproxy" / "run" / "token-8000"
-    file.parent.mkdir(parents=True)
-    file.write_text("from-the-file\n")
-    assert permissions.endpoint() == Endpoint("http://127.0.0.1:8000", "from-the-file")
-    assert "from-the-file" not in repr(permissions.endpoint())
+    published = publish("minted", ("127.0.0.1", "::1"), 8000)
+    other = publish("of another", ("127.0.0.2",), 8000)
+    assert permissions.endpoint() == Endpoint("http://127.0.0.1:8000", "minted")
+    assert "minted" not in repr(permissions.endpoint())
+    monkeypatch.setenv("SERVER__HOST", "127.0.0.2")
+    assert permissions.endpoint() == Endpoint("http://127.0.0.2:8000", "of another")
+    monkeypatch.setenv("SERVER__HOST", "[::1]")
+    assert permissions.endpoint() == Endpoint("http://[::1]:8000", "minted")
+    published.withdraw()
+    other.withdraw()
+    monkeypatch.setenv("SERVER__AUTH_TOKEN", "configured")
+    assert permissions.endpoint() == Endpoint("http://[::1]:8000", "configured")
 
 
 def request(identifier: str, **arguments: Any) -> dict[str, Any]:

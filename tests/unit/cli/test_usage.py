@@ -105,7 +105,7 @@ def test_names_from_clients_do_nothing_to_the_terminal(home: Path) -> None:
     ledger.start()
     ledger.put(exchange("1", model_asked="a[/b][red]c\x1b]0;title\x07", session="[link=x]"))
     assert ledger.close()
-    assert run().stdout.splitlines()[1].startswith("a[/b][red]c\ufffd]0;title\ufffd ")
+    assert run().stdout.splitlines()[1].startswith("a[/b][red]c?]0;title? ")
     assert run("--by", "session").stdout.splitlines()[1].startswith("[link=x] ")
 
 
@@ -125,6 +125,21 @@ def test_csv(some: None) -> None:
     assert lines[0]["cost_usd"] == "1.5"
 
 
+@pytest.mark.parametrize(
+    "name", ["=cmd|'/C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\x1b[31mred", "|x", "%x"]
+)
+def test_names_from_clients_are_no_formulas_in_a_spreadsheet(home: Path, name: str) -> None:
+    ledger = Ledger(data_folder() / "ledger.sqlite3")
+    ledger.start()
+    ledger.put(exchange("1", model_asked=name))
+    assert ledger.close()
+    printed = run("--csv").stdout
+    assert "\x1b" not in printed
+    (line,) = csv.DictReader(io.StringIO(printed))
+    assert line["model"].lstrip("'") == name.replace("\x1b", "?").replace("\t", "?").replace("\r", "?")
+    assert line["model"][0] not in "=+-@|%\t\r"
+
+
 @pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--by", "moon"], ["--json", "--csv"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     result = run(*arguments)
@@ -138,7 +153,9 @@ def test_a_ledger_that_cannot_be_read(home: Path) -> None:
     path.write_bytes(b"somebody's thesis" * 100)
     result = run()
     assert result.exit_code == 1
-    assert result.stderr == "ccproxy usage: the ledger cannot be read: DatabaseError: file is not a database\n"
+    assert result.stderr == (
+        f"ccproxy usage: The ledger cannot be read: {path} is not a SQLite database. Move it away, and ccproxy makes a new one\n"
+    )
 
 
 def test_prices_that_cannot_be_fetched(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

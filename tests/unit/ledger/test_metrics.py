@@ -11,7 +11,7 @@ import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 
 from ccproxy.ledger.database import State, Status
-from ccproxy.ledger.metrics import CONTENT_TYPE, Metrics
+from ccproxy.ledger.metrics import CONTENT_TYPE, MAX_MODELS, MAX_SERIES, Metrics
 from ccproxy.ledger.quota import Quota
 from ccproxy.ledger.records import LIST_PRICE, Outcome, Record
 from ccproxy.translate.formats import Format
@@ -104,9 +104,42 @@ def test_names_from_clients_and_upstreams_do_not_pile_up(record: Make) -> None:
     found = samples(metrics)
     models = {dict(labels)["model"] for name, labels in found if name == "ccproxy_requests_total"}
     assert len(models) == 201
-    assert 'model-7"\n\\' in models
+    assert 'model-7"?\\' in models
     assert value(metrics, "ccproxy_tokens_total", provider="mock", model="other", kind="input") == 800
     assert len([name for name, _ in found if name == "ccproxy_quota_used_ratio"]) == 50
+
+
+def test_names_that_never_answered_leave_room_for_models_that_do(record: Make) -> None:
+    metrics = Metrics()
+    for number in range(1000):
+        metrics.record(record(model_asked=f"made-up-{number}", status=404))
+    metrics.record(record(model_asked="real", usage=Usage(Tokens(input=1))))
+    models = {dict(labels)["model"] for name, labels in samples(metrics) if name == "ccproxy_requests_total"}
+    assert len(models) == MAX_MODELS // 2 + 2
+    assert {"real", "other"} <= models
+
+
+def test_series_are_bounded(record: Make) -> None:
+    metrics = Metrics()
+    usage = Usage(Tokens(input=1))
+    for number in range(MAX_MODELS):
+        for status in range(400, 430):
+            metrics.record(record(model_asked=f"m{number}", status=status, usage=usage))
+    series = [labels for name, labels in samples(metrics) if name == "ccproxy_requests_total"]
+    assert len(series) == MAX_SERIES + 1
+    assert (
+        sum(value for (name, _), value in samples(metrics).items() if name == "ccproxy_requests_total")
+        == 30 * MAX_MODELS
+    )
+
+
+def test_names_of_any_kind_render(record: Make) -> None:
+    metrics = Metrics()
+    for name in ("\ud800", "x" * 5_000_000, 'a"b\\c\nd', "\x00\x1b[2J", "é" * 300):
+        metrics.record(record(model_asked=name, usage=Usage(Tokens(input=1))))
+        metrics.quota("codex", [Quota(name, 0.5)])
+    assert len(metrics.render()) < 20_000
+    assert "\x1b" not in metrics.render().decode()
 
 
 def test_rendering_while_exchanges_go_on(record: Make) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given, strategies as st
 
-from ccproxy.ledger.quota import Quota, from_codex_event, quotas
+from ccproxy.ledger.quota import MAX_WINDOWS, Quota, from_codex_event, quotas
 
 RESET = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -55,6 +57,29 @@ def test_codex_event() -> None:
     }
     assert from_codex_event(event) == [Quota("5h", 0.125, RESET), Quota("7d", 0.4)]
     assert from_codex_event({"rate_limits": {"primary": None}}) == from_codex_event({}) == []
+
+
+def test_windows_are_few_and_their_names_short() -> None:
+    flood = [(f"x-codex-family-{number}-primary-used-percent", "1") for number in range(1000)]
+    assert len(quotas(flood)) == MAX_WINDOWS
+    assert quotas([(f"x-codex-{'f' * 1000}-primary-used-percent", "1")]) == []
+    assert quotas([(f"anthropic-ratelimit-unified-{'9' * 1000}h-utilization", "1")]) == []
+    long = [("x-codex-primary-used-percent", "1"), ("x-codex-primary-window-minutes", "9" * 300)]
+    assert quotas(long) == [Quota("primary", 0.01)]
+    status = [
+        ("anthropic-ratelimit-unified-5h-utilization", "1"),
+        ("anthropic-ratelimit-unified-5h-status", "x\n" * 1000),
+    ]
+    (window,) = quotas(status)
+    assert window.status == "x?" * 20
+
+
+@pytest.mark.parametrize("odd", [10**400, -1, 1e308, True, None, "9" * 5000, "\ud800", [1], {"a": 1}])
+def test_no_event_breaks_it(odd: Any) -> None:
+    window = {"used_percent": odd, "window_minutes": odd, "reset_at": odd}
+    for event in ({"rate_limits": {"primary": window, "secondary": odd}}, {"rate_limits": odd}):
+        for quota in from_codex_event(event):
+            assert len(quota.window) < 50
 
 
 NAMES = st.sampled_from(

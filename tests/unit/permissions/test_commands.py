@@ -285,6 +285,6 @@ def test_reading_takes_linear_work(sign: str, monkeypatch: pytest.MonkeyPatch) -
             line = (sign * size)[:size]
             matches(pattern, "deny", line)
             matches(pattern, "allow", line)
-            understood, others = commands._readings(line)
+            understood, others = commands.readings(line)
             counted.append(sum(map(len, understood)) + sum(map(len, others)))
         assert counted[1] <= 6 * counted[0] + 100

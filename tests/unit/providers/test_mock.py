@@ -338,8 +338,8 @@ async def test_odd_requests_are_answered_or_refused_and_break_nothing(odd: dict[
 
 def test_the_mark_of_a_tool_is_searched_in_linear_work() -> None:
     """A mark is given up at the next bracket, so no letter is looked at twice: each start of a mark took all that follows before."""
-    assert module._TOOL_MARK.search("[[tool:" * 300_000) is None
-    assert module._TOOL_MARK.search("[[tool:" + "x" * 3_000_000) is None
+    assert module.TOOL_MARK.search("[[tool:" * 300_000) is None
+    assert module.TOOL_MARK.search("[[tool:" + "x" * 3_000_000) is None
 
 
 async def test_arguments_grow_with_the_request_and_no_faster() -> None:

@@ -173,7 +173,7 @@ async def test_no_more_lists_are_kept_or_fetched_than_the_limits_allow() -> None
         await turns()
         running = len(fetches.asked) - 1 - fetches.cancelled
         assert running <= model_lists.MAX_FETCHES
-        assert len(lists._entries) <= model_lists.MAX_LISTS
+        assert lists.kept[0] <= model_lists.MAX_LISTS
     assert await listed(lists) == ["mine"]  # keys without a list go first
     lists.forget()
     await turns()
@@ -208,9 +208,9 @@ async def test_the_bytes_of_all_lists_are_bounded() -> None:
     for number in range(12):
         credential = ((b"k", b"%d" % number),)
         await answered(lists, fetches, credential, *(f"{n}{long}" for n in range(400)))
-        assert sum(entry.size for entry in lists._entries.values()) <= model_lists.MAX_KEPT
+        assert lists.kept[1] <= model_lists.MAX_KEPT
         assert lists.card(CLAUDE, f"0{long}", lambda credential=credential: credential)  # type: ignore[misc]
-    assert 2 <= len(lists._entries) < 12
+    assert 2 <= lists.kept[0] < 12
 
 
 async def test_a_provider_in_this_process_is_not_asked() -> None:

@@ -16,7 +16,6 @@ from ccproxy.providers.routing import ROUTE_WORDS, Router, suggested_format
 from ccproxy.providers.spec import Operation
 from ccproxy.settings import Settings
 from ccproxy.translate.formats import Format
-from ccproxy.translate.policy import Target
 from tests.fakes.scaling import assert_linear
 
 A, C, R = Format.ANTHROPIC, Format.OPENAI_CHAT, Format.OPENAI_RESPONSES
@@ -344,72 +343,3 @@ def test_a_method_whose_response_could_repeat_the_credential_is_not_forwarded(me
 @pytest.mark.parametrize("method", ["OPTIONS", "PATCH", "PROPFIND", "QUERY"])
 def test_any_other_method_is_forwarded(method: str) -> None:
     assert ROUTER.match(method, "/api/v1/files").operation is NATIVE
-
-
-# ---- the special behaviour of each provider is a value
-
-
-def test_what_is_special_about_each_provider() -> None:
-    codex, claude, sdk, mock, zai, chatty, respy = (
-        next(provider for provider in ROUTER.providers if provider.name == name)
-        for name in ("codex", "claude_api", "claude_sdk", "mock", "zai", "chatty", "respy")
-    )
-    assert [
-        p.name for p in ROUTER.providers if p.streams_only or p.refuses_by_name or p.native_edit or p.session_header
-    ] == ["codex"]
-    assert codex.session_header == "session-id"
-    assert (codex.vendor, claude.vendor, sdk.vendor, mock.vendor, zai.vendor) == (
-        "openai",
-        "anthropic",
-        "anthropic",
-        None,
-        None,
-    )
-    assert (codex.family, claude.family, sdk.family, mock.family, zai.family) == (
-        "codex",
-        "anthropic",
-        "anthropic",
-        "mock",
-        "",
-    )
-    assert [p.name for p in ROUTER.providers if p.by_subscription] == ["claude_sdk"]
-    assert not any(p.by_subscription for p in router(claude_sdk={"api_key": "k"}).providers)
-    assert not claude.adds_identity
-    assert [p.name for p in router(claude_api={"identity": True}).providers if p.adds_identity] == ["claude_api"]
-    assert {p.name for p in ROUTER.providers if p.terms} == {"claude_sdk", "mock"}
-    assert {p.name for p in ROUTER.providers if p.catalogue is None} == {"claude_sdk", "mock"}
-    assert [p.catalogue.target for p in (claude, zai, chatty, respy) if p.catalogue] == [
-        "/v1/models?limit=1000", "/v1/models?limit=1000", "/models?limit=1000", "/v1/models?limit=1000",
-    ]  # fmt: skip
-    assert {p.name for p in ROUTER.providers if p.catalogue and p.catalogue.describes} == {"claude_api", "codex"}
-
-
-def test_profiles_of_each_provider() -> None:
-    def profile(name: str, found: Router, **more: Any) -> Any:
-        provider = next(provider for provider in found.providers if provider.name == name)
-        return provider.profile_for("gpt-5.5", None, **{"version": "2023-06-01", **more})
-
-    assert profile("codex", ROUTER).target is Target.CODEX
-    assert profile("respy", ROUTER, refused={"top_k"}).refused == {"top_k"}
-    assert profile("respy", ROUTER).target is Target.RESPONSES
-    assert profile("chatty", ROUTER).target is Target.CHAT
-    configured = router(claude_api={"max_tokens": 7, "fast": True})
-    assert (profile("claude_api", configured).max_tokens, profile("zai", configured).fast) == (7, True)
-    assert profile("claude_api", ROUTER, version="2026-10-21").version == "2026-10-21"
-    assert profile("claude_api", ROUTER).auto_cache_control
-    assert not profile("claude_sdk", ROUTER).auto_cache_control
-
-
-@pytest.mark.parametrize(
-    ("provider", "headers", "query", "native"),
-    [
-        ("claude_api", {"anthropic-version": "x", "user-agent": "OpenAI/Python"}, "", True), ("claude_api", {}, "", True),
-        ("claude_api", {"user-agent": "OpenAI/Python 3"}, "", False), ("claude_api", {"user-agent": "AsyncOpenAI/Python 3"}, "", False),
-        ("codex", {"anthropic-version": "x"}, "a=1&client_version=0.1", True), ("codex", {}, "", False), ("codex", {}, "x_client_version=1", False),
-        ("chatty", {}, "", True), ("chatty", {"anthropic-version": "x"}, "", False),
-    ],
-)  # fmt: skip
-def test_who_reads_the_upstreams_own_list(provider: str, headers: dict[str, str], query: str, native: bool) -> None:
-    (catalogue,) = [each.catalogue for each in ROUTER.providers if each.name == provider]
-    assert catalogue
-    assert catalogue.is_native(headers, query) is native

@@ -207,12 +207,14 @@ def test_any_names_in_the_environment(tmp_path: Path, names: list[str]) -> None:
         for name in env
         if name.lower().split("__")[0] == "server" and len(name.split("__")) > 1 and all(name.split("__"))
     ]
-    if not touched:
-        assert read(tmp_path, env=env).settings == Settings()
-    elif touched == ["SERVER__PORT"]:
-        assert read(tmp_path, env=env).settings.server.port == 8001
-    else:
-        assert any(name in wrong(tmp_path, env=env) for name in touched)
+    try:
+        loaded = read(tmp_path, env=env)
+    except ConfigError as error:
+        assert any(name in str(error) for name in touched)  # noqa: PT017 - some of these names are mistakes
+        return
+    ignored = loaded.warnings[0] if loaded.warnings else ""
+    assert all(name in ignored for name in touched if name != "SERVER__PORT")
+    assert loaded.settings.server.port == (8001 if "SERVER__PORT" in touched else 8000)
 
 
 # ---- the current folder may be somebody else's
@@ -414,7 +416,7 @@ def test_what_is_wrong_in_a_variable(tmp_path: Path) -> None:
     said = wrong(tmp_path, env={"SERVER__PORT": "abc"})
     for word in ("environment SERVER__PORT", "server.port", "'abc'"):
         assert word in said
-    assert "unknown key server.nothing" in wrong(tmp_path, env={"SERVER__NOTHING": "1"})
+    assert "unknown key server.prot; did you mean port?" in wrong(tmp_path, env={"SERVER__PROT": "1"})
     assert str(tmp_path / ".env") in wrong(tmp_path, dotenv="SERVER__PORT=abc")
     assert "SERVER__PORT" in wrong(tmp_path, dotenv="SERVER__PORT=abc")
 

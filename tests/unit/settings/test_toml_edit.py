@@ -28,7 +28,7 @@ def test_everything_else_stays(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert set_key(path, KEY, value=True)
     assert path.read_text() == WRITTEN.replace('claude-sonnet" }\n', 'claude-sonnet" }\nidentity = true\n')
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert set_key(path, KEY, value=False)
     assert path.read_text() == WRITTEN.replace('claude-sonnet" }\n', 'claude-sonnet" }\nidentity = false\n')
     assert [each.name for each in tmp_path.iterdir()] == ["config.toml"]

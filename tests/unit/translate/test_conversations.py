@@ -14,6 +14,7 @@ import pytest
 
 from ccproxy.errors import ExchangeError
 from ccproxy.providers import json_edit
+from ccproxy.providers.codex import native_changes
 from ccproxy.translate.errors import error_body, error_status
 from ccproxy.translate.exchange import ReplayCache, Translated, translate_request
 from ccproxy.translate.formats import Format
@@ -324,9 +325,7 @@ def test_a_conversation_that_moves_to_the_other_provider_leaves_its_thinking_beh
         "input": [*items, {"role": "user", "content": "And you?"}],
         "include": ["reasoning.encrypted_content"],
     }
-    exchange = translate_request(
-        Format.OPENAI_RESPONSES, Format.OPENAI_RESPONSES, body, ResponsesProfile.of_model("gpt-5.5", codex=True)
-    )
+    exchange = translate_request(Format.OPENAI_RESPONSES, Format.OPENAI_RESPONSES, body | native_changes(body, {}))
     assert codex.answer({**exchange.body, "input": [{"type": "message", **item} for item in exchange.body["input"]]})
     assert [loss.path for loss in exchange.losses] == ["input[1]", "input[2]"]
 

@@ -358,15 +358,66 @@ def test_statuses_that_only_one_side_knows() -> None:
             b'{"error": {"message": "Unsupported parameter: \'text.verbosity\' is not supported with this model."}}',
             "text.verbosity",
         ),
+        (
+            400,
+            b'{"error": {"message": "Unsupported parameter: \'temperature\' is not supported with this model.", "type": "invalid_request_error",'
+            b' "param": "temperature", "code": "unsupported_parameter"}}',
+            "temperature",
+        ),
         (400, b'{"detail": "Store must be set to false"}', None),
-        (500, b'{"detail": "Unsupported parameter: x"}', None),
+        (500, b'{"detail": "Unsupported parameter: temperature"}', None),
         (400, b"<html>", None),
         (400, b"[]", None),
+        (400, b'{"detail": ["Unsupported parameter: temperature"]}', None),
+        (400, b'{"error": "Unsupported parameter: temperature"}', None),
+        (400, b'{"error": {"message": "Unsupported parameter: \'user\'", "param": "input[0]"}}', None),
+        (400, b'{"detail": "Unsupported parameter: parameter_of_next_year"}', None),
     ],
-    ids=range(6),
+    ids=range(11),
 )
 def test_the_parameter_that_a_backend_refused(status: int, body: bytes, name: str | None) -> None:
     assert unsupported_parameter(status, body) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model",
+        "input",
+        "messages",
+        "stream",
+        "store",
+        "tools",
+        "tool_choice",
+        "instructions",
+        "text",
+        "text.format",
+        "system",
+    ],
+)
+def test_what_carries_the_conversation_is_never_left_out(name: str) -> None:
+    for body in (
+        {"detail": f"Unsupported parameter: {name}"},
+        {"error": {"message": f"Unsupported parameter: '{name}'", "param": name}},
+    ):
+        assert unsupported_parameter(400, json.dumps(body).encode()) is None
+
+
+QUOTES = [
+    "Invalid value: 'Unsupported parameter: temperature'. Supported values are: 'auto'.",
+    "Invalid 'input[0].content': Unsupported parameter: temperature",
+    "Unsupported parameter: temperature\nUnsupported parameter: user",
+    "Unsupported parameter: temperature, said the client",
+    "Unsupported parameter: 'temperature",
+    " Unsupported parameter: temperature",
+    "Unsupported parameter: temperature" + " " * 5000,
+]
+
+
+@pytest.mark.parametrize("message", QUOTES)
+def test_text_of_the_client_in_an_error_is_not_taken_for_a_refusal(message: str) -> None:
+    for body in ({"detail": message}, {"error": {"message": message, "param": "temperature"}}, {"message": message}):
+        assert unsupported_parameter(400, json.dumps(body).encode()) is None
 
 
 def test_reading_never_fails() -> None:

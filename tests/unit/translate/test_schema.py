@@ -255,3 +255,40 @@ def test_a_type_that_is_not_a_name_is_refused_by_its_path(kind: Any) -> None:
 def test_a_description_that_is_not_text_is_refused_where_keywords_join_it() -> None:
     with pytest.raises(BadRequest, match="description: must be a string"):
         schema.for_anthropic({"type": "string", "description": {}, "pattern": "x"})
+
+
+@pytest.mark.parametrize(
+    ("found", "strict"),
+    [
+        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
+        ({"type": "object", "properties": {}}, False),
+        ({"type": "object", "properties": {"a": {}}, "additionalProperties": False}, False),
+        (
+            {"type": "object", "properties": {"a": {"default": 1}}, "required": ["a"], "additionalProperties": False},
+            False,
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"$ref": "#/$defs/A"}},
+                "required": ["a"],
+                "additionalProperties": False,
+                "$defs": {"A": {"type": "object"}},
+            },
+            False,
+        ),
+        ({"anyOf": [], "type": "object"}, False),
+        ({"type": "string"}, False),
+        ("x", False),
+    ],
+    ids=range(8),
+)
+def test_what_openai_takes_as_strict(found: Any, strict: bool) -> None:
+    assert schema.is_openai_strict(found) is strict
+
+
+def test_schemas_of_any_shape_are_survived() -> None:
+    assert schema.for_anthropic(3) == {}
+    assert schema.tool_input(
+        {"allOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}, "required": ["b"]}, 3]}
+    )["required"] == ["a", "b"]

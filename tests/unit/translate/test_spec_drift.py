@@ -143,7 +143,7 @@ def test_every_event_is_read_or_passed_over_for_a_reason(fmt: Format, union: Any
 
 
 def test_the_events_that_the_tables_call_read_are_those_that_are_read() -> None:
-    known = set(ResponsesDecoder._readers) | {"response.output_text.delta"}
+    known = set(ResponsesDecoder.readers) | {"response.output_text.delta"}
     assert known == answer_policy.READ[Format.OPENAI_RESPONSES]
 
 

@@ -13,10 +13,11 @@ from ccproxy.addons.gateway.models import model_response
 from ccproxy.addons.gateway.ways.shared import Shared
 from ccproxy.addons.gateway.ways.translated import translate
 from ccproxy.addons.in_process_body import InProcessBody
-from ccproxy.addons.transport.flow_edits import json_object
+from ccproxy.addons.transport.flow_edits import decompress, is_compressed, json_object
 from ccproxy.addons.transport.responses import json_response, response, stream_response
+from ccproxy.addons.transport.stream import STOPPING
 from ccproxy.errors import ExchangeError, Unavailable, UpstreamBroken
-from ccproxy.providers.local import Dropped, LocalProvider, LocalRequest, Told
+from ccproxy.providers.local import AnswerReport, Dropped, LocalProvider, LocalRequest
 from ccproxy.providers.model_lists import in_both_shapes
 from ccproxy.providers.routing import Route
 from ccproxy.providers.spec import Operation
@@ -24,6 +25,7 @@ from ccproxy.translate import jsontext
 from ccproxy.translate.errors import error_event
 from ccproxy.translate.exchange import StreamTranslator, Translated as Conversation, translate_request
 from ccproxy.translate.formats import Format
+from ccproxy.translate.reading import Reading
 
 
 class InProcess(Way):
@@ -34,6 +36,13 @@ class InProcess(Way):
     def __init__(self, route: Route, shared: Shared) -> None:
         self.route = route
         self.shared = shared
+        self._stopped = False
+        self._conversation: Conversation | None = None
+        """Converts the provider's events; None where the client gets them as they are."""
+
+    @property
+    def reading(self) -> Reading | None:
+        return self._conversation.reading if self._conversation else None
 
     @property
     def by_login(self) -> bool:
@@ -57,17 +66,21 @@ class InProcess(Way):
             models = [in_both_shapes(model) for model in await provider.models()]
             flow.response = model_response(models, of(flow).client.path, route)
             return
-        body = json_object(flow, self.shared.max_body)
+        if is_compressed(flow):
+            await decompress(flow, self.shared.max_body)
+        body = json_object(flow)
         headers = _client_headers(flow.request)
         if route.operation is Operation.COUNT_TOKENS:
             tokens = await provider.count_tokens(LocalRequest(body, route.session_id, headers))
             flow.response = json_response(tokens, {"x-ccproxy-estimate": "1"})
             return
-        conversation = self._conversation(flow, body)
+        conversation = self._translate(flow, body)
+        if conversation.client is not Format.ANTHROPIC or not conversation.stream:
+            self._conversation = conversation
         request = LocalRequest(conversation.body, route.session_id, headers)
         await (self._stream if conversation.stream else self._whole)(flow, provider, request, conversation)
 
-    def _conversation(self, flow: http.HTTPFlow, body: dict[str, Any]) -> Conversation:
+    def _translate(self, flow: http.HTTPFlow, body: dict[str, Any]) -> Conversation:
         """The request as Messages. Nothing changes in the body of a client of that format."""
         if self.route.format is Format.ANTHROPIC:
             model = body.get("model")
@@ -107,7 +120,7 @@ class InProcess(Way):
             folder.feed(piece)
         self.body = None
         if body.dropped:
-            raise _broke_off()
+            raise self._broke_off()
         if body.error:
             raise body.error
         status, headers, content = folder.result()
@@ -117,6 +130,16 @@ class InProcess(Way):
         exchange.report_losses(losses)
         flow.response = response(status, content, headers)
 
+    def stop(self) -> None:
+        self._stopped = True
+        super().stop()
+
+    def _broke_off(self) -> ExchangeError:
+        """Nothing of the response has been sent yet, so this can."""
+        if self._stopped:
+            return Unavailable(STOPPING)
+        return UpstreamBroken("The provider broke off its response")
+
     async def _begin(self, body: InProcessBody) -> None:
         """Wait for the first piece; what fails before it is an ordinary error response."""
         self.body = body
@@ -124,7 +147,7 @@ class InProcess(Way):
             await body.first()
         except Dropped:
             self.body = None
-            raise _broke_off() from None
+            raise self._broke_off() from None
         except ExchangeError:
             self.body = None
             raise
@@ -133,22 +156,25 @@ class InProcess(Way):
 def _losses(conversation: Conversation, events: object) -> list[str]:
     """What the request lost on its way into the provider: in the translation, and in the provider itself."""
     paths = [loss.path for loss in conversation.losses]
-    return paths + [path for path, _ in events.losses] if isinstance(events, Told) else paths
-
-
-def _broke_off() -> UpstreamBroken:
-    """Nothing of the response has been sent yet, so this can."""
-    return UpstreamBroken("The provider broke off its response")
+    return paths + [path for path, _ in events.losses] if isinstance(events, AnswerReport) else paths
 
 
 async def _framed(events: AsyncIterator[dict[str, Any]], exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """Messages events as SSE. Closing it closes the events: a provider must not work for a client that has left."""
+    """Messages events as SSE. Closing it closes the events: a provider must not work for a client that has left.
+
+    Raises:
+        UpstreamBroken: the events ended without `message_stop`.
+
+    """
+    event: dict[str, Any] = {}
     try:
         async for event in events:
             frame = b"event: %s\ndata: %s\n\n" % (event["type"].encode(), jsontext.dump_bytes(event))
             for tap in exchange.taps:
                 tap(frame)
             yield frame
+        if event.get("type") != "message_stop":
+            raise UpstreamBroken("The provider ended its response before it was complete")
     finally:
         close = getattr(events, "aclose", None)  # AsyncIterator does not promise it
         if close is not None:

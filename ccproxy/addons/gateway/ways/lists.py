@@ -10,7 +10,7 @@ from ccproxy.addons.exchange import Client, Way
 from ccproxy.addons.gateway.models import model_response
 from ccproxy.addons.gateway.ways.native import Native
 from ccproxy.addons.gateway.ways.shared import Shared
-from ccproxy.addons.transport.flow_edits import json_object
+from ccproxy.addons.transport.flow_edits import decompress, is_compressed, json_object
 from ccproxy.addons.transport.responses import json_response
 from ccproxy.providers.model_lists import both_shapes
 from ccproxy.providers.routing import Route
@@ -48,6 +48,16 @@ class TokenCount(Way):
         self.route = route
         self.shared = shared
 
-    def prepare(self, flow: http.HTTPFlow) -> None:
-        tokens = estimate_tokens(self.route.format, json_object(flow, self.shared.max_body))
+    def prepare(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        if is_compressed(flow):
+            return self._decompress(flow)
+        self._count(flow)
+        return None
+
+    async def _decompress(self, flow: http.HTTPFlow) -> None:
+        await decompress(flow, self.shared.max_body)
+        self._count(flow)
+
+    def _count(self, flow: http.HTTPFlow) -> None:
+        tokens = estimate_tokens(self.route.format, json_object(flow))
         flow.response = json_response({"input_tokens": tokens}, {"x-ccproxy-estimate": "1"})

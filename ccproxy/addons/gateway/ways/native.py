@@ -65,6 +65,11 @@ class Native(UpstreamWay):
                 changes["system"] = system
         return changes
 
+    def losses(self, values: Mapping[str, Any]) -> list[str]:
+        """The JSON paths of what the changes take out of the values that they keep."""
+        del values
+        return []
+
     def _edit(self, flow: http.HTTPFlow, body: bytes) -> None:
         try:
             text = body.decode()
@@ -74,7 +79,7 @@ class Native(UpstreamWay):
         values = {member.key: member.value for member in members}
         self.model = _model_of(values)
         changes = self.changes(values, flow)
-        removed = [key for key, value in changes.items() if value is json_edit.REMOVE]
+        removed = [key for key, value in changes.items() if value is json_edit.REMOVE] + self.losses(values)
         edited = {key: value for key, value in {**values, **changes}.items() if value is not json_edit.REMOVE}
         native = translate_request(self.route.format, self.route.format, edited)
         native = native.noting(removed, f"{self.route.provider.name} accepts no such parameter")
@@ -129,6 +134,10 @@ class NativeFolded(Native):
     def changes(self, values: Mapping[str, Any], flow: http.HTTPFlow) -> dict[str, object]:
         edit = self.route.provider.native_edit
         return (edit(values, self.client.headers) if edit else {}) | super().changes(values, flow)
+
+    def losses(self, values: Mapping[str, Any]) -> list[str]:
+        losses = self.route.provider.native_losses
+        return losses(values) if losses else []
 
     def begin_conversion(self, values: Mapping[str, Any], native: Conversation, flow: http.HTTPFlow) -> None:
         if values.get("stream") is not True:

@@ -13,6 +13,7 @@ from ccproxy.providers.header_fields import Field
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
 from ccproxy.providers.spec import Provider
+from ccproxy.translate.labels import MAX_LABEL
 from ccproxy.translate.profiles import Profile
 from ccproxy.translate.replay import ReplayCache
 
@@ -49,6 +50,8 @@ class RefusedParameters:
         return self._models.get((provider, model), frozenset())
 
     def add(self, provider: str, model: str, parameter: str) -> None:
+        if len(model) + len(parameter) > MAX_LABEL:
+            return
         parameters = self._models.pop((provider, model), frozenset())
         self._models[provider, model] = parameters | {parameter} if len(parameters) < MAX_PARAMETERS else parameters
         while len(self._models) > MAX_MODELS:

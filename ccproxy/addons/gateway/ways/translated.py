@@ -10,7 +10,7 @@ from mitmproxy import http
 from ccproxy.addons.exchange import Client
 from ccproxy.addons.gateway.ways.shared import Shared, principal
 from ccproxy.addons.gateway.ways.upstream import UpstreamWay
-from ccproxy.addons.transport.flow_edits import json_object
+from ccproxy.addons.transport.flow_edits import decompress, is_compressed, json_object
 from ccproxy.providers import identity
 from ccproxy.providers.header_fields import Field, mapped_model
 from ccproxy.providers.routing import Route
@@ -24,11 +24,15 @@ class Translated(UpstreamWay):
 
     name = "translated"
 
-    def is_ready(self) -> bool:
-        """A model's own description decides what it is sent."""
+    def is_ready(self, flow: http.HTTPFlow) -> bool:
+        """A model's own description decides what it is sent, and a compressed body cannot be read."""
+        if is_compressed(flow):
+            return False
         return not self._describes_models() or self.shared.lists.at_hand(self.route.provider, self.secret_fields)
 
-    async def get_ready(self) -> None:
+    async def get_ready(self, flow: http.HTTPFlow) -> None:
+        if is_compressed(flow):
+            await decompress(flow, self.shared.max_body)
         if self._describes_models():
             await self.shared.lists.arrived(self.route.provider, self.secret_fields)
 
@@ -37,7 +41,7 @@ class Translated(UpstreamWay):
         return catalogue is not None and catalogue.describes
 
     def edit_request(self, flow: http.HTTPFlow) -> None:
-        body = json_object(flow, self.shared.max_body)
+        body = json_object(flow)
         self.model, conversation = translate(
             flow, self.route, self.client, self.shared, body, credential=self.secret_fields
         )

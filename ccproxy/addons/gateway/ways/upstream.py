@@ -21,6 +21,7 @@ from ccproxy.providers.header_fields import Field, Kind, kind_of, number_in, req
 from ccproxy.providers.routing import Route
 from ccproxy.translate.errors import unsupported_parameter
 from ccproxy.translate.exchange import Folder, StreamTranslator, Translated as Conversation
+from ccproxy.translate.reading import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +54,14 @@ class UpstreamWay(Way):
         provider = self.route.provider
         if provider.wants_credential:
             self.credential = self.shared.credentials.at_once(provider.name, self.client.credential)
-        if (provider.wants_credential and self.credential is None) or not self.is_ready():
+        if (provider.wants_credential and self.credential is None) or not self.is_ready(flow):
             return self._prepare_later(flow)
         self._send(flow)
         return None
 
     async def _prepare_later(self, flow: http.HTTPFlow) -> None:
         await self.find_credential()
-        await self.get_ready()
+        await self.get_ready(flow)
         self._send(flow)
 
     async def find_credential(self) -> None:
@@ -74,11 +75,12 @@ class UpstreamWay(Way):
         if provider.wants_credential and self.credential is None:
             self.credential = await self.shared.credentials.headers(provider.name, self.client.credential)
 
-    def is_ready(self) -> bool:
+    def is_ready(self, flow: http.HTTPFlow) -> bool:
         """Whether `edit_request` has all that it needs; else `get_ready` is awaited first."""
+        del flow
         return True
 
-    async def get_ready(self) -> None:
+    async def get_ready(self, flow: http.HTTPFlow) -> None:
         """Wait for what `edit_request` needs besides the request."""
 
     def _send(self, flow: http.HTTPFlow) -> None:
@@ -187,6 +189,10 @@ class UpstreamWay(Way):
     @property
     def is_converted(self) -> bool:
         return self.conversation is not None
+
+    @property
+    def reading(self) -> Reading | None:
+        return self.conversation.reading if self.conversation else None
 
     def begin_response(self, flow: http.HTTPFlow) -> None:
         response = flow.response

@@ -132,9 +132,9 @@ def test_plans_with_one_key_differ_in_turns_only() -> None:
 @pytest.mark.parametrize(
     ("thinking", "flags"),
     [
-        ({"type": "enabled", "budget_tokens": 5}, ("--max-thinking-tokens", "5")),
-        ({"type": "adaptive"}, ("--thinking", "adaptive")),
-        ({"type": "disabled"}, ("--thinking", "disabled")),
+        ({"type": "enabled", "budget_tokens": 5}, ("--max-thinking-tokens=5",)),
+        ({"type": "adaptive"}, ("--thinking=adaptive",)),
+        ({"type": "disabled"}, ("--thinking=disabled",)),
     ],
 )
 def test_agents_think_by_flags(thinking: dict[str, Any], flags: tuple[str, ...]) -> None:
