@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,10 +273,10 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def serving(upstream: int, *, ledger: bool) -> Iterator[Proxy]:
+def serving(upstream: int, *, ledger: bool, env: Mapping[str, str] | None = None) -> Iterator[Proxy]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        env = {name: value for name, value in os.environ.items() if "__" not in name} | {
+        environment = {name: value for name, value in os.environ.items() if "__" not in name} | {
             "HOME": name,
             "XDG_DATA_HOME": f"{name}/data",
             "XDG_CONFIG_HOME": f"{name}/config",
@@ -287,10 +287,11 @@ def serving(upstream: int, *, ledger: bool) -> Iterator[Proxy]:
             "PROVIDERS__CODEX__API_KEY": "dummy",
             "PROVIDERS__CLAUDE_SDK__ENABLED": "false",
             "LEDGER__ENABLED": str(ledger).lower(),
+            **(env or {}),
         }
         command = [sys.executable, "-m", "ccproxy", "serve", "--port", "0", "--log-level", "error"]
         said = folder / "said"
-        process = subprocess.Popen(command, cwd=name, env=env, stdout=said.open("wb"), stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=name, env=environment, stdout=said.open("wb"), stderr=subprocess.STDOUT)
         try:
             if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
                 os.sched_setaffinity(process.pid, {0})
@@ -305,7 +306,7 @@ def _port(folder: Path, process: subprocess.Popen[bytes]) -> int:
         if process.poll() is not None:
             break
         for token in folder.rglob("token-*"):  # minted for the port
-            port = int(token.name.removeprefix("token-"))
+            port = int(token.name.rpartition("-")[2])
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 return port
         time.sleep(0.05)

@@ -1,6 +1,6 @@
 """Names of header fields and query parameters that carry a credential, any vendor's. Pure.
 
-Redaction takes their values out of logs; what goes to an upstream leaves them out. Both read this one list.
+Redaction removes their values from logs, and requests to an upstream leave them out. Both read this one list.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SECRET_QUERY_NAMES: Final = frozenset(
 
 
 def is_secret_header(name: bytes) -> bool:
-    """Whether a header field of this name, in any case, carries a credential.
+    """Return whether a header field of this name, in any case, carries a credential.
 
     is_secret_header(b"X-Goog-Api-Key")  # True
     is_secret_header(b"x-ratelimit-remaining-tokens")  # False
@@ -72,5 +72,5 @@ def is_secret_header(name: bytes) -> bool:
 
 
 def is_secret_query(name: str) -> bool:
-    """Whether a query parameter of this name, decoded and in any case, carries a credential."""
+    """Return whether a query parameter of this name, decoded and in any case, carries a credential."""
     return name.strip().lower() in SECRET_QUERY_NAMES

@@ -233,7 +233,7 @@ class Exchange:
         }
 
     def interrupt(self, reason: str) -> None:
-        """Note that ccproxy ends the exchange, not the client."""
+        """Note why the response is cut, unless an earlier reason is known."""
         self.progress.truncated = self.progress.truncated or reason
 
     def add_tap(self, tap: Callable[[bytes], None]) -> None:

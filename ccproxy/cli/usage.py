@@ -26,16 +26,16 @@ from ccproxy.settings.folders import data_dir
 from ccproxy.translate.labels import label
 
 _FORMULA = "=+-@|%\t\r"
-"""What a cell that a spreadsheet may execute begins with."""
+"""First characters of a cell that a spreadsheet may execute."""
 
 
 def data_folder() -> Path:
-    """Where ccproxy keeps what it collects."""
+    """The folder for the ledger and the prices."""
     return data_dir()
 
 
 def ledger() -> str | Path:
-    """Where the ledger is."""
+    """The ledger's location."""
     return ledger_location(load_settings().settings.ledger.url, data_folder())
 
 
@@ -106,7 +106,7 @@ def _csv_text(name: str | None) -> str | None:
 
 
 def print_table(report: Report, since: str, console: Console) -> None:
-    """The table for people, as wide as the terminal."""
+    """Print a human-readable table, as wide as the terminal."""
     if not console.is_terminal:
         console.width = 1000  # a pipe has none: nothing is wrapped or cut
     if not report.lines:

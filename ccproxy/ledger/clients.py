@@ -1,4 +1,4 @@
-"""Who asked: the client's family out of its user agent, session and agent out of its headers."""
+"""The client of a request: its family from the user agent, its session and agent from other headers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-# Seen on the real programs, most telling first: a program that uses an SDK may still name itself.
+# As the real programs send them, the most specific first: a program that uses an SDK may still name itself.
 _FAMILIES: tuple[tuple[str, str], ...] = (
     ("claude-cli/", "claude-code"),
     ("claude-code/", "claude-code"),

@@ -100,7 +100,7 @@ class Ledger:
             queued = len(self._queue)
             if queued + len(self._held) < self._limit:
                 self._queue.append(record)
-                # A thread that wakes for every record takes more from the event loop than it does itself: it wakes once a batch.
+                # A thread that wakes for every record costs the event loop more than its own work: it wakes once for each batch.
                 if not self._some.is_set():
                     self._some.set()
                 if queued >= BATCH and not self._urgent.is_set():
@@ -216,7 +216,7 @@ class Ledger:
         return True
 
     def _failed(self, error: Exception) -> bool:
-        """Log once what is wrong. True when there is no point in trying again: the ledger is off then."""
+        """Log the problem once. True when there is no point in trying again: the ledger is off then."""
         problem = explained(error, self._rows.location)
         if self._rows.is_hopeless(error):
             self._state = State.OFF

@@ -1,4 +1,4 @@
-"""Where the ledger is, how it is opened, and what to do when it cannot be. Imports SQLAlchemy late."""
+"""The ledger's location: how to open it, and what to do when it cannot be opened. Imports SQLAlchemy late."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def sentence(error: Exception) -> str:
 
 
 def explained(error: Exception, location: str | Path) -> str:
-    """What is wrong with the ledger and what to do about it, in one line that names the file or server."""
+    """Describe the problem and its solution in one line that names the file or server."""
     import sqlalchemy as sa
 
     try:

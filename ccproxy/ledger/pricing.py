@@ -1,4 +1,4 @@
-"""What an answer costs by list price, in US dollars as Decimal. An unknown model costs None, never 0.
+"""The cost of an answer by list price, in US dollars as Decimal. An unknown model costs None, never 0.
 
 The prices are those that the package `genai-prices` brings (https://github.com/pydantic/genai-prices), or newer ones of
 the same source, fetched when the user asks for it. `[pricing] overrides` come before both. The arithmetic is ours:
@@ -63,7 +63,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The price list of one model. What it does not name, it does not discount: those tokens cost as input."""
+    """The price list of one model. Kinds of tokens without a price of their own cost as much as input."""
 
     input: Rate
     output: Rate
@@ -107,7 +107,7 @@ class PriceBook:
         self._loading = threading.Lock()
         self._rates: dict[tuple[object, ...], Rates | None] = {}
         self.source = ""
-        """Where the prices come from, once loaded: for a person."""
+        """The origin of the prices, once loaded, human-readable."""
 
     @property
     def cached(self) -> int:
@@ -193,10 +193,10 @@ def _load(updated: Path | None) -> tuple[DataSnapshot, str]:
 
     if updated is not None:
         try:
-            kept = json.loads(updated.read_bytes())
+            saved = json.loads(updated.read_bytes())
             # Prices fetched under an older package may be older than those that the newer one brings.
-            if kept["genai_prices"] == genai_prices.__version__:
-                return _snapshot(kept["prices"]), f"genai-prices of {kept['fetched'][:10]}, fetched"
+            if saved["genai_prices"] == genai_prices.__version__:
+                return _snapshot(saved["prices"]), f"genai-prices of {saved['fetched'][:10]}, fetched"
         except (FileNotFoundError, NotADirectoryError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the packaged prices serve
@@ -233,10 +233,10 @@ def update_prices(file: Path, url: str | None = None) -> str:
             f"{url} holds no price data that genai-prices {genai_prices.__version__} reads"
         ) from error
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
-    kept = {"genai_prices": genai_prices.__version__, "fetched": fetched, "prices": prices}
+    saved = {"genai_prices": genai_prices.__version__, "fetched": fetched, "prices": prices}
     private(file.parent)
     new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    new.write_text(json.dumps(kept, separators=(",", ":")), "utf-8")
+    new.write_text(json.dumps(saved, separators=(",", ":")), "utf-8")
     new.replace(file)
     return f"{sum(len(provider.models) for provider in snapshot.providers)} models, fetched {fetched[:10]}"
 
@@ -322,30 +322,30 @@ def _wild(pattern: str) -> bool:
 
 def _parse_override(where: str, value: object) -> Rates:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: a table of prices is wanted, with {', '.join(_OVERRIDE_KEYS)}")
+        raise ConfigError(f"{where}: expected a table of prices with the keys {', '.join(_OVERRIDE_KEYS)}")
     unknown = sorted(set(value) - set(_OVERRIDE_KEYS))
     if unknown:
-        raise ConfigError(f"{where}: no such key: {', '.join(unknown)}; there are {', '.join(_OVERRIDE_KEYS)}")
+        raise ConfigError(f"{where}: unknown key {', '.join(unknown)}. Known keys: {', '.join(_OVERRIDE_KEYS)}")
     for name in ("input", "output"):
         if name not in value:
             raise ConfigError(f"{where}: {name} is missing (dollars per million tokens)")
     for name in _RATES:
         if f"long_{name}" in value and not {"long_context", name} <= set(value):
-            raise ConfigError(f"{where}: long_{name} needs long_context and {name} beside it")
-    given = {name: _dollars(f"{where}.{name}", price) for name, price in value.items()}
+            raise ConfigError(f"{where}: long_{name} also requires long_context and {name}")
+    prices = {name: _dollars(f"{where}.{name}", price) for name, price in value.items()}
 
     def rate(name: str) -> Rate:
-        dearer = given.get(f"long_{name}")
-        return Rate(given[name], ((int(given["long_context"]), dearer),) if dearer is not None else ())
+        dearer = prices.get(f"long_{name}")
+        return Rate(prices[name], ((int(prices["long_context"]), dearer),) if dearer is not None else ())
 
-    rates = {name: rate(name) for name in _RATES if name in given}
+    rates = {name: rate(name) for name in _RATES if name in prices}
     return Rates(
         rates["input"],
         rates["output"],
         rates.get("cache_read"),
         rates.get("cache_write"),
         rates.get("cache_write_1h"),
-        given.get("web_search"),
+        prices.get("web_search"),
     )
 
 
@@ -357,4 +357,4 @@ def _dollars(where: str, value: object) -> Decimal:
             money = Decimal("NaN")
         if money.is_finite() and money >= 0:
             return money
-    raise ConfigError(f"{where}: {value!r} is no price; a number of dollars is wanted")
+    raise ConfigError(f"{where}: {value!r} is not a price: expected a number of dollars")

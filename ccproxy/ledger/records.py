@@ -120,7 +120,7 @@ class Record:
 
     @property
     def cost_unknown(self) -> bool:
-        """A model answered, and nobody knows what that costs. Refused requests cost nothing."""
+        """A model answered, and its price is not known. Refused requests cost nothing."""
         return self.price is None and self.operation == "create" and self.status is not None and self.status < 300
 
     @property

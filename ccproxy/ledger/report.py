@@ -32,7 +32,7 @@ class LedgerUnreadable(CcproxyError):
 
 
 class By(StrEnum):
-    """What the exchanges are grouped by."""
+    """The criterion by which exchanges are grouped."""
 
     MODEL = "model"
     PROVIDER = "provider"
@@ -56,7 +56,7 @@ class Line:
     subscription: Decimal = Decimal(0)
     """How much of `price` came over subscription routes: list price, not the bill."""
     unknown: int = 0
-    """Exchanges that cost something nobody knows."""
+    """Exchanges of unknown cost."""
     partial: int = 0
     """Exchanges that broke off: what they used is a lower bound."""
     reported: Decimal | None = None
@@ -120,7 +120,7 @@ class Report:
     total: Line
 
     def as_json(self) -> dict[str, Any]:
-        """What `GET /usage` answers and `ccproxy usage --json` prints."""
+        """The report as `GET /usage` returns it and `ccproxy usage --json` prints it."""
         return {
             "by": self.by.value,
             "since": self.since.isoformat() if self.since else None,
@@ -146,7 +146,7 @@ def parse_since(text: str, now: datetime) -> datetime | None:
             return now - timedelta(**{unit: int(ago[1])})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:40]!r}: 90m, 24h, 7d, 2w, today, 2026-11-22 or all is wanted") from None
+        raise ValueError(f"{text[:40]!r} is not a time: expected 90m, 24h, 7d, 2w, today, 2026-11-22 or all") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
 
 

@@ -113,7 +113,7 @@ class Rows:
             logger.warning("Old exchanges could not be deleted from the ledger: %s", sentence(error))
 
     def is_hopeless(self, error: Exception) -> bool:
-        """Whether no later attempt can do better: no place to write, no driver, another program's tables."""
+        """Return whether no later attempt can do better: no place to write, no driver, another program's tables."""
         import sqlalchemy as sa
 
         if isinstance(error, CcproxyError | ImportError | sa.exc.ArgumentError):
@@ -135,7 +135,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _is_fault_of_a_row(error: Exception) -> bool:
-    """Whether the values are to blame, not the database."""
+    """Return whether the values are to blame, not the database."""
     import sqlalchemy as sa
 
     if isinstance(error, sa.exc.StatementError):

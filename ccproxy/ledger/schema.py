@@ -4,7 +4,7 @@ Versions: one table, `ccproxy_schema`, holds the version; `UPGRADES` holds the s
 Alembic would bring a configuration, a folder of revisions and a tenth of a second of imports for one table that nothing
 joins; should there be more, the version table is what it can start from.
 
-Nothing here is SQLite's alone. Money and moments are 64-bit integers on every database: SQLite has neither decimals nor
+Nothing here is specific to SQLite. Money and moments are 64-bit integers on every database: SQLite has neither decimals nor
 time zones, and sums of integers are exact.
 """
 
@@ -132,25 +132,25 @@ class NewerSchema(CcproxyError):
 
 
 def bring_up(connection: sa.Connection, now: datetime) -> None:
-    """Makes the tables or brings older ones up to date. Raises NewerSchema.
+    """Make the tables, or bring older ones up to date. Raises NewerSchema.
 
     Another process may do the same at the same time: one of the two gets an IntegrityError or OperationalError, and
     finds the work done when it tries again.
     """
     newest = len(UPGRADES) + 1
-    found = None
+    version = None
     if sa.inspect(connection).has_table(versions.name):
-        found = connection.scalar(sa.select(sa.func.max(versions.c.version)))
-    if found == newest:
+        version = connection.scalar(sa.select(sa.func.max(versions.c.version)))
+    if version == newest:
         return
-    if found is None:
+    if version is None:
         metadata.create_all(connection)
-    elif found > newest:
+    elif version > newest:
         raise NewerSchema(
-            f"was written by a newer ccproxy (schema version {found}, this one knows {newest}). Upgrade ccproxy, or set ledger.url"
+            f"was written by a newer ccproxy (schema version {version}, this one knows {newest}). Upgrade ccproxy, or set ledger.url"
         )
     else:
-        for upgrade in UPGRADES[found - 1 :]:
+        for upgrade in UPGRADES[version - 1 :]:
             upgrade(connection)
     connection.execute(sa.insert(versions).values(version=newest, since=now))
 
@@ -183,15 +183,15 @@ _in_order = itemgetter(*(column.name for column in exchanges.columns))
 def bound_row(record: Record) -> tuple[Any, ...]:
     """A record as the driver takes it: the columns in order, moments and money as the integers that the types above make of them.
 
-    SQLAlchemy converts each value of each row by itself, which takes more than the database does.
+    SQLAlchemy converts the values one by one, which takes longer than the database.
     """
     values = row(record)
     values["started"] = (record.started - _EPOCH) // _MICROSECOND
     for name in ("price", "reported_cost"):
         amount = values[name]
         values[name] = None if amount is None else min(round(amount * PER_DOLLAR), _MAX)
-    found: tuple[Any, ...] = _in_order(values)
-    return found
+    bound: tuple[Any, ...] = _in_order(values)
+    return bound
 
 
 def _text(value: str, length: int) -> str:

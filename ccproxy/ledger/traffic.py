@@ -49,7 +49,7 @@ class Head:
     first_line: str
     fields: list[tuple[str, str]]
     original: object
-    """What the watcher handed over with it; not redacted."""
+    """An object that the watcher passed along; not redacted."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,4 +1,4 @@
-"""Removes secrets from everything that people can see. Pure; `Redaction` is the door."""
+"""Removes secrets from logs, raw HTTP files, recordings and mitmweb. Pure; `Redaction` is the entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes secrets from what people can see: logs, raw HTTP files, recordings, mitmweb. Pure.
+"""Removes secrets from everything that is stored or shown: logs, raw HTTP files, recordings, mitmweb. Pure.
 
 A secret is the value of a header field, JSON member, form field or query parameter whose name says so
 (`ccproxy.secret_names`), anything that has the shape of a token (`sk-…`, JWTs, a few vendors' keys), and every value that

@@ -1,7 +1,7 @@
-r"""What a secret looks like in bytes: needles, and the rules that decide about them. Pure.
+r"""The shapes of secrets in bytes: needles, and the rules that decide about them. Pure.
 
-A needle is a few literal bytes, such as `eyJ` or `token`, that a secret has at or before its beginning. Where one is
-found its rule decides: no secret, a secret that begins here, or `WAIT`.
+A needle is a few literal bytes, such as `eyJ` or `token`, at or before the beginning of a secret. When one occurs, its
+rule decides: no secret, a secret that begins here, or `WAIT`.
 
 - A rule that would need bytes which have not come yet says `WAIT`, and is asked again with more. Rules look at most
   `LONGEST_UNDECIDED` bytes ahead and `CONTEXT` bytes back, at bytes as they came in.
@@ -93,9 +93,9 @@ class Secret:
     """A rule's find."""
 
     start: int
-    """Where the secret begins: what comes before it stays."""
+    """Its first byte: everything before it stays."""
     end: int
-    """How far it certainly goes."""
+    """The end of the part that certainly belongs to it."""
     rest: Rest | None
 
 
@@ -113,12 +113,12 @@ class View:
     """Nothing follows."""
 
     def open(self, at: int) -> bool:
-        """Whether something that reaches `at` may go on beyond the bytes that have come."""
+        """Return whether a run of bytes that reaches `at` may continue in the next chunk."""
         return at == len(self.data) and not self.final
 
 
 def end_of_run(run: re.Pattern[bytes], data: bytes, start: int) -> int:
-    """Where a run of the bytes that a pattern allows ends; the pattern matches nothing at all, too."""
+    """Return the end of a run of the bytes that a pattern allows; the pattern also matches an empty run."""
     match = run.match(data, start)
     assert match
     return match.end()
@@ -333,7 +333,7 @@ _SMALL: Final = 160
 
 
 def has_no_secret(data: bytes) -> bool:
-    """Whether a look at a few bytes is enough to know that there is no secret in them."""
+    """Return True where a quick look at a few bytes shows that there is no secret in them."""
     return len(data) <= _SMALL and b"=" not in data and not ANY_NEEDLE.search(data.lower())
 
 

@@ -94,9 +94,9 @@ class Scanner:
         if self._rest is None and at < len(view.data):
             view.lower = view.data.lower()
             at = self._look(view, at, out)
-        kept = max(0, at - CONTEXT)
-        self._data = view.data[kept:]
-        self._at = at - kept
+        start = max(0, at - CONTEXT)
+        self._data = view.data[start:]
+        self._at = at - start
         return b"".join(out)
 
     def _look(self, view: View, at: int, out: list[bytes]) -> int:

@@ -1,4 +1,4 @@
-"""Writing configuration files: a commented template, and single values with everything else kept."""
+"""Write configuration files: a commented template, and single values without changing anything else."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
@@ -13,14 +14,15 @@ import pytest
 from mitmproxy import http
 
 from ccproxy.addons.gateway.ways import shared as ways
-from ccproxy.addons.watchers import access_log, both_sides, record as recording, web as mitmweb
+from ccproxy.addons.watchers import access_log, both_sides, legs, record as recording, web as mitmweb
 from ccproxy.ledger import database, metrics, pricing, raw_log, traffic
 from ccproxy.providers import header_fields, model_lists
 from ccproxy.server.proxy_server import Extras
 from tests.fakes.client import request
 from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import PATIENCE, Received, Upstream, Wire, turns
-from tests.traffic.conftest import MODEL, STREAM, flows_in
+from tests.traffic.conftest import MODEL, STREAM, everything, flows_in
+from tests.traffic.secrets import TOKEN
 from tests.traffic.test_mitmweb import free_port
 
 JSON = ("content-type", "application/json")
@@ -183,6 +185,25 @@ async def test_a_long_stream_is_cut_for_those_who_watch(tmp_path: Path, upstream
         assert flow.metadata["ccproxy"]["cut"] == ["upstream response", "client response"]
     (folder,) = (tmp_path / "raw").iterdir()
     assert all(file.stat().st_size < (1 << 20) + 4096 for file in folder.iterdir())
+
+
+async def test_what_is_over_is_freed_without_a_collection(tmp_path: Path, upstream: Upstream) -> None:
+    """Cycles would keep the bodies of thousands of exchanges until the next full collection, which is rare."""
+    async with running(tmp_path, upstream, Extras(record=tmp_path / "all.flow"), server={"auth_token": TOKEN}) as proxy:
+        sides = proxy.addon("ccproxy_both_sides")
+        await everything(proxy, upstream)
+        await until(lambda: sides.bytes_under_way == 0)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await everything(proxy, upstream)
+            await until(lambda: sides.bytes_under_way == 0)
+            await asyncio.to_thread(proxy.addon("ccproxy_traffic").traffic.flush)
+            left = [thing for thing in gc.get_objects() if isinstance(thing, both_sides.Sides | legs.Part)]
+        finally:
+            gc.enable()
+    assert len(left) <= 4  # the last exchange's own task may still hold it
 
 
 async def test_bodies_under_way_are_bounded_together(

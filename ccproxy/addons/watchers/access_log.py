@@ -54,8 +54,8 @@ class AccessLog:
             else "-ms"
         )
         path = exchange.client.path or request.path.partition("?")[0]
-        asked = f"{self._label(request.method[:MAX_LABEL])} {self._label(path[:MAX_LABEL])}"
+        request_line = f"{self._label(request.method[:MAX_LABEL])} {self._label(path[:MAX_LABEL])}"
         route = exchange.route.label if exchange.route else "-"
         model = self._label(exchange.model[:MAX_LABEL]) or "-"
         tried = f" attempts={exchange.progress.attempts + 1}" if exchange.progress.attempts else ""
-        logger.info(f"{asked} {route} {model} {status} {size}B first={first} total={total}{tried}{note}")  # noqa: G004 - shown if made
+        logger.info(f"{request_line} {route} {model} {status} {size}B first={first} total={total}{tried}{note}")  # noqa: G004 - shown if made

@@ -181,8 +181,8 @@ class Accounting:
         if way.upstream_response is not None:
             limits = [field for field in way.upstream_response.headers.fields if field[0].lower().startswith(_LIMITS)]
             if limits:
-                found = quotas((name.decode("latin-1"), value.decode("latin-1")) for name, value in limits)
-                self.metrics.quota(route.provider.name, found)
+                windows = quotas((name.decode("latin-1"), value.decode("latin-1")) for name, value in limits)
+                self.metrics.quota(route.provider.name, windows)
         if seen.rate_limits is not None:
             self.metrics.quota(route.provider.name, from_codex_event(seen.rate_limits))
         streamed = _is_streamed(flow, exchange)
@@ -193,7 +193,7 @@ class Accounting:
                 outcome = Outcome.CUT
         usage = seen.usage
         source = way.provider_events
-        # Asking what is no iterator of ours whether it is one takes 20 µs.
+        # isinstance with a runtime protocol takes 20 µs: the cheap checks come first.
         if (
             usage is not None
             and source is not None

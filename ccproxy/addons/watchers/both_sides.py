@@ -36,7 +36,7 @@ MAX_UNDER_WAY: Final = 128 << 20
 
 
 class Viewer(Protocol):
-    """Where legs go: mitmweb, or a file."""
+    """Takes the legs of exchanges: mitmweb, or a file."""
 
     def show(self, flows: Sequence[http.HTTPFlow]) -> None:
         """Take the legs of an exchange that is over, redacted. The flow with the live one's id comes first."""
@@ -135,6 +135,7 @@ class Sides:
         self._traffic = traffic
         self._provider = traffic.exchange([_ProviderSink(self)])
         self._events_began = False
+        self._over = False
 
     # ---- a sink of Traffic, in its thread
 
@@ -181,7 +182,7 @@ class Sides:
             self._provider.end(Message.UPSTREAM_RESPONSE, note)
 
     def _begin_events(self, request: dict[str, Any]) -> None:
-        """What a provider in this process was asked, as if it had been on a wire."""
+        """The request to a provider in this process, as if it had been on a wire."""
         if self._events_began:
             return
         self._events_began = True
@@ -215,7 +216,7 @@ class Sides:
         self._exchange.preview = None
 
     def _show_progress(self) -> None:
-        if self._exchange.preview is self:
+        if not self._over and self._exchange.preview is self:
             flow = self.flow_so_far()
             for viewer in self._owner.viewers:
                 viewer.show_progress(flow)
@@ -230,7 +231,14 @@ class Sides:
             flow.live = False
             flow.server_conn, flow.request, flow.response = live.server_conn, live.request, live.response
             flow.error, flow.metadata = live.error, live.metadata
-        return legs(flow, exchange, self._parts, self._owner.redaction)
+        flows = legs(flow, exchange, self._parts, self._owner.redaction)
+        self._let_go()
+        return flows
+
+    def _let_go(self) -> None:
+        """Break the cycles through the exchange and the provider's sink: bodies are freed once no viewer has them, not at the next full collection."""
+        self._over = True
+        del self._flow, self._exchange, self._parts, self._request, self._preview, self._provider
 
 
 class _ProviderSink:
@@ -253,9 +261,9 @@ def _sides(exchange: Exchange) -> Sides | None:
 
 def _copy_of(flow: http.HTTPFlow, *, live: bool = False) -> http.HTTPFlow:
     """A flow with the same identity and nothing else of it."""
-    made = http.HTTPFlow(flow.client_conn, flow.server_conn, live=live)
-    made.id, made.timestamp_created = flow.id, flow.timestamp_created
-    return made
+    copy = http.HTTPFlow(flow.client_conn, flow.server_conn, live=live)
+    copy.id, copy.timestamp_created = flow.id, flow.timestamp_created
+    return copy
 
 
 def _redacted_fields(head: http.Request | http.Response, redaction: Redaction) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""`ccproxy.addons.watchers.readable` as a content view of mitmproxy 12 (mitmweb, mitmproxy, mitmdump). mitmproxy 11 shows JSON and text as ever."""
+"""`ccproxy.addons.watchers.readable` as a content view of mitmproxy 12 (mitmweb, mitmproxy, mitmdump). mitmproxy 11 has no such views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOOKED_AT = 256 * 1024
 
 
 def register() -> bool:
-    """Make the view known to mitmproxy. False where there is no such thing as on mitmproxy 12."""
+    """Register the view with mitmproxy. False on mitmproxy 11, which has no such views."""
     if not hasattr(contentviews, "Contentview"):
         return False
     contentviews.add(_view())
@@ -23,7 +23,7 @@ def register() -> bool:
 
 
 def fits(data: bytes, content_type: str | None) -> bool:
-    """Whether `data` is a request or an answer of one of the formats."""
+    """Return whether `data` is a request or a response of one of the formats."""
     if content_type == "text/event-stream" or (not content_type and is_sse(data)):
         return b"data:" in data[:65536]
     if content_type != "application/json":
@@ -39,7 +39,7 @@ def fits(data: bytes, content_type: str | None) -> bool:
 
 def _view() -> Any:
     class Readable(contentviews.Contentview):
-        """Messages, thinking, tool calls and usage, as people read them."""
+        """Messages, thinking, tool calls and usage, human-readable."""
 
         name = NAME
         syntax_highlight = "none"

@@ -1,4 +1,4 @@
-"""No log record holds a secret, whoever wrote it and whichever handler shows it.
+"""Removes secrets from all log records, of every logger and for every handler.
 
 Records are cleaned where they are made, not in a handler: stderr, mitmproxy's terminal and mitmweb's event log all get them.
 """
@@ -51,7 +51,7 @@ def redacted_logs(redaction: Redaction, but: str = "") -> Iterator[None]:
 
 
 _plain: dict[Callable[..., logging.LogRecord], Callable[..., logging.LogRecord]] = {}
-"""What makes the records that each of our factories cleans."""
+"""For each of our factories, the one whose records it cleans."""
 
 
 class LogRedaction:

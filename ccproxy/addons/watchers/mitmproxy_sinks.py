@@ -44,7 +44,7 @@ class StockSinks:
             view.update = lambda flows: self._update(self._as_shown(flows))
 
     def _as_shown(self, flows: Iterable[mflow.Flow]) -> list[mflow.Flow]:
-        """What the view shows for flows: nothing for probes."""
+        """The flows that the view shows in place of these; none for probes."""
         return [self._flow_shown(flow) for flow in flows if not (isinstance(flow, http.HTTPFlow) and _is_probe(flow))]
 
     def _flow_shown(self, flow: mflow.Flow) -> mflow.Flow:

@@ -48,7 +48,7 @@ def is_sse(data: bytes) -> bool:
 
 
 def is_known(whole: Json) -> bool:
-    """Whether an object is a request or an answer of one of the formats."""
+    """Return whether an object is a request or a response of one of the formats."""
     kind = whole.get("type")
     return (
         isinstance(whole.get("messages"), list)
@@ -65,14 +65,14 @@ def _rendered(whole: Json) -> Iterator[str]:
     if isinstance(error := whole.get("error"), dict):
         yield _heading("error")
         yield f"{error.get('type') or error.get('code')}: {error.get('message')}"
-    yield from _asked(whole)
-    yield from _answered(whole)
+    yield from _request(whole)
+    yield from _response(whole)
     if isinstance(usage := whole.get("usage"), dict):
         yield _heading("usage")
         yield from (f"{name}: {value}" for name, value in _flat(usage))
 
 
-def _asked(whole: Json) -> Iterator[str]:
+def _request(whole: Json) -> Iterator[str]:
     for name in ("system", "instructions"):
         if whole.get(name):
             yield _heading(name)
@@ -82,13 +82,13 @@ def _asked(whole: Json) -> Iterator[str]:
         yield ", ".join(_tool_name(tool) for tool in tools)
     for message in whole.get("messages") or ():
         yield from _message(message)
-    if isinstance(given := whole.get("input"), str):
-        yield from _message({"role": "user", "content": given})
-    elif isinstance(given, list):
-        yield from _items(given)
+    if isinstance(conversation := whole.get("input"), str):
+        yield from _message({"role": "user", "content": conversation})
+    elif isinstance(conversation, list):
+        yield from _items(conversation)
 
 
-def _answered(whole: Json) -> Iterator[str]:
+def _response(whole: Json) -> Iterator[str]:
     if whole.get("type") == "message":
         yield from _message(whole)
     for choice in whole.get("choices") or ():
@@ -139,8 +139,9 @@ def _message(message: Any) -> Iterator[str]:
     if message.get("refusal"):
         yield f"[refusal] {message['refusal']}"
     for call in message.get("tool_calls") or ():
-        asked = call.get("function") or call.get("custom") or {}
-        yield f"[calls {asked.get('name')} {call.get('id', '')}] {asked.get('arguments') or asked.get('input') or ''}"
+        function = call.get("function") or call.get("custom") or {}
+        arguments = function.get("arguments") or function.get("input") or ""
+        yield f"[calls {function.get('name')} {call.get('id', '')}] {arguments}"
 
 
 def _items(items: list[Any]) -> Iterator[str]:
@@ -176,9 +177,9 @@ def _block(block: Any) -> Iterator[str]:
         texts = [part.get("text", "") for part in (*(block.get("summary") or ()), *(block.get("content") or ()))]
         yield "[thinking] " + ("\n".join(texts) or "(sealed)")
     elif kind in _CALLS:
-        given = next((block[name] for name in ("arguments", "partial_json", "input") if name in block), None)
-        shown = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-        yield f"[calls {block.get('name')} {block.get('call_id') or block.get('id', '')}] {shown}"
+        arguments = next((block[name] for name in ("arguments", "partial_json", "input") if name in block), None)
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        yield f"[calls {block.get('name')} {block.get('call_id') or block.get('id', '')}] {text}"
     elif kind in _RESULTS:
         failed = ", failed" if block.get("is_error") else ""
         yield f"[result of {block.get('tool_use_id') or block.get('call_id')}{failed}]"

@@ -112,5 +112,5 @@ def path_of(flow: http.HTTPFlow) -> str:
 
 
 def is_own_endpoint(path: str) -> bool:
-    """Whether ccproxy itself answers this path."""
+    """Return whether ccproxy itself answers this path."""
     return path in OWN_ENDPOINTS or path.startswith("/permissions/")

@@ -27,18 +27,18 @@ def web_master(
     opts: options.Options, *, port: int, max_flows: int, open_browser: bool
 ) -> tuple[WebMaster, Bounded, str]:
     """A WebMaster that listens on 127.0.0.1 only, what shows exchanges in it, and the URL to open, token included."""
-    made = ClosingWebMaster(opts, with_termlog=False)
-    made.addons.remove(made.addons.get("errorcheck"))
-    made.addons.remove(made.addons.get("tlsconfig"))
-    bounded = Bounded(made, max_flows)
-    made.addons.add(UpstreamTls(), bounded)
+    master = ClosingWebMaster(opts, with_termlog=False)
+    master.addons.remove(master.addons.get("errorcheck"))
+    master.addons.remove(master.addons.get("tlsconfig"))
+    bounded = Bounded(master, max_flows)
+    master.addons.add(UpstreamTls(), bounded)
     opts.update(web_columns=["icon", "path", "method", "status", "size", "time", "comment"])
     opts.update(web_port=port, web_host="127.0.0.1", web_open_browser=False)
-    auth = made.addons.get("webauth")
-    url = str(auth.web_url) if auth else f"http://127.0.0.1:{port}/?token={_ask_for_token(made.app)}"
+    auth = master.addons.get("webauth")
+    url = str(auth.web_url) if auth else f"http://127.0.0.1:{port}/?token={_ask_for_token(master.app)}"
     if open_browser:
-        made.addons.add(Browser(url))
-    return made, bounded, url
+        master.addons.add(Browser(url))
+    return master, bounded, url
 
 
 class ClosingWebMaster(WebMaster):
@@ -70,8 +70,8 @@ class Bounded:
 
     name = "ccproxy_bounded"
 
-    def __init__(self, made: WebMaster, max_flows: int) -> None:
-        self._view = made.view
+    def __init__(self, master: WebMaster, max_flows: int) -> None:
+        self._view = master.view
         self._max_flows = max_flows
         self._exchanges: dict[str, int] = {}  # bytes of those that are over, by flow id, the oldest first
         self._own: dict[str, None] = {}  # the same for own endpoints
@@ -138,8 +138,8 @@ def _ask_for_token(app: web_app.Application) -> str:
         """Runs before the handler's own `prepare`."""
 
         def prepare(self: Any) -> Any:
-            given = self.get_argument("token", "") or self.get_cookie(cookie) or ""
-            if not hmac.compare_digest(given.encode(), token.encode()):
+            sent = self.get_argument("token", "") or self.get_cookie(cookie) or ""
+            if not hmac.compare_digest(sent.encode(), token.encode()):
                 raise tornado.web.HTTPError(403, "open mitmweb with the URL that ccproxy printed: it has the token")
             if self.get_argument("token", ""):
                 self.set_cookie(cookie, token, httponly=True, samesite="Strict")

@@ -22,10 +22,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from ccproxy.errors import ConfigError
 from ccproxy.ledger import rows as rows_module, schema
 from ccproxy.ledger.database import Ledger, State
-from ccproxy.ledger.location import check_url, ledger_location, open_engine
+from ccproxy.ledger.location import open_engine
 from ccproxy.ledger.records import Outcome, Record
 from ccproxy.translate.formats import Format
 from ccproxy.translate.usage import Tokens, Usage
@@ -504,20 +503,6 @@ def test_every_statement_compiles_for_postgresql() -> None:
     ]
     for statement in statements:
         assert str(statement.compile(dialect=dialect))
-
-
-def test_the_location() -> None:
-    assert ledger_location("", Path("/data")) == Path("/data/ledger.sqlite3")
-    assert ledger_location("postgresql://h/db", Path("/data")) == "postgresql://h/db"
-
-
-def test_urls_are_checked_at_the_start_and_never_repeated() -> None:
-    check_url("")
-    check_url("sqlite:////tmp/x.sqlite3")
-    for url, message in [("no url", "not a database URL"), ("oracle9://u:hunter2@h/x", "driver is not installed")]:
-        with pytest.raises(ConfigError, match=message) as caught:
-            check_url(url)
-        assert "hunter2" not in str(caught.value)
 
 
 def test_a_missing_driver_switches_the_ledger_off_without_the_password(

@@ -223,17 +223,17 @@ def test_an_override_with_long_context() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"m": 3}, 'pricing.overrides."m": a table'),
+        ({"m": 3}, 'pricing.overrides."m": expected a table'),
         ({"m": {"input": 1}}, "output is missing"),
-        ({"m": {"input": 1, "output": 2, "prompt": 3}}, "no such key: prompt"),
-        ({"m": {"input": -1, "output": 2}}, 'pricing.overrides."m".input: -1 is no price'),
-        ({"m": {"input": "NaN", "output": 2}}, "is no price"),
-        ({"m": {"input": True, "output": 2}}, "is no price"),
-        ({"m": {"input": "dear", "output": 2}}, "is no price"),
-        ({"m": {"input": 1, "output": 2, "long_input": 3}}, "long_input needs long_context and input"),
+        ({"m": {"input": 1, "output": 2, "prompt": 3}}, "unknown key prompt"),
+        ({"m": {"input": -1, "output": 2}}, 'pricing.overrides."m".input: -1 is not a price'),
+        ({"m": {"input": "NaN", "output": 2}}, "is not a price"),
+        ({"m": {"input": True, "output": 2}}, "is not a price"),
+        ({"m": {"input": "dear", "output": 2}}, "is not a price"),
+        ({"m": {"input": 1, "output": 2, "long_input": 3}}, "long_input also requires long_context and input"),
         (
             {"m": {"input": 1, "output": 2, "long_context": 5, "long_cache_read": 3}},
-            "needs long_context and cache_read",
+            "also requires long_context and cache_read",
         ),
     ],
 )

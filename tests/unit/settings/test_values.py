@@ -102,7 +102,8 @@ IMPOSSIBLE = [
     "http://" + "a" * 64 + ".test", "http://" + ".".join(["a" * 60] * 5) + ".test", "http://" + "é" * 64 + ".test", "http://" + "a" * 5000,
     "http://a.test:0", "http://a.test:65536", "http://a.test:99999", "http://a.test:-1", "http://a.test:x", "http://a.test:", "http://a.test:8 0", "http://a.test:٣",
     "http://user@a.test", "http://user:hush@a.test", "http://@a.test", "http://a.test#x", "http://a.test/#",
-    "http://[::1", "http://::1", "http://[::g]", "http://[1.2.3.4]", "http://[]", "http://256.1.1.1", "http://1.2.3", "http://1.2.3.4.5", "http://2130706433",
+    "http://[::1", "http://::1", "http://[::g]", "http://[1.2.3.4]", "http://[]", "http://münchen.test",
+    "http://256.1.1.1", "http://1.2.3", "http://1.2.3.4.5", "http://2130706433",
 ]  # fmt: skip
 
 
@@ -135,7 +136,6 @@ def test_a_base_url_has_no_query(tmp_path: Path, key: str, url: str) -> None:
         ("http://127.0.0.1:1", "http://127.0.0.1:1"),
         ("http://[::1]:1/x", "http://[::1]:1/x"),
         ("http://[0:0:0:0:0:0:0:1]", "http://[::1]"),
-        ("https://münchen.test", "https://xn--mnchen-3ya.test"),
         ("https://api.test./v1", "https://api.test./v1"),
         ("https://api.test/%7Euser/a;b=c", "https://api.test/%7Euser/a;b=c"),
     ],
