@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ccproxy.translate.sse import EventTooLarge, SseParser, frame
-from tests.scaling import assert_linear
+from tests.fakes.scaling import assert_linear_work
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_small_pieces_are_linear(size: int) -> None:
         data = b"data: " + b"x" * n * size + b"\n\n"
         return lambda: in_pieces(SseParser(limit=10**9), data, size)
 
-    assert_linear(prepare, 10_000)
+    assert_linear_work(prepare, 10_000)
 
 
 def test_an_event_of_very_many_lines_is_linear() -> None:
@@ -81,7 +81,7 @@ def test_an_event_of_very_many_lines_is_linear() -> None:
         data = b"data: x\ndata\n" * n + b"\n"
         return lambda: in_pieces(SseParser(), data, 100)
 
-    assert_linear(prepare, 5000)
+    assert_linear_work(prepare, 5000)
 
 
 @pytest.mark.parametrize(

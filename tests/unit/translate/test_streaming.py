@@ -16,7 +16,7 @@ from ccproxy.translate.profiles import AnthropicProfile
 from ccproxy.translate.replay import ReplayCache
 from ccproxy.translate.sse import MAX_EVENT_BYTES, SseParser
 from tests.examples.answers import ASKING, EVENTS, sse
-from tests.scaling import assert_linear
+from tests.fakes.scaling import assert_linear_work
 
 Json = dict[str, Any]
 A, C, R = Format
@@ -524,7 +524,7 @@ def test_the_work_is_linear_in_the_stream(shape: str) -> None:
 
             return work
 
-        assert_linear(prepare, size)
+        assert_linear_work(prepare, size)
 
 
 @pytest.mark.parametrize("upstream", [A, C])
@@ -544,7 +544,7 @@ def test_free_text_that_comes_letter_by_letter_is_linear(upstream: Format) -> No
     out = prepare(50)()
     assert isinstance(out, bytes)
     assert b'"input":"' + b"x" * 50 + b'"' in out
-    assert_linear(prepare, 5000)
+    assert_linear_work(prepare, 5000)
 
 
 # --- replay -----------------------------------------------------------------------------------------------------------
