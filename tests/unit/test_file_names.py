@@ -37,7 +37,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "property/test_requests_in_any_shape.py": (
         "translate/checks.py", "translate/anthropic/parse.py", "translate/openai_chat/parse.py", "translate/openai_responses/parse.py",
     ),
-    "faults/test_streams_that_break.py": ("translate/native_answers.py", "addons/in_process_body.py"),
+    "faults/test_streams_that_break.py": ("translate/native_fold.py", "addons/in_process_body.py"),
     "e2e/test_tool_loops.py": ("addons/gateway/ways/translated.py",),
     "e2e/test_mitmproxy.py": ("script.py", "server/start_check.py"),
     "e2e/test_serve.py": ("cli/serve.py", "cli/running.py", "cli/console.py"),
