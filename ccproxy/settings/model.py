@@ -26,6 +26,7 @@ from ccproxy.settings.values import (
     RedirectUrl,
     Statuses,
     Table,
+    Token,
     Words,
     mapping,
     sequence,
@@ -50,7 +51,7 @@ class ServerSettings(Section):
         description="Address to listen on. Any address other than loopback requires `auth_token`.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    auth_token: Key = Field(SecretStr(""), description="Token that every client must send, if set.")
+    auth_token: Token = Field(SecretStr(""), description="Token that every client must send, if set.")
     allowed_hosts: Words = Field((), description="Additional names accepted in the Host header.")
     allowed_origins: Words = Field((), description="Web origins that may call ccproxy from a browser.")
     log_level: LogLevel = Field("info", description="Log level.")

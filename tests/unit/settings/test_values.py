@@ -74,12 +74,19 @@ def test_what_copying_leaves_around_a_key_is_removed(tmp_path: Path, key: str, c
 )
 def test_a_key_that_no_header_can_carry_stops_the_start(tmp_path: Path, key: str, inside: str, words: str) -> None:
     """It failed with every request, or reached the upstream as another key."""
+    if key == "server.auth_token" and inside == "é":
+        return  # ccproxy's own token may have letters of any script
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, key, f"hush{inside}hash")
     assert key in str(caught.value)
     assert f"contains {words}" in str(caught.value)
     assert "hush" not in str(caught.value)
     assert "hash" not in str(caught.value)
+
+
+def test_ccproxys_own_token_may_have_letters_of_any_script(tmp_path: Path) -> None:
+    for token in ("Schlüssel", "ключ", "鍵"):
+        assert read(tmp_path, "server.auth_token", f" {token}\n").server.auth_token.get_secret_value() == token
 
 
 @given(st.text())
