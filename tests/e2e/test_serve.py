@@ -372,6 +372,25 @@ async def test_reload_lets_a_running_stream_end_and_starts_anew(tmp_path: Path, 
         clean(running)
 
 
+async def test_reload_continues_a_recording(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[providers.mock]\nprefix = '/one'\n")
+    arguments = ("serve", "--port", "0", "--config", str(config), "--reload", "--record", "x.har")
+    async with program(tmp_path, *arguments) as running:
+        for prefix, following in (("/one", "/two"), ("/two", "")):
+            await running.says(r"listens on")
+            async with connected(running.port) as client:
+                assert (await client.ask(request(f"{prefix}/v1/messages", message()))).status == 200
+            running.output = ""
+            if following:
+                config.write_text(f"[providers.mock]\nprefix = '{following}'\n")
+        running.signal(signal.SIGTERM)
+        assert await running.ends() == 0
+    entries = json.loads((tmp_path / "x.har").read_text())["log"]["entries"]
+    urls = [entry["request"]["url"] for entry in entries]
+    assert [url.partition("localhost")[2] for url in urls] == ["/one/v1/messages", "/two/v1/messages"]
+
+
 async def test_reload_keeps_the_running_configuration_when_the_new_one_is_wrong(tmp_path: Path) -> None:
     config = tmp_path / "mine.toml"
     config.write_text("[providers.mock]\nprefix = '/one'\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
+import random
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +143,23 @@ async def test_in_this_process(upstream: Upstream, logged: Callable[..., Any]) -
     (files,) = await logged(ask)
     assert list(files) == [FILES[0], FILES[3]]
     assert b"data: [DONE]" in files[FILES[3]]
+
+
+async def test_an_image_delays_no_other_client(upstream: Upstream, logged: Callable[..., Any]) -> None:
+    """It took a minute in the first release, during which no client was answered."""
+    image = base64.b64encode(random.Random(1).randbytes(1_200_000)).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": image}
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]})
+
+    async def ask(proxy: Proxy) -> None:
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(3):
+                assert (await proxy.post("/api/v1/messages", body.encode(), *FIELDS)).status == 200
+                assert (await proxy.get("/health/live")).status == 200
+
+    exchanges = await logged(ask)
+    assert len(exchanges) == 3  # probes are not recorded
+    assert all(len(files[FILES[0]]) > 1024 * 1024 for files in exchanges)
 
 
 async def test_says_that_it_is_on(
