@@ -53,7 +53,7 @@ install-check: install-test
 	@[ $(STAMP)-check -nt constraints.txt ] && [ $(STAMP)-check -nt pyproject.toml ] || \
 	  { echo "installing the checkers"; $(BIN)/pip install -q -c constraints.txt --group lint --group types; touch $(STAMP)-check; }
 
-.PHONY: demo run test check fmt docs reference conformance help constraints clean
+.PHONY: demo run test check fmt docs reference conformance mutants help constraints clean
 demo: install-demo  ## start the proxy with the mock provider, and send it requests
 	@$(BIN)/ccproxy demo
 
@@ -85,9 +85,13 @@ reference: install-demo  ## write the generated pages of docs/reference
 conformance: install-test  ## run the real Codex CLI, Claude Code and SDKs against fakes (npm programs, once, about 500 MB)
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
+mutants: install-test  ## mutate 200 random places of the code and list the mutants that no test kills; ARGS="--count 40 --seed 7 translate"
+	@[ $(STAMP)-mutants -nt constraints.txt ] || { $(BIN)/pip install -q -c constraints.txt --group mutants; touch $(STAMP)-mutants; }
+	@$(BIN)/python -m tests.mutation $(ARGS)
+
 constraints: venv  ## resolve every dependency again for all supported Pythons (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --upgrade pyproject.toml --extra claude --group test --group lint --group types \
-	  --group docs --group bench --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o constraints.txt
+	  --group docs --group bench --group mutants --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o constraints.txt
 
 clean:  ## remove environments and caches
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -33,7 +33,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "traffic/test_raw_http.py": ("addons/watchers/traffic.py",),
     "property/test_reading.py": ("translate/reading.py",),
-    "property/test_streams_in_any_shape.py": ("translate/streaming.py",),
     "property/test_requests_in_any_shape.py": (
         "translate/checks.py", "translate/anthropic/parse.py", "translate/openai_chat/parse.py", "translate/openai_responses/parse.py",
     ),
