@@ -1,4 +1,4 @@
-# Two commands: `make demo` shows it working, `make test` proves it. `make help` lists the rest.
+# `make demo` shows ccproxy at work, `make test` runs the tests, and `make help` lists all targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 define find_python
 	works() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
 	if [ -n "$(PYTHON)" ]; then \
-	  works "$(PYTHON)" || { echo "PYTHON=$(PYTHON) is no working Python >= 3.11 with venv" >&2; exit 1; }; echo "$(PYTHON)"; exit 0; \
+	  works "$(PYTHON)" || { echo "PYTHON=$(PYTHON) is not a working Python >= 3.11 with venv" >&2; exit 1; }; echo "$(PYTHON)"; exit 0; \
 	fi; \
 	for v in 3.14 3.13 3.12 3.11; do \
 	  for p in python$$v $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v*/bin/python 2>/dev/null | sort -rV); do \
@@ -19,10 +19,10 @@ define find_python
 	  done; \
 	done; \
 	if works python3; then echo python3; exit 0; fi; \
-	echo "no Python >= 3.11 with venv found: install one or say PYTHON=/path/to/python" >&2; exit 1
+	echo "no Python >= 3.11 with venv found: install one or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-# A stamp for each set of packages, so that nothing is installed twice. A changed Python makes the environment anew.
+# A stamp for each set of packages, so that nothing is installed twice. A changed Python creates a new environment.
 STAMP := $(VENV)/.stamp
 
 .PHONY: venv
@@ -54,7 +54,7 @@ install-check: install-test
 	  { echo "installing the checkers"; $(BIN)/pip install -q -c constraints.txt --group lint --group types; touch $(STAMP)-check; }
 
 .PHONY: demo run test check fmt docs reference conformance help constraints clean
-demo: install-demo  ## start with the built-in mock provider, ask it in each format, print what came back
+demo: install-demo  ## start the proxy with the mock provider, and send it requests
 	@$(BIN)/ccproxy demo
 
 run: install-run  ## start the proxy: ccproxy serve
@@ -79,13 +79,13 @@ docs: venv  ## build the documentation into site/
 	@[ $(STAMP)-docs -nt constraints.txt ] || { $(BIN)/pip install -q -c constraints.txt --group docs; touch $(STAMP)-docs; }
 	@$(BIN)/mkdocs build --strict -q
 
-reference: install-demo  ## write the pages of docs/reference that come from the code
+reference: install-demo  ## write the generated pages of docs/reference
 	@$(BIN)/python -m ccproxy.cli.reference docs/reference
 
 conformance: install-test  ## run the real Codex CLI, Claude Code and SDKs against fakes (npm programs, once, about 500 MB)
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
-constraints: venv  ## resolve every dependency anew for all supported Pythons (needs uv)
+constraints: venv  ## resolve every dependency again for all supported Pythons (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --upgrade pyproject.toml --extra claude --group test --group lint --group types \
 	  --group docs --group bench --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o constraints.txt
 

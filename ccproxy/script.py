@@ -43,14 +43,14 @@ class Options:
             modes = listen_modes(_settings)
             ctx.options.update(mode=modes)
             # Scripts are loaded while mitmproxy begins to listen where it does by default; a change of the option comes too late for that.
-            found: Any = ctx.master.addons.get("proxyserver")
-            update = found.servers.update([ProxyMode.parse(mode) for mode in modes])
+            proxyserver: Any = ctx.master.addons.get("proxyserver")
+            update = proxyserver.servers.update([ProxyMode.parse(mode) for mode in modes])
             self._listening = asyncio.get_running_loop().create_task(update)
 
     def client_connected(self, client: Client) -> None:
-        """Nobody gets in through the default listener while it is being replaced: it would be an open forward proxy."""
+        """Refuse connections to the default listener while it is being replaced: it would be an open forward proxy."""
         if self._listening is not None and not isinstance(client.proxy_mode, ReverseMode):
-            client.error = "ccproxy is no forward proxy"
+            client.error = "ccproxy is a reverse proxy: point the client's base URL at it"
 
 
 _sinks = StockSinks()

@@ -27,6 +27,7 @@ from ccproxy.providers.routing import Route
 from ccproxy.translate.formats import Format
 from ccproxy.translate.labels import label
 from ccproxy.translate.last_event import LastEvent
+from ccproxy.translate.losses import loss_header, printable
 from ccproxy.translate.reading import Reading
 
 _ATTRIBUTE = "_ccproxy_exchange"
@@ -233,7 +234,7 @@ class Exchange:
         }
 
     def interrupt(self, reason: str) -> None:
-        """Note that ccproxy ends the exchange, not the client."""
+        """Note why the response is cut, unless an earlier reason is known."""
         self.progress.truncated = self.progress.truncated or reason
 
     def add_tap(self, tap: Callable[[bytes], None]) -> None:
@@ -246,9 +247,9 @@ class Exchange:
 
     def report_losses(self, paths: Iterable[str]) -> None:
         """List in `x-ccproxy-loss` the JSON paths that were lost."""
-        self.losses = tuple(dict.fromkeys(paths))
+        self.losses = tuple(dict.fromkeys(map(printable, paths)))
         if self.losses:
-            self.add_response_field(b"x-ccproxy-loss", ", ".join(self.losses)[:4096])
+            self.add_response_field(b"x-ccproxy-loss", loss_header(self.losses))
 
 
 def begin(flow: http.HTTPFlow) -> Exchange:

@@ -1,4 +1,4 @@
-"""What happens to a login around its life: kept, described, asked for its limits, ended. Blocking."""
+"""Keep, describe and end logins, and query their limits. Blocking."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from ccproxy.auth import oauth, wire
-from ccproxy.auth.answers import Window, mapping
 from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import CodexLogin, Login, same_secret
 from ccproxy.auth.store import Store
+from ccproxy.auth.token_responses import Window, mapping
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
 
@@ -30,7 +30,7 @@ def keep(store: Store, client: OAuthClient, network: Network, login: Login) -> L
 
 
 def forget(store: Store, client: OAuthClient, network: Network) -> tuple[bool, str | None]:
-    """Delete the stored login and end it at the vendor: whether there was one, and why it could not be ended there."""
+    """Delete the stored login and end it at the vendor; return whether there was one, and why it could not be ended there."""
     if store.stamp(client.provider) is None:
         return False, None
     with store.lock(client.provider):
@@ -41,9 +41,9 @@ def forget(store: Store, client: OAuthClient, network: Network) -> tuple[bool, s
 
 
 def end(client: OAuthClient, network: Network, login: Login) -> str | None:
-    """Revoke a login at the vendor, if it offers that; the reason when it failed."""
+    """Revoke a login at the vendor, if it offers that; return the reason if that failed."""
     if not client.revoke_url:
-        return f"{client.title} offers no way to"
+        return f"{client.title} does not offer that"
     try:
         oauth.revoke(client, login, replace(network, connect_timeout=_QUICK, read_timeout=_QUICK))
     except LoginError as error:
@@ -54,7 +54,7 @@ def end(client: OAuthClient, network: Network, login: Login) -> str | None:
 def limits(client: OAuthClient, network: Network, login: Login) -> tuple[Window, ...]:
     """The subscription's rate-limit windows, from the vendor's usage endpoint. Raises `LoginError`."""
     if not client.limits_allowed:
-        raise LoginError(f"{client.title}: no address to ask for limits")
+        raise LoginError(f"{client.title} has no address for limits")
     body = oauth.query(client, client.limits_url, _headers(client, login), network)
     return codex_windows(body) if isinstance(login, CodexLogin) else claude_windows(body)
 
@@ -62,7 +62,7 @@ def limits(client: OAuthClient, network: Network, login: Login) -> tuple[Window,
 def claude_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
     """`{"five_hour": {"utilization": 0-100, "resets_at": ISO}, "seven_day": …, "seven_day_opus": …}`."""
     names = {"five_hour": "5 hours", "seven_day": "7 days"}
-    found = []
+    windows = []
     for key, value in body.items():
         window = mapping(value)
         used = window.get("utilization")
@@ -70,24 +70,24 @@ def claude_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
             base = next(base for base in names if key.startswith(base))
             special = key.removeprefix(base).strip("_").replace("_", " ")
             name = f"{names[base]} ({special})" if special else names[base]
-            found.append(Window(name, float(used), _iso(window.get("resets_at"))))
-    return tuple(found)
+            windows.append(Window(name, float(used), _iso(window.get("resets_at"))))
+    return tuple(windows)
 
 
 def codex_windows(body: Mapping[str, object]) -> tuple[Window, ...]:
     """`{"rate_limit": {"primary_window": {"used_percent", "limit_window_seconds", "reset_at"}, …}}`."""
-    found = []
+    windows = []
     for key in ("primary_window", "secondary_window"):
         window = mapping(mapping(body.get("rate_limit")).get(key))
         used, seconds = window.get("used_percent"), window.get("limit_window_seconds")
         if isinstance(used, (int, float)) and isinstance(seconds, (int, float)):
             name = f"{seconds / 3600:g} hours" if seconds < 86_400 else f"{seconds / 86_400:g} days"
-            found.append(Window(name, float(used), _unix(window.get("reset_at"))))
-    return tuple(found)
+            windows.append(Window(name, float(used), _unix(window.get("reset_at"))))
+    return tuple(windows)
 
 
 def _with_plan(store: Store, client: OAuthClient, network: Network, login: Login) -> Login:
-    """The plan, where not the token answer but a profile tells it. Only a nicety: a failure leaves it out."""
+    """Add the plan from the vendor's profile where the token response has none. A failure leaves it out."""
     if login.plan or not client.profile_url or not client.limits_allowed or "user:profile" not in login.scopes:
         return login
     try:
@@ -117,7 +117,7 @@ def _headers(client: OAuthClient, login: Login) -> Mapping[str, SecretStr]:
 
 
 def _readable(store: Store, client: OAuthClient) -> Login | None:
-    """The stored login; a broken file is none, and may be replaced or deleted."""
+    """The stored login, None for a broken file, which may be replaced or deleted."""
     try:
         return store.load(client.provider, client.login)
     except LoginError:

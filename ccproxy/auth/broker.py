@@ -1,4 +1,4 @@
-"""What the gateway asks for every request: a valid credential, now.
+"""Valid credentials for requests.
 
 A token comes from memory. Five minutes before it ends it is renewed in the background, so no request waits; a request
 that finds it ended (a laptop slept) waits for one refresh that all share. The file is looked at for every request, so
@@ -22,13 +22,13 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from ccproxy.auth import renewal, wire
-from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
 from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.renewal import LoginDead, NoLogin, Renewed
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source, choose
 from ccproxy.auth.store import Stamp, Store, StoreBusy, StoreError, StoreOpen
-from ccproxy.auth.wire import Credential
+from ccproxy.auth.token_responses import OAuthRefused, OAuthUnreachable
+from ccproxy.auth.wire import RequestCredential
 from ccproxy.errors import (
     ExchangeError,
     LoginError,
@@ -51,13 +51,13 @@ _TICK = 20.0
 
 @dataclass
 class _State:
-    """What is known of one provider's login."""
+    """The present state of one provider's login."""
 
     auth: ProviderAuth
     stamp: Stamp | None = None
     login: Login | None = None
-    credential: Credential | None = None
-    key: Credential | None = None  # of the configured API key, which stays as it is
+    credential: RequestCredential | None = None
+    key: RequestCredential | None = None  # of the configured API key, which stays as it is
     broken: StoreError | None = None  # the file cannot be read
     task: asyncio.Task[None] | None = None
     unending: SecretStr | None = None  # a token that arrived already ended: this machine's clock is wrong
@@ -68,7 +68,7 @@ class _State:
 
 
 class Refreshed(Protocol):
-    """Is told that the vendor was asked for a new token, and whether it gave one."""
+    """Counts a request for a new token, and whether the vendor gave one."""
 
     def __call__(self, provider: str, *, ok: bool) -> None: ...
 
@@ -77,7 +77,7 @@ def _uncounted(provider: str, *, ok: bool) -> None:
     del provider, ok
 
 
-def _not_of_login(state: _State, choice: Choice) -> Credential:
+def _not_of_login(state: _State, choice: Choice) -> RequestCredential:
     if choice.source is not Source.API_KEY:
         return wire.credential(state.auth, choice)
     if state.key is None:
@@ -129,10 +129,10 @@ class Broker:
                 except StoreError as error:
                     log.warning("%s: the login cannot be renewed when it ends: %s", state.auth.provider, error)
 
-    async def headers(self, provider: str, sent: Fields = ()) -> Credential:
+    async def headers(self, provider: str, sent: Fields = ()) -> RequestCredential:
         """The credential for a request whose client `sent` these header fields (those of `client_credentials.TOKEN_HEADERS`).
 
-        Raises `Unauthenticated`, which names the command that mends it, and `UpstreamUnreachable` when the login has
+        Raises `Unauthenticated`, which names the command to run, and `UpstreamUnreachable` when the login has
         ended and its server cannot be reached now.
         """
         state = self._states[provider]
@@ -143,7 +143,7 @@ class Broker:
             return await self._valid(state)
         return _not_of_login(state, choice)
 
-    def at_once(self, provider: str, sent: Fields = ()) -> Credential | None:
+    def at_once(self, provider: str, sent: Fields = ()) -> RequestCredential | None:
         """The same, where nothing has to be read, renewed or waited for; else None: ask `headers`. Raises `Unauthenticated`."""
         state = self._states[provider]
         login = state.login
@@ -157,7 +157,7 @@ class Broker:
         self._renew_ahead(state)
         return state.credential
 
-    async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None:
+    async def refresh_after_401(self, provider: str, used: RequestCredential) -> RequestCredential | None:
         """A credential to replay a request with, after the upstream refused the one it `used`.
 
         Requests in parallel share one refresh. None: nothing can be renewed, the upstream's 401 goes to the client as
@@ -199,7 +199,7 @@ class Broker:
         """Renew in the background what is due."""
         for state in self._states.values():
             if state.auth.wants_login:
-                with suppress(ExchangeError):  # the next request is told
+                with suppress(ExchangeError):  # the next request gets the error
                     await self._look(state)
                     self._renew_ahead(state)
 
@@ -215,7 +215,7 @@ class Broker:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _look(self, state: _State) -> None:
-        """Take in what is on disk, if it changed."""
+        """Read the login from disk, if it changed."""
         name, client = state.auth.provider, _client(state)
         stamp = self._store.stamp(name)
         if stamp == state.stamp and state.broken is None:
@@ -234,7 +234,7 @@ class Broker:
         state.credential = wire.of_login(state.auth.provider, login) if login is not None else None
         state.failure, state.failures, state.retry_at = None, 0, None
 
-    async def _valid(self, state: _State) -> Credential:
+    async def _valid(self, state: _State) -> RequestCredential:
         login, credential, now = state.login, state.credential, self._now()
         if login is None or credential is None:
             raise Unauthenticated(f"The login for {state.auth.provider} is gone: run `{_client(state).command}`.")
@@ -246,7 +246,7 @@ class Broker:
         return credential
 
     def _refuse_dead(self, state: _State) -> None:
-        """Do not ask the vendor again what it has answered for good."""
+        """Do not ask the vendor again after a final refusal."""
         login = state.login
         if login is not None and (login.refused or login.refresh_token is None):
             raise Unauthenticated(renewal.dead(_client(state), login))
@@ -260,13 +260,13 @@ class Broker:
         self._start(state, None)  # type: ignore[unused-awaitable]  # `state.task` keeps it; the next request may wait
 
     async def _renewed(self, state: _State, rejected: SecretStr | None = None) -> None:
-        """Wait for the one refresh. A request that goes away does not end it for the others."""
+        """Wait for the one refresh. A request that is cancelled does not end it for the others."""
         if state.task is None and state.failure is not None and self._pausing(state, self._now()):
-            raise self._told(state, state.failure)
+            raise self._as_response(state, state.failure)
         try:
             await asyncio.shield(self._start(state, rejected))
         except LoginError as error:
-            raise self._told(state, error) from None
+            raise self._as_response(state, error) from None
 
     def _start(self, state: _State, rejected: SecretStr | None) -> asyncio.Task[None]:
         if state.task is None:
@@ -292,8 +292,8 @@ class Broker:
             state.unending = renewed.login.access_token
             log.warning("%s: a new token has already ended; is this machine's clock right?", client.provider)
 
-    def _renew(self, client: OAuthClient, known: Login | None, rejected: SecretStr | None) -> Renewed:
-        return renewal.renew(self._store, client, self._network, self._now, known=known, rejected=rejected)
+    def _renew(self, client: OAuthClient, in_memory: Login | None, rejected: SecretStr | None) -> Renewed:
+        return renewal.renew(self._store, client, self._network, self._now, in_memory=in_memory, rejected=rejected)
 
     def _remember(self, state: _State, error: LoginError) -> None:
         log.warning("%s: the login could not be renewed: %s", state.auth.provider, error)
@@ -316,8 +316,8 @@ class Broker:
         state.forced.append(now)
         return True
 
-    def _told(self, state: _State, error: LoginError) -> ExchangeError:
-        """A failed refresh as the answer to a request: 401 where signing in again helps, else what waiting mends."""
+    def _as_response(self, state: _State, error: LoginError) -> ExchangeError:
+        """A failed refresh as the error for a request: 401 where signing in again helps, else one that says when to try again."""
         if isinstance(error, StoreBusy):
             return Unavailable(str(error))
         if isinstance(error, (OAuthRefused, OAuthUnreachable)):
@@ -335,7 +335,7 @@ def _client(state: _State) -> OAuthClient:
 
 
 def _seen(task: asyncio.Task[None]) -> None:
-    """Nobody may have waited. A failed refresh is logged by `_remember`; anything else is a defect."""
+    """No request may have waited. A failed refresh is logged by `_remember`; anything else is a defect."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, LoginError):
         log.error("renewing a login broke", exc_info=error)

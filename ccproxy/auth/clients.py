@@ -1,4 +1,4 @@
-"""OAuth clients as values: where a vendor's login lives and how its token endpoint wants to be asked.
+"""OAuth clients as values: the addresses of a vendor's login and the format of its token endpoint.
 
 Everything here may move without notice and is therefore configuration (`[providers.NAME.oauth]`) with these defaults.
 They are what the vendors' own programs used in November 2026 (Claude Code 2.1.330, Codex CLI 0.169.0), except for
@@ -23,15 +23,15 @@ class DeviceUrls:
     code: str
     poll: str
     page: str
-    redirect_uri: str  # of the exchange; nobody is ever sent there
+    redirect_uri: str  # for the exchange only; no browser goes there
 
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """One vendor's OAuth, complete: the flows in `login` and the requests in `oauth` know no vendor by name."""
+    """One vendor's OAuth, complete: no flow in `login` and no request in `oauth` depends on a vendor's name."""
 
     provider: str  # the settings' name, and the name of the login's file
-    title: str  # for people
+    title: str  # in messages
     command: str  # what signs in
     login: type[Login]
     terms: tuple[str, str]  # two lines that `auth login` shows
@@ -120,8 +120,8 @@ def _limits_from(client: OAuthClient, base_url: str) -> OAuthClient:
 
 
 def _wrong(client: OAuthClient, key: str, value: str, accepted: str) -> ConfigError:
-    shown = value if "@" not in value else "an address with user info"
-    return ConfigError(f"providers.{client.provider}.oauth.{key} is {shown!r}: it must begin with {accepted}")
+    text = value if "@" not in value else "an address with user info"
+    return ConfigError(f"providers.{client.provider}.oauth.{key} is {text!r}: it must begin with {accepted}")
 
 
 def is_loopback_url(url: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr
 
-from ccproxy.auth.answers import TokenAnswer, mapping
+from ccproxy.auth.token_responses import TokenResponse, mapping
 from ccproxy.providers.client_credentials import jwt_claims
 
 AHEAD = timedelta(minutes=5)
@@ -20,7 +20,7 @@ BLIND = timedelta(days=8)
 
 
 class Login(BaseModel):
-    """What signing in at a vendor gave. Unknown keys of the file are kept, so that an older ccproxy loses nothing."""
+    """The result of a sign-in. Unknown keys of the file stay, so that an older ccproxy loses nothing."""
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
 
@@ -35,41 +35,41 @@ class Login(BaseModel):
     refused: str | None = None  # the vendor's code for why this refresh token is dead
 
     @classmethod
-    def from_answer(cls, answer: TokenAnswer, now: datetime, *, scopes: tuple[str, ...] = ()) -> Self:
-        """A new login, from the answer to an authorization code. The answer holds an access token."""
-        assert answer.access_token is not None  # `oauth` refuses answers without one
+    def from_response(cls, tokens: TokenResponse, now: datetime, *, scopes: tuple[str, ...] = ()) -> Self:
+        """A new login, for an authorization code. The response holds an access token."""
+        assert tokens.access_token is not None  # `oauth` refuses responses without one
         return cls(
-            access_token=answer.access_token,
-            refresh_token=answer.refresh_token,
-            expires_at=_expiry(answer, now),
-            scopes=answer.scopes if answer.scopes is not None else scopes,
+            access_token=tokens.access_token,
+            refresh_token=tokens.refresh_token,
+            expires_at=_expiry(tokens, now),
+            scopes=tokens.scopes if tokens.scopes is not None else scopes,
             last_refresh=now,
-            **cls._about(answer),
+            **cls._about(tokens),
         )
 
-    def renewed(self, answer: TokenAnswer, now: datetime) -> Self:
-        """The login after a refresh: what the answer leaves out stays as it was."""
+    def renewed(self, tokens: TokenResponse, now: datetime) -> Self:
+        """The login after a refresh: what the response leaves out stays as it was."""
         return self.model_copy(
             update={
-                "access_token": answer.access_token or self.access_token,
-                "refresh_token": answer.refresh_token or self.refresh_token,
-                "expires_at": _expiry(answer, now) if answer.access_token else self.expires_at,
-                "scopes": answer.scopes if answer.scopes is not None else self.scopes,
+                "access_token": tokens.access_token or self.access_token,
+                "refresh_token": tokens.refresh_token or self.refresh_token,
+                "expires_at": _expiry(tokens, now) if tokens.access_token else self.expires_at,
+                "scopes": tokens.scopes if tokens.scopes is not None else self.scopes,
                 "last_refresh": now,
                 "refused": None,
-                **self._about(answer),
+                **self._about(tokens),
             }
         )
 
     @classmethod
-    def _about(cls, answer: TokenAnswer) -> dict[str, object]:
-        """Whose login it is, as far as the answer says so."""
+    def _about(cls, tokens: TokenResponse) -> dict[str, object]:
+        """Whose login it is, as far as the response says."""
         raise NotImplementedError
 
     def document(self) -> dict[str, object]:
         """The JSON object for the file, secrets in the clear; keys without a value are left out."""
-        known = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
-        return {**{name: value for name, value in known.items() if value is not None}, **(self.model_extra or {})}
+        fields = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        return {**{name: value for name, value in fields.items() if value is not None}, **(self.model_extra or {})}
 
     def expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
@@ -85,23 +85,23 @@ class Login(BaseModel):
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
         """Values of unknown keys may be secrets of a later version: names only."""
-        known = [(name, getattr(self, name)) for name in type(self).model_fields]
-        return [*known, ("unknown_keys", sorted(self.model_extra or {}))]
+        fields = [(name, getattr(self, name)) for name in type(self).model_fields]
+        return [*fields, ("unknown_keys", sorted(self.model_extra or {}))]
 
 
 class ClaudeLogin(Login):
-    """A Claude subscription or console account; the vendor names it in the token answer."""
+    """A Claude subscription or console account; the vendor names it in the token tokens."""
 
     organization: str | None = None
     organization_id: str | None = None
 
     @classmethod
-    def _about(cls, answer: TokenAnswer) -> dict[str, object]:
-        return _said(
-            account=_text(answer.account.get("email_address")),
-            account_id=_text(answer.account.get("uuid")),
-            organization=_text(answer.organization.get("name")),
-            organization_id=_text(answer.organization.get("uuid")),
+    def _about(cls, tokens: TokenResponse) -> dict[str, object]:
+        return _present(
+            account=_text(tokens.account.get("email_address")),
+            account_id=_text(tokens.account.get("uuid")),
+            organization=_text(tokens.organization.get("name")),
+            organization_id=_text(tokens.organization.get("uuid")),
         )
 
 
@@ -112,28 +112,28 @@ class CodexLogin(Login):
     fedramp: bool = False
 
     @classmethod
-    def _about(cls, answer: TokenAnswer) -> dict[str, object]:
-        said: dict[str, object] = {}
-        for token in (answer.access_token, answer.id_token):  # the id token says more: it comes last
+    def _about(cls, tokens: TokenResponse) -> dict[str, object]:
+        owner: dict[str, object] = {}
+        for token in (tokens.access_token, tokens.id_token):  # the id token says more: it comes last
             if token is None:
                 continue
             claims = jwt_claims(token.get_secret_value()) or {}
             auth = mapping(claims.get("https://api.openai.com/auth"))
             profile = mapping(claims.get("https://api.openai.com/profile"))
-            said |= _said(
+            owner |= _present(
                 account=_text(claims.get("email")) or _text(profile.get("email")),
                 account_id=_text(auth.get("chatgpt_account_id")),
                 plan=_text(auth.get("chatgpt_plan_type")),
                 fedramp=auth.get("chatgpt_account_is_fedramp") is True or None,
             )
-        return said | _said(id_token=answer.id_token)
+        return owner | _present(id_token=tokens.id_token)
 
 
-def _expiry(answer: TokenAnswer, now: datetime) -> datetime | None:
+def _expiry(tokens: TokenResponse, now: datetime) -> datetime | None:
     """`expires_in` does not depend on this machine's clock being right; a JWT's `exp` is the second best."""
-    if answer.expires_in is not None:
-        return now + timedelta(seconds=answer.expires_in)
-    claims = jwt_claims(answer.access_token.get_secret_value()) if answer.access_token else None
+    if tokens.expires_in is not None:
+        return now + timedelta(seconds=tokens.expires_in)
+    claims = jwt_claims(tokens.access_token.get_secret_value()) if tokens.access_token else None
     exp = (claims or {}).get("exp")
     if isinstance(exp, bool) or not isinstance(exp, (int, float)):
         return None
@@ -143,7 +143,7 @@ def _expiry(answer: TokenAnswer, now: datetime) -> datetime | None:
         return None
 
 
-def _said(**values: object) -> dict[str, object]:
+def _present(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -17,17 +17,17 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from ccproxy.auth import oauth
-from ccproxy.auth.answers import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenAnswer
 from ccproxy.auth.callback import Callback, LoginRefused, Received, read_callback
 from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login
+from ccproxy.auth.token_responses import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenResponse
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
 from ccproxy.settings.values import cleaned
 
 
 class LoginTimeout(LoginError):
-    """Nobody finished the sign-in in time."""
+    """The sign-in was not finished in time."""
 
 
 class NoBrowser(LoginError):
@@ -35,12 +35,12 @@ class NoBrowser(LoginError):
 
 
 class Person(Protocol):
-    """Whoever signs in, as the flows see them."""
+    """The person who signs in."""
 
     def say(self, text: str) -> None: ...
 
     def ask(self, question: str) -> str:
-        """An answer in one line. Raises `EOFError` when nobody can answer."""
+        """An answer in one line. Raises `EOFError` where standard input has ended."""
         ...
 
     def pasted(self) -> str | None:
@@ -54,7 +54,7 @@ class Person(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long the flows wait, in seconds; the clock and the waiting are given by tests."""
+    """How long the flows wait, in seconds; tests pass in the clock and the waiting."""
 
     browser: float = 300
     device: float = 15 * 60  # OpenAI's device codes live that long
@@ -117,7 +117,7 @@ def device_login(client: OAuthClient, network: Network, person: Person, pace: Pa
     person.say(
         f"Open this page on any device:  {client.device.page}\n"
         f"and type this code there:      {device.user_code}\n\n"
-        "Never type a code that somebody else gave you. Waiting …"
+        "Never type a code that you got from someone else. Waiting …"
     )
     grant = _polled(client, network, pace, device)
     return _login(client, pace, lambda _: oauth.exchange_device(client, grant, network), grant.code)
@@ -125,10 +125,10 @@ def device_login(client: OAuthClient, network: Network, person: Person, pace: Pa
 
 def _polled(client: OAuthClient, network: Network, pace: Pace, device: DeviceCode) -> DeviceGrant:
     deadline = pace.monotonic() + pace.device
-    wait, why = device.interval, "nobody typed the code"
+    wait, why = device.interval, "the code was not typed"
     while pace.monotonic() < deadline:
         pace.sleep(wait)
-        wait, why = device.interval, "nobody typed the code"
+        wait, why = device.interval, "the code was not typed"
         try:
             grant = oauth.device_grant(client, device, network)
         except OAuthRefused as error:
@@ -141,9 +141,9 @@ def _polled(client: OAuthClient, network: Network, pace: Pace, device: DeviceCod
     raise LoginTimeout(f"The sign-in was not finished within {_minutes(pace.device)} ({why}). Nothing was stored.")
 
 
-def _login(client: OAuthClient, pace: Pace, exchange: Callable[[SecretStr], TokenAnswer], code: SecretStr) -> Login:
+def _login(client: OAuthClient, pace: Pace, exchange: Callable[[SecretStr], TokenResponse], code: SecretStr) -> Login:
     try:
-        answer = exchange(code)
+        tokens = exchange(code)
     except OAuthRefused as error:
         raise LoginRefused(
             f"The code was not accepted: {error}. A code works once and for a few minutes only: "
@@ -151,7 +151,7 @@ def _login(client: OAuthClient, pace: Pace, exchange: Callable[[SecretStr], Toke
         ) from None
     except OAuthUnreachable as error:
         raise LoginRefused(f"The sign-in could not be finished: {error}. Nothing was stored.") from None
-    return client.login.from_answer(answer, pace.now(), scopes=client.scopes)
+    return client.login.from_response(tokens, pace.now(), scopes=client.scopes)
 
 
 def _open(person: Person, url: str, client: OAuthClient, outcomes: queue.SimpleQueue[Received]) -> None:
@@ -192,10 +192,10 @@ def _read_paste(pasted: str, begun: oauth.Authorization) -> Received:
     text, state = cleaned(pasted), begun.state.get_secret_value()
     if "://" in text:
         return read_callback(urlsplit(text).query, state)
-    code, mark, given = text.partition("#")
+    code, mark, pasted_state = text.partition("#")
     if not code or not mark:
         return Received(None, LoginRefused("That is not the whole code: it reads CODE#STATE. Nothing was stored."))
-    if given != state:
+    if pasted_state != state:
         return Received(None, LoginRefused("That code belongs to another sign-in (wrong state). Nothing was stored."))
     return Received(SecretStr(code))
 

@@ -13,17 +13,17 @@ from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
-from ccproxy.auth.answers import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenAnswer
 from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login
 from ccproxy.auth.oauth_session import JsonBody, NoAuth, Session, checked, host_of, secure_form
+from ccproxy.auth.token_responses import DeviceCode, DeviceGrant, OAuthRefused, OAuthUnreachable, TokenResponse
 from ccproxy.network import Network
 from ccproxy.providers.header_fields import number_in
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A sign-in that has begun: the page to open, and what proves that the answer belongs to it."""
+    """A sign-in that has begun: the page to open, and what proves that the body belongs to it."""
 
     url: str
     state: SecretStr
@@ -46,7 +46,7 @@ def authorize(client: OAuthClient, redirect_uri: str) -> Authorization:
     )
 
 
-def exchange(client: OAuthClient, begun: Authorization, code: SecretStr, network: Network) -> TokenAnswer:
+def exchange(client: OAuthClient, begun: Authorization, code: SecretStr, network: Network) -> TokenResponse:
     """Turn the authorization code into tokens. Raises `OAuthRefused`, `OAuthUnreachable`."""
     sent = (code, begun.code_verifier, begun.state)
     session = Session(client, network, redirect_uri=begun.redirect_uri, secrets=sent)
@@ -65,7 +65,7 @@ def exchange(client: OAuthClient, begun: Authorization, code: SecretStr, network
     return session.tokens(ask, need_access_token=True)
 
 
-def exchange_device(client: OAuthClient, grant: DeviceGrant, network: Network) -> TokenAnswer:
+def exchange_device(client: OAuthClient, grant: DeviceGrant, network: Network) -> TokenResponse:
     """The exchange of a device login. Raises `OAuthRefused`, `OAuthUnreachable`."""
     assert client.device is not None  # only a client with device addresses gets a grant
     begun = Authorization(
@@ -74,10 +74,10 @@ def exchange_device(client: OAuthClient, grant: DeviceGrant, network: Network) -
     return exchange(client, begun, grant.code, network)
 
 
-def refresh(client: OAuthClient, login: Login, network: Network) -> TokenAnswer:
+def refresh(client: OAuthClient, login: Login, network: Network) -> TokenResponse:
     """Spend the refresh token. Raises `OAuthRefused`, `OAuthUnreachable`.
 
-    A server that no longer knows one of the scopes is asked once more without them.
+    A server that no longer knows one of the scopes gets a second request without them.
     """
     try:
         return _refresh(client, login, network, scopes=login.scopes if client.refresh_with_scope else ())
@@ -87,7 +87,7 @@ def refresh(client: OAuthClient, login: Login, network: Network) -> TokenAnswer:
     return _refresh(client, login, network, scopes=())
 
 
-def _refresh(client: OAuthClient, login: Login, network: Network, *, scopes: tuple[str, ...]) -> TokenAnswer:
+def _refresh(client: OAuthClient, login: Login, network: Network, *, scopes: tuple[str, ...]) -> TokenResponse:
     assert login.refresh_token is not None  # the caller has looked
     token = login.refresh_token
     session = Session(client, network, secrets=(token,))
@@ -113,11 +113,11 @@ def revoke(client: OAuthClient, login: Login, network: Network) -> None:
 def device_code(client: OAuthClient, network: Network) -> DeviceCode:
     """Ask for a code that a person types on another device. Raises `OAuthRefused`, `OAuthUnreachable`."""
     assert client.device is not None  # only a client with device addresses gets here
-    answer = checked(Session(client, network).sent("POST", client.device.code, json={"client_id": client.client_id}))
-    device_auth_id, user_code = answer.get("device_auth_id"), answer.get("user_code") or answer.get("usercode")
+    body = checked(Session(client, network).sent("POST", client.device.code, json={"client_id": client.client_id}))
+    device_auth_id, user_code = body.get("device_auth_id"), body.get("user_code") or body.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
         raise OAuthUnreachable(f"{host_of(client.device.code)} sent no device code")
-    interval = number_in(str(answer.get("interval")))
+    interval = number_in(str(body.get("interval")))
     return DeviceCode(SecretStr(device_auth_id), user_code, min(max(5.0 if interval is None else interval, 1.0), 60.0))
 
 
@@ -128,8 +128,8 @@ def device_grant(client: OAuthClient, device: DeviceCode, network: Network) -> D
     response = Session(client, network).sent("POST", client.device.poll, json=body)
     if response.status_code in {403, 404}:
         return None
-    answer = checked(response, (device.device_auth_id,))
-    code, verifier = answer.get("authorization_code"), answer.get("code_verifier")
+    granted = checked(response, (device.device_auth_id,))
+    code, verifier = granted.get("authorization_code"), granted.get("code_verifier")
     if not isinstance(code, str) or not isinstance(verifier, str):
         raise OAuthUnreachable(f"{host_of(client.device.poll)} sent no authorization code")
     return DeviceGrant(SecretStr(code), SecretStr(verifier))

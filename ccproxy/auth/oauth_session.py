@@ -1,7 +1,7 @@
 """The only door to requests-oauthlib: one session for one request to a vendor's OAuth server.
 
 What it adds to the library:
-- no redirect is followed and no `.netrc` read; only the addresses of the `OAuthClient` are asked;
+- no redirect is followed and no `.netrc` read; requests go to the addresses of the `OAuthClient` only;
 - the corporate proxy and CAs of `ccproxy.network` apply;
 - an error keeps its real status, its code and `Retry-After`, and never the request, which holds secrets;
 - a changed scope is not an error: the library raises after the single-use code is spent;
@@ -30,8 +30,8 @@ from requests.auth import AuthBase
 from requests_oauthlib import OAuth2Session
 
 from ccproxy import __version__
-from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable, TokenAnswer, mapping
 from ccproxy.auth.clients import OAuthClient, is_loopback_url
+from ccproxy.auth.token_responses import OAuthRefused, OAuthUnreachable, TokenResponse, mapping
 from ccproxy.network import Network, UnusableCertificates
 from ccproxy.providers.header_fields import number_in
 
@@ -65,7 +65,7 @@ class Session(OAuth2Session):
         self._network = network
         self._token_url = client.token_url
         self._secrets = secrets
-        self._answer: TokenAnswer | None = None
+        self._tokens: TokenResponse | None = None
         self._failure: Exception | None = None
         self.register_compliance_hook("access_token_response", self._take)
         self.register_compliance_hook("refresh_token_response", self._take)
@@ -95,35 +95,35 @@ class Session(OAuth2Session):
         with self:
             return _reached(lambda: self.request(method, secure_form(url), headers=headers, **options), url)
 
-    def tokens(self, ask: Callable[[], None], *, need_access_token: bool) -> TokenAnswer:
-        """Run one of the library's token requests up to its answer, which `_take` reads in the library's place."""
+    def tokens(self, ask: Callable[[], None], *, need_access_token: bool) -> TokenResponse:
+        """Run one of the library's token requests up to its response, which `_take` reads in the library's place."""
 
-        def asked() -> None:
+        def request() -> None:
             with self, suppress(_Taken):
                 ask()
 
-        _reached(asked, self._token_url)
+        _reached(request, self._token_url)
         if self._failure is not None:
             raise self._failure
-        if self._answer is None or (need_access_token and self._answer.access_token is None):
+        if self._tokens is None or (need_access_token and self._tokens.access_token is None):
             raise OAuthUnreachable(f"{host_of(self._token_url)} sent no access token")
-        return self._answer
+        return self._tokens
 
     def _take(self, response: requests.Response) -> requests.Response:
-        """Keep the answer, or the failure, and leave the library.
+        """Keep the tokens, or the failure, and leave the library.
 
         Its own parser loses the status and an object-shaped `error`, raises on a changed scope, and stumbles over what
         is no JSON object (`oauthlib.oauth2.rfc6749.parameters.parse_token_response`).
         """
         try:
-            self._answer = TokenAnswer.from_json(checked(response, self._secrets))
+            self._tokens = TokenResponse.from_json(checked(response, self._secrets))
         except (OAuthRefused, OAuthUnreachable) as failure:
             self._failure = failure
         raise _Taken
 
 
 class _Taken(Exception):
-    """The answer is read: the library need not go on."""
+    """The response is read: the library need not continue."""
 
 
 class JsonBody(AuthBase):
@@ -210,8 +210,8 @@ def _reached(ask: Callable[[], T], url: str) -> T:
     host = host_of(url)
     try:
         return ask()
-    except (OAuthUnreachable, UnusableCertificates) as known:
-        message = str(known)
+    except (OAuthUnreachable, UnusableCertificates) as explained:
+        message = str(explained)
     except requests.exceptions.SSLError:
         message = f"the certificate of {host} is not trusted: behind a corporate proxy, set SSL_CERT_FILE to its CA"
     except requests.exceptions.ProxyError:
@@ -226,7 +226,7 @@ def _reached(ask: Callable[[], T], url: str) -> T:
 
 
 def checked(response: requests.Response, sent: tuple[SecretStr, ...] = ()) -> Mapping[str, object]:
-    """The JSON object of a good answer, or the failure with its real status and without an echo of what was `sent`."""
+    """The JSON object of a successful response, or the failure with its real status and without an echo of what was `sent`."""
     host, status = host_of(response.url), response.status_code
     if 300 <= status < 400:
         raise OAuthUnreachable(f"{host} answered with a redirect, which is not followed: check the addresses")
@@ -236,10 +236,10 @@ def checked(response: requests.Response, sent: tuple[SecretStr, ...] = ()) -> Ma
     if status == 429 or status >= 500 or status == 408:
         raise OAuthUnreachable(f"{host} has no capacity now (status {status})", retry_after=_retry_after(response))
     code, words = _error(body)
-    said = f"{code}: {words}" if code and words else code or words or f"status {status}"
+    reason = f"{code}: {words}" if code and words else code or words or f"status {status}"
     for secret in filter(None, (each.get_secret_value() for each in sent)):
-        said = said.replace(secret, "…")
-    raise OAuthRefused(f"{host} refused ({said})", status=status, code=code)
+        reason = reason.replace(secret, "…")
+    raise OAuthRefused(f"{host} refused ({reason})", status=status, code=code)
 
 
 def _json_object(response: requests.Response) -> Mapping[str, object]:

@@ -1,11 +1,11 @@
-"""One refresh, whoever asks: under the store's lock, with a second look at what another process may have done by then.
+"""One refresh for all processes: under the store's lock, after a second look at the stored login.
 
 Blocking; `broker` calls it in a thread. What happens to the rotated refresh token:
-- the new file is open and has its space before the old token is spent;
-- the vendor's answer is written at once and put in place by a rename;
+- the write is prepared, with its space reserved, before the old token is spent;
+- the vendor's response is written at once and put in place by a rename;
 - a process that ends in between leaves a complete new file, which the next one takes over (`Store.recover`);
-- if even the writing fails, the new login goes on in memory, and the error says so;
-- only an answer that never reached this machine is lost: the vendor knows a token then that nobody has, its next word
+- if writing fails all the same, the new login stays in memory, and an error says so;
+- only a response that never reached this machine is lost: the vendor knows a token then that nobody has, its next word
   is `refresh_token_reused` or `invalid_grant`, and the person signs in again. No client can close that gap.
 """
 
@@ -18,10 +18,10 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from ccproxy.auth.answers import OAuthRefused
 from ccproxy.auth.clients import OAuthClient
 from ccproxy.auth.credentials import Login, same_secret
 from ccproxy.auth.store import Stamp, Store, StoreError
+from ccproxy.auth.token_responses import OAuthRefused
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
 
@@ -52,18 +52,18 @@ def renew(
     network: Network,
     now: Callable[[], datetime],
     *,
-    known: Login | None = None,
+    in_memory: Login | None = None,
     rejected: SecretStr | None = None,
 ) -> Renewed:
     """A login that is not due and whose access token is not `rejected`: from another process, or from the vendor.
 
-    `known` is what this process has in memory: newer than the file only if the file could not be written.
+    `in_memory` is this process's login, which is newer than the file only if the file could not be written.
     Raises `NoLogin`, `LoginDead`, `OAuthRefused`, `OAuthUnreachable`, `StoreError`, `StoreBusy`.
     """
     name = client.provider
     with store.lock(name):
         store.recover(name, client.login)
-        login = _newest(store.load(name, client.login), known)
+        login = _newest(store.load(name, client.login), in_memory)
         if login is None:
             raise NoLogin(f"No login for {client.title}: run `{client.command}`.")
         if not login.due(now()) and not same_secret(login.access_token, rejected):
@@ -79,18 +79,18 @@ def _spend(store: Store, client: OAuthClient, network: Network, now: Callable[[]
         raise LoginDead(dead(client, login))
     with store.draft(name) as draft:
         try:
-            answer = oauth.refresh(client, login, network)
+            tokens = oauth.refresh(client, login, network)
         except OAuthRefused as error:
             if not error.permanent:
                 raise
             refused = login.model_copy(update={"refused": error.code})
             draft.commit(refused)
             raise LoginDead(dead(client, refused)) from None
-        renewed = login.renewed(answer, now())
+        renewed = login.renewed(tokens, now())
         try:
             draft.commit(renewed)
         except StoreError as error:
-            log.error("%s: the new login is in memory only: %s", name, error)  # noqa: TRY400 - the sentence says it all
+            log.error("%s: the new login is in memory only: %s", name, error)  # noqa: TRY400 - the message is complete
     log.info("%s: login renewed, valid until %s", name, renewed.expires_at)
     return Renewed(renewed, store.stamp(name), by_vendor=True)
 
@@ -102,8 +102,8 @@ def dead(client: OAuthClient, login: Login) -> str:
     return f"The login for {client.title} cannot be renewed (no refresh token): run `{client.command}`."
 
 
-def _newest(stored: Login | None, known: Login | None) -> Login | None:
+def _newest(stored: Login | None, in_memory: Login | None) -> Login | None:
     """A deleted file means a logout, whatever is in memory."""
-    if stored is None or known is None or known.last_refresh is None or stored.last_refresh is None:
+    if stored is None or in_memory is None or in_memory.last_refresh is None or stored.last_refresh is None:
         return stored
-    return known if known.last_refresh > stored.last_refresh else stored
+    return in_memory if in_memory.last_refresh > stored.last_refresh else stored

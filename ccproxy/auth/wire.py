@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from ccproxy.auth.answers import mapping
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source
+from ccproxy.auth.token_responses import mapping
 from ccproxy.providers.client_credentials import TOKEN_HEADERS, is_access_token, is_claude_token, jwt_claims, key_of
 from ccproxy.providers.header_fields import ACCOUNT_HEADERS
 
@@ -18,8 +18,8 @@ OAUTH_BETA = ("anthropic-beta", "oauth-2025-04-20")
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """What makes a request authentic.
+class RequestCredential:
+    """The headers that authenticate a request.
 
     headers     set, in place of the client's: (name, value)
     merge       values that join a comma-separated header of the client's
@@ -40,40 +40,40 @@ class Credential:
         replaced = {name.lower().encode() for name, _ in self.headers} | TOKEN_HEADERS
         if self.source is not Source.CLIENT:
             replaced |= ACCOUNT_HEADERS
-        kept = [(name, value) for name, value in fields if name.lower() not in replaced]
+        wire = [(name, value) for name, value in fields if name.lower() not in replaced]
         for name, value in self.merge:
-            kept = _merged(kept, name.encode(), value.encode())
-        present = {name.lower() for name, _ in kept}
-        kept += [(name.encode(), value.encode()) for name, value in self.default if name.encode() not in present]
-        kept += [(name.encode(), value.get_secret_value().encode("latin-1")) for name, value in self.headers]
-        return tuple(kept)
+            wire = _merged(wire, name.encode(), value.encode())
+        present = {name.lower() for name, _ in wire}
+        wire += [(name.encode(), value.encode()) for name, value in self.default if name.encode() not in present]
+        wire += [(name.encode(), value.get_secret_value().encode("latin-1")) for name, value in self.headers]
+        return tuple(wire)
 
 
-def credential(auth: ProviderAuth, choice: Choice) -> Credential:
-    """The headers for a choice that is no login: the client's own key, or the configured one."""
+def credential(auth: ProviderAuth, choice: Choice) -> RequestCredential:
+    """The headers for a choice other than a login: the client's own key, or the configured one."""
     if choice.source is Source.CLIENT:
         return _of_client(auth, choice.fields)
     assert auth.api_key is not None  # the choice says so
     return _of_key(auth, auth.api_key)
 
 
-def _of_client(auth: ProviderAuth, fields: Fields) -> Credential:
+def _of_client(auth: ProviderAuth, fields: Fields) -> RequestCredential:
     """The client's own key, as the client sent it; but as a bearer token where the provider reads no other."""
     headers = tuple((name.decode("latin-1"), SecretStr(value.decode("latin-1"))) for name, value in fields)
     if auth.key_header == "authorization" and not any(name.lower() == "authorization" for name, _ in headers):
         headers = tuple(("authorization", _bearer(SecretStr(key_of(value)))) for _, value in fields[:1])
     key = key_of(fields[0][1])
     account = _account_of(key) if is_access_token(auth.provider, key) else None
-    return Credential(
+    return RequestCredential(
         auth.provider, Source.CLIENT, headers, default=(("chatgpt-account-id", account),) if account else ()
     )
 
 
-def of_login(provider: str, login: Login) -> Credential:
+def of_login(provider: str, login: Login) -> RequestCredential:
     """A stored login's headers."""
     bearer = ("authorization", _bearer(login.access_token))
     if isinstance(login, CodexLogin):
-        return Credential(
+        return RequestCredential(
             provider,
             Source.LOGIN,
             (bearer, *_account(login.account_id, fedramp=login.fedramp)),
@@ -81,7 +81,7 @@ def of_login(provider: str, login: Login) -> Credential:
             token=login.access_token,
         )
     claude = isinstance(login, ClaudeLogin)
-    return Credential(
+    return RequestCredential(
         provider,
         Source.LOGIN,
         (bearer,),
@@ -91,16 +91,16 @@ def of_login(provider: str, login: Login) -> Credential:
     )
 
 
-def _of_key(auth: ProviderAuth, key: SecretStr) -> Credential:
+def _of_key(auth: ProviderAuth, key: SecretStr) -> RequestCredential:
     """A configured key. An access token of the vendor's own program is one too: it works without being renewed here."""
     plain = key.get_secret_value()
     bearer = ("authorization", _bearer(key))
     if is_access_token(auth.provider, plain):
         if is_claude_token(plain):
-            return Credential(auth.provider, Source.API_KEY, (bearer,), merge=(OAUTH_BETA,))
-        return Credential(auth.provider, Source.API_KEY, (bearer, *_account(_account_of(plain), fedramp=False)))
+            return RequestCredential(auth.provider, Source.API_KEY, (bearer,), merge=(OAUTH_BETA,))
+        return RequestCredential(auth.provider, Source.API_KEY, (bearer, *_account(_account_of(plain), fedramp=False)))
     header = bearer if auth.key_header == "authorization" else (auth.key_header.lower(), key)
-    return Credential(auth.provider, Source.API_KEY, (header,))
+    return RequestCredential(auth.provider, Source.API_KEY, (header,))
 
 
 def _account_of(token: str) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ccproxy.auth.answers import Window
 from ccproxy.auth.status import Status, in_words
+from ccproxy.auth.token_responses import Window
 
 
 def window(limit: Window) -> dict[str, Any]:

@@ -407,6 +407,10 @@ def _parse_decision(body: Any) -> tuple[Literal["allow", "deny"], dict[str, Any]
         raise BadRequest(
             "updated_input: an object is required, and only an allowed call has one", param="updated_input"
         )
+    try:
+        json.dumps(updated, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise BadRequest("updated_input: finite numbers and fewer levels are required", param="updated_input") from None
     message = body.get("message", "")
     if not isinstance(message, str):
         raise BadRequest("message: a string is required", param="message")

@@ -125,6 +125,8 @@ def _parse(rule: str) -> tuple[str, _Pattern]:
     shown = f"tool = {rule[:200]!r}"
     if len(rule) > LONGEST_RULE:
         raise ValueError(f"{shown}…: expected at most {LONGEST_RULE} characters")
+    if not rule.isascii() and rule != rule.encode("utf-8", "replace").decode():
+        raise ValueError(f"{shown}: expected valid Unicode, without halves of surrogate pairs")
     name, bracket, rest = rule.partition("(")
     name = name.strip()
     if not re.fullmatch(r"[\w.*\\ -]+", name, re.ASCII):

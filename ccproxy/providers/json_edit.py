@@ -53,6 +53,10 @@ def loads(body: bytes) -> Any:
 
     """
     try:
+        return jsontext.exact(body)
+    except ValueError:
+        pass  # the decoder below reads more, and says what is wrong
+    try:
         return jsontext.decode(body)
     except (ValueError, RecursionError) as error:
         raise _invalid(error) from None

@@ -115,7 +115,7 @@ async def fetch(provider: Provider, credential: Credential) -> list[Json]:
 
 def _client(upstream: Upstream) -> httpx.AsyncClient:
     """Return a client for one request. Blocking: imports httpx and its backend for asyncio, and reads the CA files."""
-    import anyio.lowlevel  # httpcore imports it with the first request
+    import anyio._backends._asyncio  # httpcore imports it with the first request
     import httpx
 
     del anyio

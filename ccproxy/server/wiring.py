@@ -34,6 +34,7 @@ from ccproxy.redaction import Redaction
 from ccproxy.settings import Settings
 from ccproxy.settings.files import read_file, replace_file
 from ccproxy.settings.folders import config_dir, data_dir, runtime_dir
+from ccproxy.settings.keys import SECTIONS
 from ccproxy.settings.secrets import secrets_of
 from ccproxy.settings.trust import is_changed, is_trusted, trust_content
 from ccproxy.translate.replay import ReplayCache
@@ -113,6 +114,7 @@ def _claude_sdk(settings: Settings, permissions: PermissionBroker, config_file: 
         prewarm=own.prewarm,
         session_ttl=own.session_ttl,
         session_busy=own.session_busy,
+        sections=SECTIONS,
         closed=_closed(settings, config_file),
     )
     return ClaudeSdkProvider(config, broker=permissions)

@@ -1,4 +1,4 @@
-"""Writing configuration files: a commented template, and single values with everything else kept."""
+"""Write configuration files: a commented template, and single values without changing anything else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from pydantic import BaseModel, SecretStr
 from ccproxy.errors import ConfigError
 from ccproxy.settings.files import replace_file
 from ccproxy.settings.model import ProvidersSettings, Settings
+from ccproxy.settings.secrets import is_secret
 from ccproxy.settings.sources import check
 from ccproxy.settings.toml_edit import set_key
+from ccproxy.settings.values import cleaned
 
 
 def set_value(file: Path, key: str, value: str) -> None:
@@ -27,6 +29,8 @@ def set_value(file: Path, key: str, value: str) -> None:
         ConfigError: the file is not valid TOML or cannot be written, or it would not load with the new value.
 
     """
+    if is_secret(key.split(".")):
+        value = cleaned(value)
     parsed = _parsed(value)
     try:
         set_key(file, key, parsed, check=lambda text: check(file, text))

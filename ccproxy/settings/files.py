@@ -124,6 +124,6 @@ def _keep_owner(old: Path, new: Path) -> None:
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     with suppress(OSError):
-        found = old.stat()
-        if (found.st_uid, found.st_gid) != (0, 0):
-            os.chown(new, found.st_uid, found.st_gid)
+        owner = old.stat()
+        if (owner.st_uid, owner.st_gid) != (0, 0):
+            os.chown(new, owner.st_uid, owner.st_gid)

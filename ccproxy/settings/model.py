@@ -1,4 +1,4 @@
-"""Every option of ccproxy: name, type, default, help. The one place; the reference page and the JSON Schema are generated from it."""
+"""Every setting: name, type, default, description. The reference page and the JSON Schema are generated from it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from ccproxy.settings.values import (
     RedirectUrl,
     Statuses,
     Table,
+    Token,
     Words,
     mapping,
     sequence,
@@ -42,16 +43,18 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """Where ccproxy listens and what it accepts."""
+    """The listener, and the requests that it accepts."""
 
     host: str = Field(
-        "127.0.0.1", min_length=1, description="Address to listen on. Another than loopback needs `auth_token`."
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Any address other than loopback requires `auth_token`.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    auth_token: Key = Field(SecretStr(""), description="Token that every client must send, if set.")
-    allowed_hosts: Words = Field((), description="Further names accepted in the Host header.")
+    auth_token: Token = Field(SecretStr(""), description="Token that every client must send, if set.")
+    allowed_hosts: Words = Field((), description="Additional names accepted in the Host header.")
     allowed_origins: Words = Field((), description="Web origins that may call ccproxy from a browser.")
-    log_level: LogLevel = Field("info", description="How much is logged.")
+    log_level: LogLevel = Field("info", description="Log level.")
     max_body_mb: int = Field(
         64, ge=1, le=4096, description="Largest request body, in MB; a larger one is answered 413."
     )
@@ -78,21 +81,22 @@ class ServerSettings(Section):
 
 
 class OAuthSettings(Section):
-    """Where a login is made. Empty values take the provider's own, which are in the code."""
+    """The OAuth endpoints of a login. Empty values mean the provider's own, which are in the code."""
 
-    client_id: str = Field("", description="The program that asks, as the vendor knows it.")
-    authorize_url: OAuthUrl = Field("", description="The page where you allow the access.")
-    token_url: OAuthUrl = Field("", description="Where tokens are made; revocation and device codes move to its host.")
+    client_id: str = Field("", description="Client id at the vendor.")
+    authorize_url: OAuthUrl = Field("", description="The page where you grant access.")
+    token_url: OAuthUrl = Field("", description="Token endpoint; revocation and device codes move to its host.")
     redirect_uri: RedirectUrl = Field(
-        "", description="Where the browser comes back to: loopback, or the page that shows the code for --manual."
+        "",
+        description="The page that the browser returns to: loopback, or the vendor's page that shows the code for --manual.",
     )
-    scopes: Words = Field((), description="What is asked for.")
+    scopes: Words = Field((), description="Scopes of the login.")
 
 
 class ProviderSettings(Section):
-    """What every provider has."""
+    """The settings of every provider."""
 
-    enabled: bool = Field(True, description="Whether its routes exist.")
+    enabled: bool = Field(True, description="Enable its routes.")
     prefix: Prefix = Field(description="First part of the path.")
 
 
@@ -101,11 +105,13 @@ class HttpProviderSettings(ProviderSettings):
 
     base_url: HttpUrl = Field(description="The upstream, as that format's own SDK takes it.")
     auth: Auth = Field(
-        "auto", description="Which credential goes upstream; auto: the key, else the login, else the client's own."
+        "auto", description="Credential for the upstream; auto: the key, else the login, else the client's own."
     )
-    api_key: Key = Field(SecretStr(""), description="API key that is put on every request.")
+    api_key: Key = Field(SecretStr(""), description="API key for every request.")
     models: Table = Field({}, description="Model names (globs) mapped to the upstream's.")
-    retries: Statuses = Field((), description="Upstream statuses that are tried again, twice, before the first byte.")
+    retries: Statuses = Field(
+        (), description="Upstream statuses after which a request is sent again, up to twice, before the first byte."
+    )
     oauth: OAuthSettings = Field(OAuthSettings(), description="OAuth endpoints.")
 
 
@@ -114,10 +120,8 @@ class ClaudeApiSettings(HttpProviderSettings):
 
     prefix: Prefix = Field("/api", description="First part of the path.")
     base_url: HttpUrl = Field("https://api.anthropic.com", description="The upstream.")
-    identity: bool = Field(
-        False, description="Put the Claude Code identity line first where a subscription login needs it."
-    )
-    max_tokens: int = Field(32000, ge=1, description="max_tokens of translated requests that name none.")
+    identity: bool = Field(False, description="Add the Claude Code identity line where a subscription login needs it.")
+    max_tokens: int = Field(32000, ge=1, description="max_tokens of translated requests without one.")
     fast: bool = Field(False, description="Let `service_tier: priority` become `speed: fast`, which costs more.")
 
 
@@ -135,18 +139,18 @@ class ClaudeSdkSettings(ProviderSettings):
     mode: Literal["plain", "agent"] = Field(
         "plain", description="plain: a model. agent: your own Claude Code with its tools."
     )
-    cli_path: str = Field("", description="The `claude` program; empty takes the one that the SDK brings.")
+    cli_path: str = Field("", description="The `claude` program; empty means the one in the SDK.")
     cwd: str = Field("", description="Working folder of agent mode; empty is a private empty one.")
     setting_sources: Words = Field(
         (), description="Claude Code settings that agent mode loads: user, project, local; empty: all."
     )
-    tools: Words = Field((), description="Built-in tools that agent mode offers; empty: all.")
+    tools: Words = Field((), description="Built-in tools of agent mode; empty means all.")
     mcp_servers: AnyTable = Field({}, json_schema_extra=SECRET, description="MCP servers that agent mode starts.")
     permission_mode: str = Field("default", description="Claude Code's permission mode in agent mode.")
-    show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows its tools' work.")
-    env: Table = Field({}, json_schema_extra=SECRET, description="Further environment of the Claude Code process.")
+    show_tools: Literal["hide", "text", "blocks"] = Field("text", description="How agent mode shows tool calls.")
+    env: Table = Field({}, json_schema_extra=SECRET, description="Additional environment of the Claude Code process.")
     api_key: Key = Field(SecretStr(""), description="API key for Claude Code; empty uses its login.")
-    base_url: OptionalHttpUrl = Field("", description="Upstream for Claude Code; empty is its own.")
+    base_url: OptionalHttpUrl = Field("", description="Upstream for Claude Code; empty means its own.")
     max_processes: int = Field(8, ge=1, le=256, description="Claude Code processes at once.")
     queue: int = Field(16, ge=0, description="Requests that may wait for a process; more get 429.")
     prewarm: int = Field(0, ge=0, description="Spare processes kept ready after the first request.")
@@ -166,7 +170,7 @@ class CustomProviderSettings(HttpProviderSettings):
     """A provider of your own: `[providers.NAME]`."""
 
     format: Literal["anthropic", "openai_chat", "openai_responses"] = Field(
-        "anthropic", description="What the upstream speaks."
+        "anthropic", description="Format of the upstream."
     )
     header: str = Field(
         "x-api-key",
@@ -215,8 +219,12 @@ class ProvidersSettings(BaseModel):
 class TranslateSettings(Section):
     """Translation between formats."""
 
-    strict: bool = Field(False, description="Refuse what would be lost instead of listing it in x-ccproxy-loss.")
-    replay_cache_mb: int = Field(64, ge=0, description="Memory for thinking that clients do not send back; 0 is off.")
+    strict: bool = Field(
+        False, description="Refuse a request that would lose something instead of listing the loss in x-ccproxy-loss."
+    )
+    replay_cache_mb: int = Field(
+        64, ge=0, description="Memory for thinking blocks that clients do not send back; 0 is off."
+    )
     auto_cache_control: bool = Field(True, description="Ask Anthropic to cache prompts of OpenAI clients.")
 
 
@@ -231,7 +239,7 @@ class PricingSettings(Section):
 class LedgerSettings(Section):
     """The record of exchanges: tokens, cost and times, never prompts."""
 
-    enabled: bool = Field(True, description="Whether exchanges are recorded.")
+    enabled: bool = Field(True, description="Record exchanges.")
     url: str = Field(
         "", json_schema_extra=SECRET, description="SQLAlchemy URL; empty is an SQLite file in ccproxy's data folder."
     )
@@ -239,34 +247,34 @@ class LedgerSettings(Section):
 
 
 class RawLogSettings(Section):
-    """The raw HTTP log, for debugging. Prompts and answers are in it, secrets are not."""
+    """The raw HTTP log, for debugging. It contains prompts and answers, but no secrets."""
 
-    enabled: bool = Field(False, description="Whether whole exchanges are written to files.")
+    enabled: bool = Field(False, description="Write whole exchanges to files.")
     dir: str = Field("", description="Folder; empty is `raw` in ccproxy's data folder.")
-    max_body_kb: int = Field(1024, ge=1, description="Most that is kept of each body.")
-    max_total_mb: int = Field(500, ge=1, description="Most that is kept in all; the oldest go first.")
+    max_body_kb: int = Field(1024, ge=1, description="Largest part of each body that is written.")
+    max_total_mb: int = Field(500, ge=1, description="Size of all files together; the oldest are deleted.")
 
 
 class PermissionRule(Section):
     """One rule: `{tool="Bash(git *)", decision="allow"}`."""
 
     tool: str = Field(min_length=1, description="The tool, or `Tool(pattern)`; * stands for anything.")
-    decision: Literal["allow", "deny", "ask"] = Field(description="What happens to a call that matches.")
+    decision: Literal["allow", "deny", "ask"] = Field(description="The decision about a call that matches.")
 
 
 class PermissionsSettings(Section):
-    """What tools of agent mode may do without being asked for."""
+    """Decisions about the tools of agent mode."""
 
-    mode: Literal["ask", "allow", "deny"] = Field("ask", description="What happens where no rule matches.")
+    mode: Literal["ask", "allow", "deny"] = Field("ask", description="The decision where no rule matches.")
     rules: Annotated[tuple[PermissionRule, ...], BeforeValidator(sequence)] = Field((), description="First match wins.")
-    timeout: float = Field(300, gt=0, description="Seconds after which an unanswered question is a no.")
+    timeout: float = Field(300, gt=0, description="Seconds after which a request without a decision is denied.")
 
 
 class AuthSettings(Section):
-    """Where logins are stored."""
+    """The store of logins."""
 
     dir: str = Field("", description="Folder; empty is `auth` in ccproxy's data folder.")
-    store: Literal["file"] = Field("file", description="How they are stored.")
+    store: Literal["file"] = Field("file", description="The kind of store.")
 
 
 class Settings(BaseSettings):
@@ -292,7 +300,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` found counts: the library's own sources read names that are none of ccproxy's business."""
+        """Use the layers of `load` only: the library's own sources would read names of other programs."""
         del env_settings, dotenv_settings, file_secret_settings
         return (init_settings, *(LayerSource(settings_cls, layer) for layer in LAYERS.get()))
 
@@ -313,4 +321,4 @@ class LayerSource(PydanticBaseSettingsSource):
 
 
 LAYERS: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar("LAYERS", default=())
-"""The layers that `load` found, the strongest first. Empty means defaults only."""
+"""The layers of the `load` under way, the strongest first. Empty means defaults only."""

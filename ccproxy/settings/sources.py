@@ -58,7 +58,7 @@ def load(
 ) -> Loaded:
     """Read the configuration.
 
-    `flags` are nested values from the command line, `config` the file named there; `environ` and `folder` are the process's own unless given.
+    `flags` are nested values from the command line, `config` the file named there; `environ` and `folder` default to the process's own.
 
     Raises:
         ConfigError: a file cannot be read or parsed, or a key or value is wrong.
@@ -82,8 +82,8 @@ def load(
             file, is_whole = path, trusted
         if trusted:
             break
-    kept = tuple(layer for layer in _without_strangers(layers) if layer.values)
-    return Loaded(_validated(kept), kept, tuple(warnings), file, is_whole)
+    used = tuple(layer for layer in _without_strangers(layers) if layer.values)
+    return Loaded(_validated(used), used, tuple(warnings), file, is_whole)
 
 
 def check(path: Path, text: str) -> None:
@@ -159,8 +159,8 @@ def _without_strangers(layers: list[Layer]) -> Iterator[Layer]:
         providers = _providers(layer)
         strangers = {name for name, table in providers.items() if name not in defined and set(table) == {"models"}}
         if strangers:
-            kept = {name: table for name, table in layer.values["providers"].items() if name not in strangers}
-            yield Layer(layer.origin, {**layer.values, "providers": kept}, layer.text, layer.variables)
+            others = {name: table for name, table in layer.values["providers"].items() if name not in strangers}
+            yield Layer(layer.origin, {**layer.values, "providers": others}, layer.text, layer.variables)
         else:
             yield layer
 

@@ -1,4 +1,4 @@
-"""Whether a configuration file found in the current folder may set everything.
+"""Trust in configuration files of the current folder.
 
 The current folder may be somebody else's repository: such a file could send credentials elsewhere (CVE-2026-21852 was that). So until
 `ccproxy config trust` says otherwise for exactly this path and content, it may set harmless keys only.
@@ -56,23 +56,23 @@ def trust_content(path: Path, content: bytes) -> None:
 
 
 def harmless(layer: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Split a layer into what an untrusted file may set and the names of the keys that are left out."""
-    kept: dict[str, Any] = {}
+    """Split a layer into the values that an untrusted file may set and the names of the other keys."""
+    allowed: dict[str, Any] = {}
     dropped: list[str] = []
     for section, table in layer.items():
         if section in _HARMLESS_SECTIONS or not isinstance(table, Mapping):
-            kept[section] = table
+            allowed[section] = table
             continue
         for key, value in table.items():
             if (section, key) in _HARMLESS_KEYS:
-                kept.setdefault(section, {})[key] = value
+                allowed.setdefault(section, {})[key] = value
             elif section == "providers" and isinstance(value, Mapping):
                 if "models" in value:
-                    kept.setdefault(section, {})[key] = {"models": value["models"]}
+                    allowed.setdefault(section, {})[key] = {"models": value["models"]}
                 dropped += [f"providers.{key}.{name}" for name in value if name != "models"]
             else:
                 dropped.append(f"{section}.{key}")
-    return kept, dropped
+    return allowed, dropped
 
 
 def _read() -> dict[str, str]:

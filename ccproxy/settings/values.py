@@ -24,8 +24,8 @@ def cleaned(text: str) -> str:
     return text.strip(_AROUND)
 
 
-def clean_key(text: str) -> str:
-    """A key or token, `cleaned`.
+def clean_key(text: str, *, ascii_only: bool = True) -> str:
+    """A key or token, `cleaned`. Vendors' keys are ASCII; ccproxy's own token may have letters of any script.
 
     Raises:
         ValueError: one of them is inside, where it would break the header that the key is sent in. The value is not in
@@ -34,7 +34,7 @@ def clean_key(text: str) -> str:
     """
     text = cleaned(text)
     for character in text:
-        if "!" <= character <= "~":
+        if "!" <= character <= "~" or (not ascii_only and character.isalnum()):
             continue
         raise ValueError(f"contains {_name_of(character)}: copy it again, without line breaks and invisible characters")
     return text
@@ -52,6 +52,10 @@ def _name_of(character: str) -> str:
 
 def _key(value: SecretStr) -> SecretStr:
     return SecretStr(clean_key(value.get_secret_value()))
+
+
+def _token(value: SecretStr) -> SecretStr:
+    return SecretStr(clean_key(value.get_secret_value(), ascii_only=False))
 
 
 def sequence(value: object) -> object:
@@ -171,5 +175,6 @@ OAuthUrl = Annotated[str, AfterValidator(_oauth_url)]
 RedirectUrl = Annotated[str, AfterValidator(_redirect_url)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
+Token = Annotated[SecretStr, AfterValidator(_token)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower_case)]
 Auth = Literal["auto", "oauth", "api_key", "passthrough"]

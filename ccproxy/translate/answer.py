@@ -1,13 +1,14 @@
-"""What decoders and encoders of answers share: their shapes, and what an encoder must know of the request."""
+"""What decoders and encoders of answers share: their shapes, the parts that they have open, and the request's side of an answer."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import Names
-from ccproxy.translate.neutral import Event
+from ccproxy.translate.neutral import Event, Part
 
 Json = dict[str, Any]
 
@@ -27,7 +28,7 @@ class AnswerContext:
     losses: Losses = field(default_factory=Losses)
     """What the answer loses on its way."""
     folding: bool = False
-    """Only the whole answer is wanted: an encoder may leave out writing the stream."""
+    """Only the whole answer is needed: an encoder may leave out writing the stream, and keeps what the answer adds up to."""
 
 
 class Decoder(Protocol):
@@ -49,6 +50,12 @@ class Decoder(Protocol):
     def whole(self, body: Json) -> list[Event]:
         """The neutral events of a whole answer."""
 
+    def length(self) -> int:
+        """Characters of the parts that are open."""
+
+    def shed(self) -> bool:
+        """Let go of the text and the output so far. Return False when some of it is still needed."""
+
 
 class Encoder(Protocol):
     """Writes neutral events as a client's stream of one format, and folds them into the whole answer as it goes."""
@@ -61,6 +68,85 @@ class Encoder(Protocol):
 
     def ping(self) -> bytes:
         """A sign of life."""
+
+    @property
+    def keeps(self) -> bool:
+        """Does it need the answer's text, or events of it, until the end?"""
+
+
+CITED_LIMIT = 1000
+"""Characters of an answer that one citation repeats. Anthropic's own have at most 150."""
+MAX_ID = 256
+"""Characters of an answer's id and model, which some formats repeat in every event."""
+
+
+def identity(value: object) -> str:
+    """An id or a model's name from an upstream, as text of bounded length; "" when it is neither text nor a number."""
+    if isinstance(value, str):
+        return value[:MAX_ID]
+    return str(value)[:MAX_ID] if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+class OpenPart:
+    """A part that a decoder has begun, and its text in the pieces in which it came.
+
+    Citations name characters of the text: the pieces are found by their positions, because joining them for each citation would cost the square of
+    their number.
+    """
+
+    __slots__ = ("_dropped", "_ends", "chunks", "index", "part")
+
+    def __init__(self, index: int, part: Part) -> None:
+        self.index = index
+        self.part = part
+        self.chunks: list[str] = []
+        self._ends: list[int] | None = None  # the end of each piece, once positions are asked for
+        self._dropped = 0  # characters that were let go
+
+    @property
+    def shortened(self) -> bool:
+        """The beginning of the text was let go."""
+        return self._dropped > 0
+
+    def text(self) -> str:
+        """All of the text, or what is left of it."""
+        return "".join(self.chunks)
+
+    def length(self) -> int:
+        """The number of characters so far."""
+        ends = self._ends
+        if ends is None:
+            ends = self._ends = []
+        total = ends[-1] if ends else self._dropped
+        for chunk in self.chunks[len(ends) :]:
+            total += len(chunk)
+            ends.append(total)
+        return total
+
+    def quote(self, start: int, end: int) -> str:
+        """The characters from `start` to `end`, at most `CITED_LIMIT` of them."""
+        end = min(end, self.length(), start + CITED_LIMIT)
+        ends = self._ends or []
+        place = bisect_right(ends, start)
+        if start < self._dropped or start >= end:
+            return ""
+        first = ends[place - 1] if place else self._dropped
+        pieces: list[str] = []
+        at = first
+        while at < end:
+            pieces.append(self.chunks[place])
+            at = ends[place]
+            place += 1
+        return "".join(pieces)[start - first : end - first]
+
+    def shed(self) -> bool:
+        """Let go of the text so far. Return False when citations depend on it."""
+        if self.part.annotations:
+            return False
+        self._dropped = self.length()
+        self.chunks.clear()
+        self._ends = None
+        return True
 
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError)

@@ -39,29 +39,22 @@ _UNKNOWN = Parameter(Native.LEAVE, "unknown to the backend, and without it the a
 PARAMETERS: Mapping[str, Parameter] = {
     "model": Parameter(Native.KEEP, "the backend has models of its own"),
     "input": Parameter(
-        Native.ADJUST,
-        "must be a list without the role `system`: text becomes a message, `system` becomes `developer`. Where ccproxy had to switch `store` off, "
-        "references to stored items (`item_reference`, reasoning without `encrypted_content`) are removed",
+        Native.ADJUST, "must be a list without the role `system`: text becomes a message, `system` becomes `developer`"
     ),
     "instructions": Parameter(
-        Native.ADJUST, 'must be present, and may be empty: `""` is added, unless the input begins with instructions'
+        Native.ADJUST, 'must be present: `""` is added, unless the input begins with instructions or tools'
     ),
     "tools": Parameter(Native.KEEP, "Responses-Lite models have them as the first input item"),
     "tool_choice": Parameter(Native.KEEP, "Responses-Lite models accept `auto` only"),
     "parallel_tool_calls": Parameter(Native.KEEP, "must be false for Responses-Lite models"),
     "reasoning": Parameter(Native.KEEP, "`effort`, `summary` and `context`"),
     "text": Parameter(Native.KEEP, "`verbosity` and `format`"),
-    "include": Parameter(
-        Native.ADJUST,
-        "`reasoning.encrypted_content` is added where ccproxy had to switch `store` off, so that reasoning can be sent back",
-    ),
+    "include": Parameter(Native.ADJUST, "`reasoning.encrypted_content` is added where `store` had to be switched off"),
     "prompt_cache_key": Parameter(Native.KEEP, "requests of one conversation are routed by it"),
     "service_tier": Parameter(Native.KEEP, "`priority` only"),
     "client_metadata": Parameter(Native.KEEP, "sent by the Codex CLI"),
     "store": Parameter(Native.SET, "must be false"),
-    "stream": Parameter(
-        Native.SET, "must be true; for a client that did not ask for a stream, ccproxy folds it into one response"
-    ),
+    "stream": Parameter(Native.SET, "must be true; ccproxy folds the stream for a client that did not ask for one"),
     "stream_options": _REFUSED,
     "max_output_tokens": _REFUSED,
     "max_completion_tokens": _REFUSED,

@@ -26,7 +26,7 @@ from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Loss, Losses
 from ccproxy.translate.names import Names
-from ccproxy.translate.native_answers import NativeResponsesFolder
+from ccproxy.translate.native_fold import NativeResponsesFolder
 from ccproxy.translate.neutral import Request
 from ccproxy.translate.openai_chat.render import render as render_chat
 from ccproxy.translate.openai_responses.render import REFUSED, render as render_responses, without

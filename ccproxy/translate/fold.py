@@ -14,7 +14,7 @@ from typing import Any
 
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, parse, parse_bytes
-from ccproxy.translate.openai_chat.reasoning import merge_detail
+from ccproxy.translate.openai_chat.reasoning import Details
 from ccproxy.translate.sse import SseParser
 from ccproxy.translate.usage import merge_usage
 
@@ -65,7 +65,7 @@ def text_of(whole: Json) -> str:
 
 def events(data: bytes) -> Iterator[Json]:
     """Yield the events of a stream that are JSON objects."""
-    parser = SseParser()
+    parser = SseParser(limit=len(data))
     for _, text in [*parser.feed(data), *parser.close()]:
         try:
             event = parse(text)
@@ -160,7 +160,7 @@ class _Message:
         self.role = "assistant"
         self.pieces: dict[str, list[str]] = {}
         self.calls: dict[str, tuple[Json, list[str]]] = {}
-        self.details: list[Json] = []
+        self.details = Details()
         self.annotations: list[Any] = []
         self.finish_reason: Any = None
 
@@ -174,7 +174,7 @@ class _Message:
         if isinstance(delta.get("function_call"), dict):
             self._call("legacy", {"function": delta["function_call"]})
         for detail in _objects(delta.get("reasoning_details")):
-            merge_detail(self.details, detail)
+            self.details.add(detail)
         self.annotations += _objects(delta.get("annotations"))
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
@@ -196,7 +196,7 @@ class _Message:
         for call, pieces in self.calls.values():
             kind = call["type"]
             calls.append({**call, kind: {**call[kind], "input" if kind == "custom" else "arguments": "".join(pieces)}})
-        lists = {"tool_calls": calls, "reasoning_details": self.details, "annotations": self.annotations}
+        lists = {"tool_calls": calls, "reasoning_details": self.details.entries(), "annotations": self.annotations}
         return message | {name: values for name, values in lists.items() if values}
 
 

@@ -78,14 +78,10 @@ def exact(data: bytes) -> Any:
 
 
 def decode(data: bytes) -> Any:
-    """Any JSON value from UTF-8 (a byte order mark is skipped).
+    """Any JSON value from UTF-8 (a byte order mark is skipped), read by the standard library: what `exact` does not read.
 
     Raises ValueError (`json.JSONDecodeError`, `UnicodeDecodeError`, `NotANumber`, or plain for an integer of thousands of digits) or RecursionError.
     """
-    try:
-        return exact(data)
-    except ValueError:
-        pass  # the decoder below reads more, and says what is wrong
     return STRICT.decode(data.decode("utf-8-sig"))
 
 
@@ -97,6 +93,8 @@ def parse(text: str) -> Any:
     """Any JSON value. Raises `Garbled`."""
     try:
         value, end = _scan(text, 0)
+        if end == len(text) and end <= 2 * MAX_READ_DEPTH:  # most stream events: too short to be nested too deeply
+            return value
         if end != len(text):  # white space around it, or a fault: the full decoder tells which
             value = STRICT.decode(text)
     except (StopIteration, ValueError, RecursionError):
@@ -104,7 +102,7 @@ def parse(text: str) -> Any:
             value = STRICT.decode(text)
         except (ValueError, RecursionError) as error:
             raise Garbled(str(error)) from error
-    if len(text) > 2 * MAX_READ_DEPTH and text.count("[") + text.count("{") > MAX_READ_DEPTH and is_deep(value):
+    if text.count("[") + text.count("{") > MAX_READ_DEPTH and is_deep(value):
         raise Garbled("it is nested too deeply")
     return value
 
@@ -112,9 +110,12 @@ def parse(text: str) -> Any:
 def parse_bytes(data: bytes) -> Any:
     """Any JSON value from UTF-8 (a byte order mark is skipped). Raises `Garbled`."""
     try:
-        value = decode(data)
-    except (ValueError, RecursionError) as error:
-        raise Garbled(str(error)) from error
+        value = exact(data)
+    except ValueError:
+        try:
+            value = decode(data)
+        except (ValueError, RecursionError) as error:
+            raise Garbled(str(error)) from error
     if len(data) > 2 * MAX_READ_DEPTH and data.count(b"[") + data.count(b"{") > MAX_READ_DEPTH and is_deep(value):
         raise Garbled("it is nested too deeply")
     return value

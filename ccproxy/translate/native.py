@@ -28,30 +28,30 @@ def _strip_messages(body: Json, losses: Losses) -> Json:
     messages = body.get("messages")
     if not isinstance(messages, list):
         return body
-    kept: list[Any] = []
+    remaining: list[Any] = []
     changed = False
     for i, message in enumerate(messages):
         content = message.get("content") if isinstance(message, dict) and message.get("role") == "assistant" else None
         if not isinstance(content, list):
-            kept.append(message)
+            remaining.append(message)
             continue
         blocks = _strip_blocks(content, f"messages[{i}].content", losses)
         if blocks is content:
-            kept.append(message)
+            remaining.append(message)
             continue
         changed = True
         if blocks:  # a message of nothing but foreign thinking is left out
-            kept.append({**message, "content": blocks})
-    return {**body, "messages": kept} if changed else body
+            remaining.append({**message, "content": blocks})
+    return {**body, "messages": remaining} if changed else body
 
 
 def _strip_blocks(content: list[Any], path: str, losses: Losses) -> list[Any]:
     foreign = {block.get("tool_use_id") for block in content if _foreign_search(block)}
-    kept: list[Any] = []
+    remaining: list[Any] = []
     changed = False
     for i, block in enumerate(content):
         if not isinstance(block, dict):
-            kept.append(block)
+            remaining.append(block)
         elif (
             capsule.is_sealed(block.get("signature"))
             or capsule.is_sealed(block.get("data"))
@@ -62,8 +62,8 @@ def _strip_blocks(content: list[Any], path: str, losses: Losses) -> list[Any]:
         else:
             plain = _strip_citations(block)
             changed = changed or plain is not block
-            kept.append(plain)
-    return kept if changed else content
+            remaining.append(plain)
+    return remaining if changed else content
 
 
 def _foreign_search(block: object) -> bool:
@@ -97,10 +97,10 @@ def _strip_items(body: Json, losses: Losses) -> Json:
     items = body.get("input")
     if not isinstance(items, list):
         return body
-    kept: list[Any] = []
+    remaining: list[Any] = []
     for i, item in enumerate(items):
         if isinstance(item, dict) and capsule.is_sealed(item.get("encrypted_content")):
             losses.add(f"input[{i}]", _FOREIGN)
         else:
-            kept.append(item)
-    return {**body, "input": kept} if len(kept) != len(items) else body
+            remaining.append(item)
+    return {**body, "input": remaining} if len(remaining) != len(items) else body

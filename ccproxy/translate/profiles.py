@@ -1,7 +1,7 @@
-"""What an upstream accepts, as values: version and capabilities of a Claude model, the flavour of a Responses backend.
+"""What an upstream accepts, as values: version and capabilities of a Claude model, the kind of a Responses backend.
 
-The live model lists fill these in; what they do not say is guessed from the model's name by the short tables here (seen in the vendors' migration guides:
-https://platform.claude.com/docs/en/about-claude/models/migration-guide, and in the Codex catalogue).
+The upstream's own list of models fills these in. What it leaves open is derived from the model's name by the short tables here, which follow the vendors'
+migration guides (https://platform.claude.com/docs/en/about-claude/models/migration-guide) and the Codex catalogue. Parameters of Codex: `codex`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from ccproxy.translate.policy import Target
 Json = Mapping[str, Any]
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
-"""Every effort that any provider names, from least to most."""
+"""Every effort of any provider, from least to most."""
 
 PINNED_VERSION = "2023-06-01"
-"""The Anthropic version that still accepts sampling parameters; sent when the client chose none."""
+"""The `anthropic-version` that still accepts sampling parameters; sent when the client chose none."""
 _NO_SAMPLING_SINCE = "2026-10-21"
 
 
-def clamp_effort(wanted: str, offered: Iterable[str]) -> str:
-    """The nearest effort on offer, the greater of two that are equally near; "" when nothing is on offer."""
-    ranks = sorted(EFFORTS.index(effort) for effort in offered if effort in EFFORTS)
+def clamp_effort(effort: str, offered: Iterable[str]) -> str:
+    """Return the nearest effort that is offered, the greater of two that are equally near; "" when none is offered."""
+    ranks = sorted(EFFORTS.index(name) for name in offered if name in EFFORTS)
     if not ranks:
         return ""
-    rank = EFFORTS.index(wanted) if wanted in EFFORTS else EFFORTS.index("medium")
+    rank = EFFORTS.index(effort if effort in EFFORTS else "medium")
     return EFFORTS[min(ranks, key=lambda other: (abs(other - rank), -other))]
 
 
 def effort_of_budget(budget: int) -> str:
-    """The effort that a thinking budget in tokens stands for."""
+    """Return the effort that corresponds to a thinking budget in tokens."""
     if budget < 2048:
         return "low"
     if budget < 8192:
@@ -57,18 +57,18 @@ class AnthropicProfile:
     """A Claude model behind the Messages API. The defaults are those of the newest models."""
 
     max_tokens: int = 32_000
-    """Sent when the client named no limit (the API demands one)."""
+    """Sent when the client set no limit: the API requires one."""
     limit: int | None = None
-    """The most that the model can write."""
+    """The most output tokens of the model."""
     version: str = PINNED_VERSION
     thinking: frozenset[str] = frozenset(("adaptive", "disabled"))
     """The `thinking.type` values that the model accepts."""
     efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
     sampling: bool = False
     mid_system: bool = True
-    """Does it take `role: system` inside the conversation?"""
+    """Does it accept `role: system` inside the conversation?"""
     forced_choice: bool = True
-    """Does it take a tool choice of `any` or `tool`?"""
+    """Does it accept a tool choice of `any` or `tool`?"""
     fast: bool = False
     """May `service_tier: priority` become the paid `speed: fast`?"""
     auto_cache_control: bool = True
@@ -92,25 +92,25 @@ class AnthropicProfile:
         fast: bool = False,
         auto_cache_control: bool = True,
     ) -> AnthropicProfile:
-        """The profile of a model. `card` is its object from `GET /v1/models/{id}`, if there is one."""
-        found = _guess_claude(model[:MAX_LABEL])  # longer ones would fill the cache
-        thinking, efforts, limit = found.thinking, found.efforts, found.limit
+        """Return the profile of a model. `card` is its object from `GET /v1/models/{id}`, if there is one."""
+        guess = _guess_claude(model[:MAX_LABEL])  # longer ones would fill the cache
+        thinking, efforts, limit = guess.thinking, guess.efforts, guess.limit
         if card is not None:
             capabilities = card.get("capabilities")
             if isinstance(capabilities, Mapping):
                 thinking = _card_thinking(capabilities, thinking)
                 efforts = _card_efforts(capabilities, efforts)
-            given = card.get("max_tokens")
-            limit = given if isinstance(given, int) and given > 0 else limit
+            most = card.get("max_tokens")
+            limit = most if isinstance(most, int) and most > 0 else limit
         return cls(
             max_tokens if limit is None else min(max_tokens, limit),
             limit,
             version,
             thinking,
             efforts,
-            found.sampling,
-            found.mid_system,
-            found.forced_choice,
+            guess.sampling,
+            guess.mid_system,
+            guess.forced_choice,
             fast,
             auto_cache_control,
         )
@@ -145,15 +145,14 @@ def _guess_claude(model: str) -> AnthropicProfile:
         return AnthropicProfile(
             limit=64_000 if thinking else 8192, thinking=thinking, efforts=(), sampling=True, mid_system=False
         )
-    found = _CLAUDE.search(name)
-    if (
-        found is None
-    ):  # another vendor's model behind an Anthropic-compatible server knows the older API; a new Claude the newer
-        if "claude" in name:
+    parts = _CLAUDE.search(name)
+    if parts is None:
+        if "claude" in name:  # a new one
             return AnthropicProfile()
+        # Another vendor's model behind an Anthropic-compatible server, which implements the older API.
         return AnthropicProfile(thinking=_MANUAL, efforts=(), sampling=True, mid_system=False)
-    family = found["family"]
-    generation = (int(found["major"]), int(found["minor"] or 0))
+    family = parts["family"]
+    generation = (int(parts["major"]), int(parts["minor"] or 0))
     if family in ("fable", "mythos"):
         return AnthropicProfile(thinking=_ADAPTIVE, forced_choice=False)
     if generation < (4, 6):
@@ -174,12 +173,12 @@ def _guess_claude(model: str) -> AnthropicProfile:
 
 @dataclass(frozen=True, slots=True)
 class ChatProfile:
-    """A Chat Completions server: OpenAI's own, or one of the many that speak its language."""
+    """A Chat Completions server: OpenAI's own, or a compatible one."""
 
     limit_field: str = "max_completion_tokens"
-    """The field of the output limit; servers that know only the older one are told `max_tokens`."""
+    """The field of the output limit; `max_tokens` for servers that know only the older one."""
     custom_tools: bool = False
-    """Does it know tools of type `custom`? Else they become functions with one text field, which every server knows."""
+    """Does it support tools of type `custom`? If not, they become functions with one text field, which every server supports."""
 
     @property
     def target(self) -> Target:
@@ -203,16 +202,16 @@ _CODEX_EFFORTS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ResponsesProfile:
-    """A Responses backend: OpenAI's public API, or the Codex backend with its allow-list."""
+    """A Responses backend: OpenAI's public API, or the Codex backend, which accepts fewer parameters."""
 
     codex: bool = False
     lite: bool = False
     """The Responses-Lite shape of the Codex backend: tools and instructions are input items."""
     reasons: bool = True
-    """Is it a reasoning model (and takes no sampling parameters)?"""
+    """Is it a reasoning model, which accepts no sampling parameters?"""
     efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh")
     refused: frozenset[str] = field(default_factory=frozenset)
-    """Parameters that this model's backend refused by name: left out from then on."""
+    """Parameters that the backend refused by name for this model: they are not sent again."""
 
     @property
     def target(self) -> Target:
@@ -222,7 +221,7 @@ class ResponsesProfile:
     def of_model(
         cls, model: str, entry: Json | None = None, *, codex: bool = False, refused: Iterable[str] = ()
     ) -> ResponsesProfile:
-        """The profile of a model. `entry` is its object in the Codex catalogue, if there is one."""
+        """Return the profile of a model. `entry` is its object in the Codex catalogue, if there is one."""
         name = model.lower()
         lite = codex and bool(_LITE.search(name))
         table = _CODEX_EFFORTS if codex else _OPENAI_EFFORTS
@@ -242,7 +241,7 @@ Profile = AnthropicProfile | ChatProfile | ResponsesProfile
 
 
 def default_profile(upstream: Format, model: str) -> Profile:
-    """What can be guessed of an upstream from its format and the model's name alone."""
+    """Return the profile that the format of an upstream and the name of a model suggest."""
     match upstream:
         case Format.ANTHROPIC:
             return AnthropicProfile.of_model(model)

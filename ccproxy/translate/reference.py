@@ -42,7 +42,7 @@ translator uses, and a test sends every row of it through a running proxy.
 | yes | sent with the same meaning |
 | nearly | sent as the closest equivalent, always the same one |
 | by ccproxy | the upstream has no equivalent: ccproxy does it |
-| dropped | not sent, and listed by its JSON path in the header `x-ccproxy-loss`; with `translate.strict` a 400, unless nothing is translated |
+| dropped | not sent, but listed in the header `x-ccproxy-loss`; with `translate.strict` a 400, unless nothing is translated |
 | 400 | refused with the JSON path in the error: without it the answer would be a different one |
 | for ccproxy | read by ccproxy, not sent |
 | unchanged | sent as it is: the upstream accepts or refuses it |
@@ -56,6 +56,9 @@ _CODEX = """\
 The backend of ChatGPT logins uses Responses, but refuses some parameters. A request in Responses to `/api/codex` is changed as little as that requires; a
 request in another format is translated to the parameters that are kept, adjusted or set. A parameter that the backend refuses by name today although it is kept
 here is left out, if the request can do without it, and the request is sent again.
+
+The backend stores nothing. Where a client did not say `"store": false` itself, ccproxy removes references to stored items from the input (`item_reference`, and
+`reasoning` without `encrypted_content`), lists them in `x-ccproxy-loss`, and asks for encrypted reasoning, which the client can send back.
 """
 
 

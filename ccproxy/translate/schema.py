@@ -97,11 +97,8 @@ class _Place(NamedTuple):
 class Budget:
     """The work that the schemas of one request may cause."""
 
-    __slots__ = ("characters", "nodes")
-
-    def __init__(self, nodes: int = MAX_NODES, characters: int = MAX_DESCRIBED) -> None:
-        self.nodes = nodes
-        self.characters = characters
+    nodes = MAX_NODES
+    characters = MAX_DESCRIBED
 
     def visit(self, place: _Place, count: int = 1) -> None:
         """Count schemas or their values. Raises `BadRequest` with the path of the one that is too many."""

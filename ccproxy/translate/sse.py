@@ -10,35 +10,39 @@ from __future__ import annotations
 SseEvent = tuple[str, str]
 """The event's name ("" when it has none) and its data."""
 
+MAX_EVENT_BYTES = 16 * 2**20
+"""Bytes of one event. The largest in use, the whole response at the end of a Responses stream, has one or two million."""
+
 _BOM = b"\xef\xbb\xbf"
 
 
+class EventTooLarge(ValueError):
+    """An event, or a line of one, has more bytes than the limit."""
+
+
 class SseParser:
-    """Feed it bytes, get events."""
+    """Feed it bytes, get events. An event that exceeds the limit raises `EventTooLarge`, and the parser takes no more input after that."""
 
-    __slots__ = ("_after_cr", "_at_start", "_data", "_held", "_name", "comments")
+    __slots__ = ("_after_cr", "_at_start", "_broken", "_data", "_line", "_name", "_size", "comments", "limit")
 
-    def __init__(self) -> None:
-        self._held: list[bytes] = []  # the begun line, in pieces: joined once, however many chunks it takes
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
+        self._line = bytearray()  # the begun line: it grows in place, however many chunks it takes
         self._data: list[str] = []
+        self._size = 0  # characters of the begun event, at most
         self._name = ""
         self._at_start = True
         self._after_cr = False
+        self._broken = False
+        self.limit = limit
         self.comments = 0
         """Comment lines seen: an upstream's sign of life."""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """The events that this chunk completes."""
+        """The events that this chunk completes. Raises `EventTooLarge`."""
+        if self._at_start:
+            chunk = self._start(chunk)
         if not chunk:
             return []
-        if self._at_start:
-            chunk = b"".join(self._held) + chunk
-            self._held.clear()
-            if len(chunk) < 3 and _BOM.startswith(chunk):
-                self._held.append(chunk)
-                return []
-            self._at_start = False
-            chunk = chunk.removeprefix(_BOM)
         if self._after_cr:  # the CR that ended the last chunk may have been half of a CRLF
             self._after_cr = False
             if chunk[0] == 10:
@@ -48,17 +52,42 @@ class SseParser:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         end = chunk.rfind(b"\n") + 1
         if not end:
-            self._held.append(chunk)
+            self._line += chunk
+            if len(self._line) > self.limit:
+                raise self._too_large()
             return []
-        if self._held:
-            self._held.append(chunk[:end])
-            text = b"".join(self._held)
-            self._held.clear()
+        if self._line:
+            self._line += chunk[:end]
+            text = self._line.decode("utf-8", "replace")
+            self._line.clear()
         else:
-            text = chunk[:end]
+            text = chunk[:end].decode("utf-8", "replace")
         if end != len(chunk):
-            self._held.append(chunk[end:])
-        return self._lines(text.decode("utf-8", "replace").split("\n"))
+            self._line += chunk[end:]
+        events = self._lines(text.split("\n"))
+        if self._data:  # an event that goes on in the next chunk
+            self._measure(len(text), new=bool(events))
+        return events
+
+    def _measure(self, length: int, *, new: bool) -> None:
+        """Bound the begun event by an estimate that needs no count per line: all text since it began, or since the last exact count."""
+        self._size = length if new else self._size + length
+        if self._size > self.limit:
+            self._size = sum(map(len, self._data)) + len("data: \n") * len(self._data)
+            if self._size > self.limit:
+                raise self._too_large()
+
+    def _start(self, chunk: bytes) -> bytes:
+        """The first bytes without a byte order mark; nothing while they may be the beginning of one, or when the parser has given up."""
+        if self._broken:
+            return b""
+        chunk = bytes(self._line) + chunk
+        self._line.clear()
+        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+            self._line += chunk
+            return b""
+        self._at_start = False
+        return chunk.removeprefix(_BOM)
 
     def _lines(self, lines: list[str]) -> list[SseEvent]:
         events: list[SseEvent] = []
@@ -79,9 +108,15 @@ class SseParser:
                 self._data.append("")
         return events
 
+    def _too_large(self) -> EventTooLarge:
+        self._broken = self._at_start = True  # one flag less to look at for each chunk
+        self._line.clear()
+        self._data = []
+        return EventTooLarge(f"The upstream sent an event of more than {self.limit} bytes")
+
     def close(self) -> list[SseEvent]:
-        """The stream is over: the event that was begun and lacks its blank line, if there is one."""
-        return self.feed(b"\n\n") if self._held or self._data else []
+        """The stream is over: the event that was begun and lacks its blank line, if there is one. Raises `EventTooLarge`."""
+        return self.feed(b"\n\n") if self._line or self._data else []
 
 
 def frame(name: str, data: bytes) -> bytes:

@@ -104,6 +104,11 @@ class StopFilter:
                 pass
         return [event]
 
+    def shed(self) -> None:
+        """Let go of the text that has passed: a stream does not need it again."""
+        for opened in self._open.values():
+            opened.sent.clear()
+
     def _delta(self, event: Delta) -> list[Event]:
         opened = self._open.get(event.index)
         if opened is None or opened.part.kind != "text":

@@ -7,27 +7,30 @@ bytes, so a translated response needs no tap.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from ccproxy.errors import ExchangeError, UpstreamBroken
+from ccproxy.errors import ExchangeError, InternalError, UpstreamBroken
 from ccproxy.translate.answer import MALFORMED, Decoder, Encoder
 from ccproxy.translate.errors import error_body, error_status
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump_bytes, parse
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import (
+    Annotate,
     Delta,
     Error,
     Event,
     Finish,
     Part,
     PartEnd,
+    PartStart,
     Ping,
     Start,
 )
 from ccproxy.translate.reading import Reader, Reading
 from ccproxy.translate.replay import Recorder
-from ccproxy.translate.sse import SseEvent, SseParser
+from ccproxy.translate.sse import EventTooLarge, SseEvent, SseParser
 from ccproxy.translate.stop_sequences import StopFilter
 from ccproxy.translate.stops import StopClass
 
@@ -35,19 +38,56 @@ Json = dict[str, Any]
 
 UNREADABLE = "The upstream sent something that cannot be read"
 
+CHECKED_BYTES: Final = 64 * 2**20
+"""Bytes of an upstream's stream after which what is kept of it is let go of, or measured. The longest answers of models have about 40 million."""
+MAX_TEXT: Final = 32 * 2**20
+"""Characters of an answer that has to be kept to its end. The longest answers have one or two million."""
+MAX_PARTS: Final = 100_000
+"""Parts of an answer, and citations in it."""
+
+
+class _TooLarge(Exception):
+    """The answer exceeds a limit."""
+
+
+class _NotRecorded(Exception):
+    """The answer could not be stored for replay."""
+
+
+_FAILURES = (Garbled, _TooLarge, _NotRecorded, *MALFORMED)
+
+
+def _explained(failure: Exception) -> ExchangeError:
+    """The error that the client receives."""
+    match failure:
+        case _TooLarge() | EventTooLarge():
+            return UpstreamBroken(str(failure))
+        case _NotRecorded():
+            error = InternalError(
+                "ccproxy could not store this answer, which the client may need again: see ccproxy's log"
+            )
+            error.__cause__ = failure.__cause__
+            return error
+        case _:
+            return UpstreamBroken(UNREADABLE)
+
 
 class Pipeline:
     """Decoder, filters and encoder of one answer, and what passes through them."""
 
     __slots__ = (
+        "_checks",
+        "_citations",
         "_held",
         "_parts",
         "_started",
+        "_text",
         "decoder",
         "encoder",
         "failed",
         "finished",
         "folding",
+        "over",
         "reader",
         "recorder",
         "stops",
@@ -68,16 +108,16 @@ class Pipeline:
         self.recorder = recorder
         self.finished = False
         self.failed: ExchangeError | None = None
+        self.over = False
+        """The client has received its end, in success or in error."""
         self.folding = False
         """Only the whole answer is needed, not the stream: the pieces of a text are encoded as one."""
         self._held: dict[int, list[str]] = {}
         self._parts: dict[int, Part] = {}
         self._started = False
-
-    @property
-    def over(self) -> bool:
-        """Has the client received its end, in success or in error?"""
-        return self.finished or self.failed is not None
+        self._text = 0  # characters of the parts that have ended
+        self._checks = 0
+        self._citations = 0
 
     def write(self, events: list[Event], out: list[bytes]) -> None:
         """Encode events, until the answer is over."""
@@ -104,18 +144,48 @@ class Pipeline:
 
     def _note(self, event: Event) -> None:
         match event:
+            case PartStart():
+                if event.index >= MAX_PARTS:
+                    raise _TooLarge(f"The upstream's answer has more than {MAX_PARTS} parts")
+            case Annotate():
+                self._citations += 1
+                if self._citations > MAX_PARTS:
+                    raise _TooLarge(f"The upstream's answer has more than {MAX_PARTS} citations")
             case PartEnd():
-                self._parts[event.index] = event.part
+                self._text += len(event.part.text)
+                if self.recorder is not None:
+                    self._parts[event.index] = event.part
             case Start():
                 self._started = True
             case Finish():
-                self.finished = True
                 if self.recorder is not None and event.reason is not StopClass.STOP_SEQUENCE:
-                    self.recorder.record([self._parts[index] for index in sorted(self._parts)], self.decoder.output)
+                    self._record(self.recorder)
+                self.finished = self.over = True
             case Error():
-                self.failed = event.error
+                self.failed, self.over = event.error, True
             case _:
                 pass
+
+    def _record(self, recorder: Recorder) -> None:
+        try:
+            recorder.record([self._parts[index] for index in sorted(self._parts)], self.decoder.output)
+        except Exception as error:  # of any kind: a stream without its last event would pass for a network failure
+            raise _NotRecorded from error
+
+    def reduce(self) -> None:
+        """Bound what is kept of a long answer: called once for each `CHECKED_BYTES` of the upstream's stream.
+
+        What only a replay needs is let go of: a stream may continue for any length. An answer that is needed whole, as Responses clients need it in the
+        last event, has a limit.
+        """
+        self._checks += 1
+        self._parts.clear()
+        self.recorder = None
+        if not self.encoder.keeps and self.decoder.shed():
+            if self.stops is not None:
+                self.stops.shed()
+        elif self._checks > 1 or self._text + self.decoder.length() > MAX_TEXT:
+            raise _TooLarge(f"The upstream's answer is larger than {MAX_TEXT // 2**20} MiB")
 
     def fail(self, error: ExchangeError) -> bytes:
         """End the answer with an error, or properly if a stop sequence has ended it. Return nothing when it is over already."""
@@ -135,6 +205,8 @@ class StreamTranslator:
         self._pipeline = pipeline
         self._parser = SseParser()
         self._comments = 0
+        self._unchecked = 0
+        self._given_up = False
 
     @property
     def finished(self) -> bool:
@@ -148,14 +220,26 @@ class StreamTranslator:
 
     @property
     def stopped(self) -> bool:
-        """A stop sequence matched that the upstream does not know: abort the upstream and call `close()`, or continue to feed for exact usage."""
-        return self._pipeline.stops is not None and self._pipeline.stops.match is not None
+        """The upstream need not continue: abort it and call `close()`, or continue to feed for exact usage.
+
+        Either a stop sequence matched that the upstream does not know, or its stream cannot be translated any further.
+        """
+        return self._given_up or (self._pipeline.stops is not None and self._pipeline.stops.match is not None)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return bytes for the client, possibly none."""
         pipeline = self._pipeline
         out: list[bytes] = []
-        self._read(self._parser.feed(chunk), out)
+        self._unchecked += len(chunk)
+        try:
+            events = self._parser.feed(chunk)
+            if self._unchecked > CHECKED_BYTES and not pipeline.over:
+                self._unchecked = 0
+                pipeline.reduce()
+        except (EventTooLarge, _TooLarge) as error:
+            self._give_up(error, out)
+            return b"".join(out)
+        self._read(events, out)
         if self._parser.comments != self._comments:  # the upstream's sign of life is the client's too
             self._comments = self._parser.comments
             if not out and not pipeline.over:
@@ -178,44 +262,44 @@ class StreamTranslator:
                 reader.event(event)
                 if not pipeline.over:
                     pipeline.write(pipeline.decoder.decode(event, name), out)
-            except (Garbled, *MALFORMED):
-                out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
+            except _FAILURES as error:
+                self._give_up(error, out)
+
+    def _give_up(self, failure: Exception, out: list[bytes]) -> None:
+        """End the client's stream in an error: the upstream's cannot be translated any further."""
+        self._given_up = True
+        out.append(self._pipeline.fail(_explained(failure)))
 
     def feed_event(self, event: Json, name: str = "") -> bytes:
         """Translate one upstream event that is parsed already."""
         pipeline = self._pipeline
-        out: list[bytes] = []
         pipeline.reader.event(event)
-        if pipeline.over:
-            return b""
-        try:
-            pipeline.write(pipeline.decoder.decode(event, name), out)
-        except MALFORMED:
-            out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
-        return b"".join(out)
+        return b"" if pipeline.over else self._written(pipeline.decoder.decode, event, name)
 
     def feed_whole(self, body: Json) -> bytes:
         """Translate a whole answer instead of a stream, and return the client's whole stream."""
-        pipeline = self._pipeline
-        out: list[bytes] = []
-        pipeline.reader.whole(body)
-        try:
-            pipeline.write(pipeline.decoder.whole(body), out)
-        except MALFORMED:
-            out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
-        return b"".join(out)
+        self._pipeline.reader.whole(body)
+        return self._written(self._pipeline.decoder.whole, body)
 
     def close(self) -> bytes:
         """The upstream has ended: return the rest. An upstream that ended early becomes the client format's error, never a proper end."""
         pipeline = self._pipeline
         out: list[bytes] = []
-        self._read(self._parser.close(), out)
-        if pipeline.over:
-            return b"".join(out)
         try:
-            pipeline.write(pipeline.decoder.flush(), out)
-        except MALFORMED:
-            out.append(pipeline.fail(UpstreamBroken(UNREADABLE)))
+            self._read(self._parser.close(), out)
+        except EventTooLarge as error:
+            self._give_up(error, out)
+        if not pipeline.over:
+            out.append(self._written(pipeline.decoder.flush))
+        return b"".join(out)
+
+    def _written(self, decode: Callable[..., list[Event]], *args: object) -> bytes:
+        """The client's bytes for all that one step of the decoder gives."""
+        out: list[bytes] = []
+        try:
+            self._pipeline.write(decode(*args), out)
+        except _FAILURES as error:
+            self._give_up(error, out)
         return b"".join(out)
 
     def ping(self) -> bytes:

@@ -26,3 +26,23 @@ def _fastest(work: Callable[[int], object], size: int) -> float:
         work(size)
         times.append(time.thread_time() - start)
     return min(times)
+
+
+def assert_linear_work(prepare: Callable[[int], Callable[[], object]], size: int) -> None:
+    """The same for work that needs preparing: `prepare(size)` returns it. `size` should make it take a few milliseconds.
+
+    Four times the size may take nine times as long: linear work has been seen at six on a busy machine, quadratic work takes sixteen times.
+    """
+    times: list[tuple[float, float]] = []
+    for _ in range(5):
+        short, long = (min(_once(prepare(n)) for _ in range(2)) for n in (size, 4 * size))
+        if long <= 9 * short + 0.02:
+            return
+        times.append((short, long))
+    raise AssertionError(f"the work grows faster than its size: {times}")
+
+
+def _once(work: Callable[[], object]) -> float:
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
+
+import brotli
 import pytest
+import zstandard
 
 from ccproxy.settings import Settings
 from tests.conftest import Serve
 from tests.fakes.client import message, request
 from tests.fakes.proxy import Proxy
 from tests.fakes.routes import CHAT_BODY, RESPONSES_BODY
-from tests.fakes.upstream import Received, Upstream, Wire
+from tests.fakes.upstream import Received, Upstream, Wire, plain
 
 MB = 2**20
 OPENAI = ("/api/codex/responses", "/chatty/v1/chat/completions")
@@ -176,3 +181,46 @@ async def test_a_chunk_that_is_none(proxy: Proxy, upstream: Upstream) -> None:
         assert answer.json["error"]["type"] == "invalid_request_error"
         assert await client.rest() == b""
     assert upstream.requests == []
+
+
+# ---- responses that decompress to much more than they are
+
+
+def bomb(encoding: str, size: int) -> bytes:
+    """An event and the beginning of another of `size` megabytes, compressed without holding it in memory."""
+    wire = [b'event: ping\ndata: {"type":"ping"}\n\n', b"data: ", *[b"a" * MB] * size]
+    for name in encoding.split(", "):
+        match name:
+            case "br":
+                brotli_stream = brotli.Compressor(quality=5)
+                wire = [*(brotli_stream.process(part) for part in wire), brotli_stream.finish()]
+            case "zstd":
+                zstd_stream = zstandard.ZstdCompressor().compressobj()
+                wire = [*(zstd_stream.compress(part) for part in wire), zstd_stream.flush()]
+            case _:
+                gzip_stream = zlib.compressobj(1, wbits=31)
+                wire = [*(gzip_stream.compress(part) for part in wire), gzip_stream.flush()]
+    return b"".join(wire)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip", "gzip, br"])
+async def test_a_decompression_bomb_passes_a_native_route_and_is_not_unpacked(
+    proxy: Proxy, upstream: Upstream, encoding: str
+) -> None:
+    body = bomb(encoding, 192)
+    assert (await proxy.post("/api/v1/messages", message())).status == 200  # what is loaded once is loaded now
+
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.answer(200, body, ("Content-Type", "text/event-stream"), ("Content-Encoding", encoding))
+
+    upstream.script = script
+    tracemalloc.start()
+    try:
+        answer = await proxy.post("/api/v1/messages", message(), ("Accept-Encoding", encoding))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (answer.status, answer.body) == (200, body)
+    assert peak < 100 * MB
+    upstream.script = plain
+    assert (await proxy.post("/api/v1/messages", message())).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings, strategies as st
@@ -64,7 +65,8 @@ def answers(draw: st.DrawFn) -> tuple[list[Part], list[Event]]:
 @given(answer=answers(), client=st.sampled_from(list(Format)))
 def test_every_order_makes_a_stream_that_the_sdk_takes(answer: tuple[list[Part], list[Event]], client: Format) -> None:
     expected, events = answer
-    encoder = DIALECTS[client].encoder(AnswerContext({"input": "hi"}, Names(64), "m", include_usage=True))
+    context = AnswerContext({"input": "hi"}, Names(64), "m", include_usage=True)
+    encoder, folding = (DIALECTS[client].encoder(replace(context, folding=fold)) for fold in (False, True))
     calls = [part for part in expected if part.kind == "tool_call"]
     whole_stream: list[Event] = [
         Start("msg_1", "m"),
@@ -73,7 +75,9 @@ def test_every_order_makes_a_stream_that_the_sdk_takes(answer: tuple[list[Part],
         Finish(StopClass.TOOL_USE if calls else StopClass.END),
     ]
     data = b"".join(encoder.encode(event) for event in whole_stream)
-    whole = encoder.result()
+    for event in whole_stream:
+        folding.encode(event)
+    whole = folding.result()
     sdk.check_answer(client, whole)
     assert sdk.plain(sdk.accumulate(client, data)) == sdk.plain(whole)
     found = facts(client, whole)

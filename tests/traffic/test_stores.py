@@ -275,7 +275,7 @@ async def test_the_raw_log_s_folder(tmp_path: Path, upstream: Upstream, monkeypa
 
 def test_the_table_names_every_bound() -> None:
     """By name and value: what changes here has to change there."""
-    table = SECURITY.read_text("utf-8").partition("## What is kept between requests")[2].partition("\n## ")[0]
+    table = SECURITY.read_text("utf-8").partition("## Stores and their limits")[2].partition("\n## ")[0]
     assert table
     values = {
         "MAX_MODELS": metrics.MAX_MODELS,

@@ -584,7 +584,7 @@ class GatewayStream(HttpStream):
 
     def cut(self, message: str) -> CommandGenerator[None]:
         """Close the client's connection without an end of the message, so that the response cannot be taken for whole."""
-        self.exchange.progress.truncated = message
+        self.exchange.interrupt(message)
         self.flow.error = mflow.Error(message)
         self.server_state = self.client_state = self.state_errored
         yield HttpErrorHook(self.flow)

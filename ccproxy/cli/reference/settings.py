@@ -48,6 +48,7 @@ _CHECKED = {
     "_redirect_url": "URL",
     "_prefix": "path",
     "_key": "secret text",
+    "_token": "secret text",
 }
 """The type of a text, by its validator."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+SECTIONS: Final = frozenset({"server", "providers", "translate", "pricing", "ledger", "raw_log", "permissions", "auth"})
+"""As `ccproxy.settings` defines them, for callers without it."""
 Mode = Literal["plain", "agent"]
 
 
@@ -34,5 +36,7 @@ class ClaudeSdkConfig:
     prewarm: int = 0
     session_ttl: float = 900.0
     session_busy: Literal["wait", "reject"] = "wait"
+    sections: frozenset[str] = SECTIONS
+    """Sections of ccproxy's configuration: variables such as SERVER__AUTH_TOKEN are not for an agent's tools."""
     closed: tuple[Path, ...] = ()
     """Files and folders that an agent's tools may neither read nor change: ccproxy's own."""

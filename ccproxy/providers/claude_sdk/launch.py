@@ -21,7 +21,6 @@ from ccproxy.network import extra_certificates
 from ccproxy.providers.claude_sdk.callers import mark
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig, Mode
 from ccproxy.providers.claude_sdk.request import Plan
-from ccproxy.settings.keys import SECTIONS
 
 CLIENT_TOOLS_SERVER = "ccproxy_client"
 """The name of the in-process MCP server that offers the client's own tools in agent mode."""
@@ -50,7 +49,6 @@ _LOGIN = frozenset({"CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"})
 _NETWORK = frozenset(
     {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
 )
-_OWN_SECTIONS = frozenset(section.upper() for section in SECTIONS)
 
 _ALWAYS = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
@@ -227,7 +225,7 @@ def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dic
     """The child's environment, free of settings meant for other programs and of ccproxy's own secrets. What `env`
     configures wins.
     """
-    env = {name: value for name, value in parent.items() if _passes(name, config.mode)}
+    env = {name: value for name, value in parent.items() if _passes(name, config)}
     extra = extra_certificates(parent)
     if extra and not extra.path.is_dir():  # Node takes one file
         env.setdefault("NODE_EXTRA_CA_CERTS", str(extra.path))
@@ -239,15 +237,15 @@ def child_environment(config: ClaudeSdkConfig, parent: Mapping[str, str]) -> dic
     return env | dict(config.env) | (mark() if config.mode == "agent" else {})
 
 
-def _passes(name: str, mode: Mode) -> bool:
+def _passes(name: str, config: ClaudeSdkConfig) -> bool:
     upper = name.upper()
     if upper in _LOGIN or upper in _NETWORK:
         return True
-    if mode == "plain":
+    if config.mode == "plain":
         return upper in _PLAIN_ENVIRONMENT or upper.startswith("LC_")
     # An agent's tools work in the user's own environment.
     section, separator, _ = upper.partition("__")
-    return not (upper.startswith(("ANTHROPIC_", "CLAUDE")) or (separator and section in _OWN_SECTIONS))
+    return not (upper.startswith(("ANTHROPIC_", "CLAUDE")) or (separator and section.lower() in config.sections))
 
 
 def _plain_flags(*, one_answer: bool) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccproxy.errors import UpstreamBroken
+from ccproxy.translate.answer import OpenPart, identity
 from ccproxy.translate.anthropic.errors import read_error
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump, parse
@@ -44,16 +45,14 @@ _DELTA_TEXT = {
 }
 
 
-class _Open:
-    """A block that has begun: its part, and the text that came in."""
+class _Open(OpenPart):
+    """A block that has begun."""
 
-    __slots__ = ("block", "chunks", "index", "part")
+    __slots__ = ("block",)
 
     def __init__(self, index: int, part: Part, block: Json) -> None:
-        self.index = index
-        self.part = part
+        super().__init__(index, part)
         self.block = block
-        self.chunks: list[str] = []
 
 
 class Decoder:
@@ -125,7 +124,7 @@ class Decoder:
         self._started = True
         self._usage = merge_usage({}, message.get("usage"))
         usage = read_usage(Format.ANTHROPIC, self._usage)
-        return [Start(str(message.get("id") or ""), str(message.get("model") or ""), usage)]
+        return [Start(identity(message.get("id")), identity(message.get("model")), usage)]
 
     def _block_start(self, index: int, block: Json) -> list[Event]:
         kind = block["type"]
@@ -163,17 +162,18 @@ class Decoder:
         kind = delta["type"]
         key = _DELTA_TEXT.get(kind)
         if key is not None:
-            text: str = delta[key]
+            text = delta[key]
             if not text:
                 return []
             opened.chunks.append(text)
             return [Delta(opened.index, text)]
         if kind == "signature_delta":
-            opened.part.encrypted = delta["signature"]
+            opened.part.encrypted = _text(delta["signature"])
         elif kind == "citations_delta":
             return [self._cite(opened, delta["citation"])]
         elif kind == "compaction_delta":
-            opened.block = {**opened.block, **{k: v for k, v in delta.items() if k != "type"}}
+            news = {key: value for key, value in delta.items() if key == "content" or key in opened.block}
+            opened.block = {**opened.block, **news, "type": opened.block["type"]}
         return []
 
     def _cite(self, opened: _Open, citation: Json) -> Annotate:
@@ -190,11 +190,12 @@ class Decoder:
 
     def _close(self, opened: _Open) -> list[Event]:
         part, events = opened.part, []
-        if part.kind in ("tool_call", "server_tool") and not opened.chunks and opened.block.get("input"):
+        untouched = not opened.chunks and not opened.shortened
+        if part.kind in ("tool_call", "server_tool") and untouched and opened.block.get("input"):
             text = dump(opened.block["input"])  # some servers send the whole input with the start
             opened.chunks.append(text)
             events.append(Delta(opened.index, text))
-        part.text = "".join(opened.chunks)
+        part.text = opened.text()
         part.raw = self._raw(opened)
         self.output.append(part.raw)
         return [*events, PartEnd(opened.index, part)]
@@ -211,12 +212,11 @@ class Decoder:
             case "thinking":
                 return {**block, "thinking": part.text, "signature": part.encrypted}
             case "tool_use" | "server_tool_use" | "mcp_tool_use":
-                text = "".join(opened.chunks)
                 try:
-                    given = parse(text) if text.strip() else {}
+                    arguments = parse(part.text) if part.text.strip() else {}
                 except Garbled:
-                    given = {}
-                return {**block, "input": given if text else block.get("input") or {}}
+                    arguments = {}
+                return {**block, "input": arguments if part.text else block.get("input") or {}}
             case _:
                 return block
 
@@ -225,9 +225,10 @@ class Decoder:
         reason = delta.get("stop_reason")
         if reason is not None:
             details = delta.get("stop_details") or {}
+            sequence = delta.get("stop_sequence")
             self._finish = Finish(
                 _STOPS.get(reason, StopClass.OTHER),
-                delta.get("stop_sequence"),
+                None if sequence is None else _text(sequence),
                 str(details.get("explanation") or ""),
                 str(details.get("category") or ""),
                 str(reason),
@@ -238,6 +239,13 @@ class Decoder:
         usage = read_usage(Format.ANTHROPIC, self._usage)
         return [] if usage is None else [UsageUpdate(usage)]
 
+    def length(self) -> int:
+        return sum(opened.length() for opened in self._open.values())
+
+    def shed(self) -> bool:
+        self.output.clear()
+        return all(opened.shed() for opened in self._open.values())
+
     def _stop(self) -> list[Event]:
         events: list[Event] = []
         for opened in list(self._open.values()):
@@ -246,3 +254,10 @@ class Decoder:
         self._ended = True
         events.append(self._finish or Finish(StopClass.TOOL_USE if self._calls else StopClass.END))
         return events
+
+
+def _text(value: object) -> str:
+    """A member that has to be text. Raises TypeError, as reading any object of the wrong shape does."""
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value

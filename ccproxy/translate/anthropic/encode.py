@@ -5,9 +5,10 @@ The format is sequential: one block is open at a time, in order 0, 1, 2… Parts
 
 from __future__ import annotations
 
+import re
+from collections import OrderedDict
 from typing import Any
 
-from ccproxy.errors import ExchangeError
 from ccproxy.translate import capsule
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.anthropic import errors
@@ -47,6 +48,7 @@ _BLOCKS: dict[str, Json] = {
     "reasoning": {"type": "thinking", "thinking": "", "signature": ""},
 }
 _REFUSAL_CATEGORIES = frozenset(("cyber", "bio", "frontier_llm", "reasoning_extraction", "general_harms"))
+_NO_ID = re.compile(r"[^A-Za-z0-9]")
 _PING = frame("ping", b'{"type":"ping"}')
 _SEALED_INDEX = capsule.seal(None, "", {})
 
@@ -54,12 +56,13 @@ _SEALED_INDEX = capsule.seal(None, "", {})
 class _Front:
     """The part that is being written."""
 
-    __slots__ = ("citations", "delta_start", "index", "part", "started")
+    __slots__ = ("block", "citations", "delta_start", "index", "part", "started")
 
     def __init__(self, index: int, part: Part) -> None:
         self.index = index
         self.part = part
         self.started = False
+        self.block: Json = {}
         self.delta_start = ""
         self.citations: list[Json] = []
 
@@ -70,11 +73,12 @@ class Encoder:
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._front: _Front | None = None
-        self._waiting: dict[int, list[Event]] = {}
-        self._content: list[Json] = []
+        self._waiting: OrderedDict[int, list[Event]] = OrderedDict()  # the first is taken often: in a dict that is slow
+        self._blocks = 0
+        self._content: list[Json] = []  # for the whole message only
         self._message: Json = {}
         self._usage = Usage()
-        self._refused = ""
+        self._refusals: list[str] = []
         self._model = context.model
 
     def encode(self, event: Event) -> bytes:
@@ -82,7 +86,7 @@ class Encoder:
             front = self._front
             if front is not None and front.index == event.index:
                 return self._delta(front, event.text)
-            self._waiting.setdefault(event.index, []).append(event)
+            self._wait(event)
             return b""
         match event:
             case PartStart():
@@ -110,9 +114,9 @@ class Encoder:
     def ping(self) -> bytes:
         return _PING
 
-    def fail(self, error: ExchangeError) -> bytes:
-        """The end of a stream that failed."""
-        return errors.event(error, None)
+    @property
+    def keeps(self) -> bool:
+        return self._context.folding or bool(self._waiting)
 
     # --- the message ---
 
@@ -142,7 +146,8 @@ class Encoder:
         while self._front is not None:  # a decoder ends its parts; one that did not must not leave a block open
             out.append(self._end(self._front.part))
         reason = _REASONS[event.reason]
-        if self._refused and event.reason is StopClass.END:
+        refused = "".join(self._refusals)
+        if refused and event.reason is StopClass.END:
             reason = "refusal"
         if event.reason is StopClass.OTHER and event.raw:
             self._context.losses.add("stop_reason", f"no such reason: {event.raw}")
@@ -152,7 +157,7 @@ class Encoder:
             delta["stop_details"] = {
                 "type": "refusal",
                 "category": category,
-                "explanation": event.explanation or self._refused or None,
+                "explanation": event.explanation or refused or None,
             }
         usage = to_anthropic(self._usage)
         self._message.update(delta)
@@ -173,13 +178,17 @@ class Encoder:
     def _of_part(self, event: Annotate | PartEnd) -> bytes:
         front = self._front
         if front is None or front.index != event.index:
-            waiting = self._waiting.get(event.index)
-            if waiting is not None:
-                waiting.append(event)
+            self._wait(event)
             return b""
         if isinstance(event, Annotate):
             return self._cite(front, event.annotation)
         return self._end(event.part)
+
+    def _wait(self, event: Delta | Annotate | PartEnd) -> None:
+        """Keep an event of a part that waits. One of a part that never began is left out."""
+        waiting = self._waiting.get(event.index)
+        if waiting is not None:
+            waiting.append(event)
 
     def _end(self, part: Part) -> bytes:
         """Close the open part, and write what waited for that."""
@@ -188,8 +197,8 @@ class Encoder:
         out = [self._close(front, part)]
         self._front = None
         while self._waiting and self._idle():
-            index = next(iter(self._waiting))
-            out.extend(self.encode(event) for event in self._waiting.pop(index))
+            _, events = self._waiting.popitem(last=False)
+            out.extend(self.encode(event) for event in events)
         return b"".join(out)
 
     def _idle(self) -> bool:
@@ -210,8 +219,9 @@ class Encoder:
 
     def _block_start(self, front: _Front, block: Json) -> bytes:
         front.started = True
-        place = len(self._content)
-        self._content.append(block)
+        place = self._blocks
+        self._blocks += 1
+        front.block = block
         kind = _DELTAS.get(front.part.kind, "")
         front.delta_start = (
             f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{place},"delta":{{"type":{kind}'
@@ -234,13 +244,13 @@ class Encoder:
         return utf8(f"{front.delta_start}{quote(text)}}}}}\n\n")
 
     def _other_delta(self, delta: Json) -> bytes:
-        event = {"type": "content_block_delta", "index": len(self._content) - 1, "delta": delta}
+        event = {"type": "content_block_delta", "index": self._blocks - 1, "delta": delta}
         return frame("content_block_delta", dump_bytes(event))
 
     def _block_stop(self, block: Json) -> bytes:
-        place = len(self._content) - 1
-        self._content[place] = block
-        return frame("content_block_stop", b'{"type":"content_block_stop","index":%d}' % place)
+        if self._context.folding:
+            self._content.append(block)
+        return frame("content_block_stop", b'{"type":"content_block_stop","index":%d}' % (self._blocks - 1))
 
     def _whole_block(self, front: _Front, block: Json) -> bytes:
         """A block that has no deltas."""
@@ -280,7 +290,7 @@ class Encoder:
 
     def _close_text(self, front: _Front, part: Part) -> bytes:
         if part.kind == "refusal":
-            self._refused = self._refused + part.text
+            self._refusals.append(part.text)
         if not front.started:
             return b""
         block: Json = {"type": "text", "text": part.text}
@@ -298,7 +308,7 @@ class Encoder:
             signature = capsule.seal(None, self._model, {})  # nothing that the provider would take back
         else:
             signature = capsule.seal(part.fmt, self._model, raw)
-        if not part.text and part.fmt is not Format.ANTHROPIC:
+        if not front.started and part.fmt is not Format.ANTHROPIC:
             if part.fmt is Format.OPENAI_RESPONSES and not part.encrypted:
                 return b""
             return self._whole_block(front, {"type": "redacted_thinking", "data": signature})
@@ -307,7 +317,7 @@ class Encoder:
         return start + self._other_delta({"type": "signature_delta", "signature": signature}) + self._block_stop(block)
 
     def _close_call(self, front: _Front, part: Part) -> bytes:
-        block = self._content[-1]
+        block = front.block
         if part.variety == "custom":
             return self._wrapped(front, wrap_end()) + self._block_stop({**block, "input": {"input": part.text}})
         return self._block_stop({**block, "input": unwrap_object(part.text)})
@@ -325,7 +335,7 @@ class Encoder:
         """OpenAI's search as Anthropic tells of its own. Capsules in it keep it from ever going to Anthropic, and bring it back to OpenAI."""
         raw_action = item.get("action")
         action: Json = raw_action if isinstance(raw_action, dict) else {}
-        identity = "srvtoolu_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in part.id)
+        identity = "srvtoolu_" + _NO_ID.sub("_", part.id)
         given = {
             key: value
             for key, value in action.items()

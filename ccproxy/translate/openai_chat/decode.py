@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import UpstreamBroken
+from ccproxy.translate.answer import CITED_LIMIT, OpenPart, identity
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
@@ -25,7 +26,7 @@ from ccproxy.translate.neutral import (
     UsageUpdate,
 )
 from ccproxy.translate.openai_chat.errors import read_error
-from ccproxy.translate.openai_chat.reasoning import merge_detail
+from ccproxy.translate.openai_chat.reasoning import Details
 from ccproxy.translate.stops import CLASSES, StopClass
 from ccproxy.translate.usage import read_usage
 
@@ -34,26 +35,19 @@ Json = dict[str, Any]
 _STOPS = CLASSES[Format.OPENAI_CHAT]
 
 
-class _Open:
-    __slots__ = ("chunks", "index", "part")
-
-    def __init__(self, index: int, part: Part) -> None:
-        self.index = index
-        self.part = part
-        self.chunks: list[str] = []
-
-
 class Decoder:
     """See `answer.Decoder`."""
 
     def __init__(self) -> None:
         self.output: list[Json] = []
         self._count = 0
-        self._flow: _Open | None = None  # the open text, refusal or reasoning: one at a time
-        self._calls: dict[int, _Open] = {}  # by the call's index
-        self._details: list[Json] = []  # reasoning_details of the open reasoning
+        self._flow: OpenPart | None = None  # the open text, refusal or reasoning: one at a time
+        self._calls: dict[int, OpenPart] = {}  # by the call's index
+        self._details = Details()  # of the open reasoning
         self._early: list[Json] = []  # annotations that came before their text
         self._message: Json = {"role": "assistant", "content": None}
+        self._texts: dict[str, list[str]] = {}  # of the message's content and refusal
+        self._called = False
         self._started = False
         self._ended = False
         self._reason: str | None = None
@@ -109,8 +103,8 @@ class Decoder:
         created = event.get("created")
         return [
             Start(
-                str(event.get("id") or ""),
-                str(event.get("model") or ""),
+                identity(event.get("id")),
+                identity(event.get("model")),
                 created=int(created) if isinstance(created, int | float) else 0,
             )
         ]
@@ -121,8 +115,9 @@ class Decoder:
 
     def _finish(self) -> Finish:
         reason = _STOPS.get(self._reason or "", StopClass.OTHER)
-        if reason is StopClass.END and self._message.get("tool_calls"):
-            reason = StopClass.TOOL_USE  # many servers say "stop" beside a call
+        if reason is StopClass.END and self._called:
+            reason = StopClass.TOOL_USE  # many servers say "stop" next to a call
+        self._message.update({key: "".join(texts) for key, texts in self._texts.items()})
         self.output.append(self._message)
         return Finish(reason, raw=self._reason or "")
 
@@ -164,9 +159,9 @@ class Decoder:
                 events += self._cite(annotation)
         return events
 
-    def _begin(self, part: Part) -> _Open:
+    def _begin(self, part: Part) -> OpenPart:
         part.fmt = Format.OPENAI_CHAT
-        opened = _Open(self._count, part)
+        opened = OpenPart(self._count, part)
         self._count += 1
         return opened
 
@@ -185,7 +180,7 @@ class Decoder:
             self._flow = self._begin(Part("reasoning"))
             events.append(PartStart(self._flow.index, self._flow.part))
         for entry in details:
-            merge_detail(self._details, entry)
+            self._details.add(entry)
         return events
 
     def _cite(self, annotation: Json) -> list[Event]:
@@ -195,19 +190,13 @@ class Decoder:
             return []
         inner = annotation.get("url_citation") or annotation
         start, end = inner.get("start_index"), inner.get("end_index")
-        text = "".join(flow.chunks)
-        placed = isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)
-        found = Annotation(
-            str(inner.get("url") or ""),
-            str(inner.get("title") or ""),
-            text[start:end] if placed else str(inner.get("content") or ""),
-            start if placed and start is not None else -1,
-            end if placed and end is not None else -1,
-            annotation,
-            Format.OPENAI_CHAT,
-        )
-        flow.part.annotations.append(found)
-        return [Annotate(flow.index, found)]
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= flow.length()):
+            start = end = -1
+        cited = flow.quote(start, end) if start >= 0 else str(inner.get("content") or "")[:CITED_LIMIT]
+        url, title = str(inner.get("url") or ""), str(inner.get("title") or "")
+        citation = Annotation(url, title, cited, start, end, annotation, Format.OPENAI_CHAT)
+        flow.part.annotations.append(citation)
+        return [Annotate(flow.index, citation)]
 
     def _call(self, place: int, call: Json) -> list[Event]:
         events: list[Event] = []
@@ -229,28 +218,42 @@ class Decoder:
             events.append(Delta(opened.index, text))
         return events
 
+    def length(self) -> int:
+        return sum(opened.length() for opened in self._opened())
+
+    def shed(self) -> bool:
+        self.output.clear()
+        self._texts.clear()
+        self._message = {"role": "assistant", "content": None}
+        self._details = Details()
+        return all(opened.shed() for opened in self._opened())
+
+    def _opened(self) -> list[OpenPart]:
+        return [*self._calls.values(), *([self._flow] if self._flow is not None else [])]
+
     def _close_flow(self) -> list[Event]:
         flow, self._flow = self._flow, None
         if flow is None:
             return []
         part = flow.part
-        part.text = "".join(flow.chunks)
+        part.text = flow.text()
         if part.kind == "reasoning":
-            part.raw = {"reasoning_details": self._details} if self._details else {"reasoning_content": part.text}
-            self._details = []
+            details = self._details.entries()
+            part.raw = {"reasoning_details": details} if details else {"reasoning_content": part.text}
+            self._details = Details()
             self._message.update(part.raw)
         else:
-            key = "content" if part.kind == "text" else "refusal"
-            self._message[key] = (self._message.get(key) or "") + part.text
+            self._texts.setdefault("content" if part.kind == "text" else "refusal", []).append(part.text)
         return [PartEnd(flow.index, part)]
 
     def _close_all(self) -> list[Event]:
         events = self._close_flow()
         for opened in self._calls.values():
             part = opened.part
-            part.text = "".join(opened.chunks)
+            part.text = opened.text()
             kind = "custom" if part.variety == "custom" else "function"
             inner = {"name": part.name, "input" if kind == "custom" else "arguments": part.text}
+            self._called = True
             self._message.setdefault("tool_calls", []).append({"id": part.id, "type": kind, kind: inner})
             events.append(PartEnd(opened.index, part))
         self._calls = {}

@@ -6,9 +6,9 @@ first delta of an index only, indices are dense, and citations come in one delta
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
-from ccproxy.errors import ExchangeError
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import Unwrapper
@@ -40,7 +40,7 @@ _REASONS = REASONS[Format.OPENAI_CHAT]
 class _Open:
     """A part that is being written."""
 
-    __slots__ = ("delta_start", "entry", "part", "place", "position", "unwrapper", "wrote")
+    __slots__ = ("delta_start", "entry", "part", "place", "position", "thoughts", "unwrapper", "wrote")
 
     def __init__(self, part: Part, position: int) -> None:
         self.part = part
@@ -49,6 +49,7 @@ class _Open:
         self.delta_start = ""
         self.entry: Json | None = None
         self.unwrapper: Unwrapper | None = None
+        self.thoughts: list[str] = []
         self.wrote = False
 
 
@@ -59,12 +60,15 @@ class Encoder:
         self._context = context
         self._open: dict[int, _Open] = {}
         self._parts = 0
-        self._texts: list[str] = []
+        # Texts of the whole answer: all where it is needed, else the last one, which tells that there are any.
+        self._texts: list[str] | deque[str] = [] if context.folding else deque(maxlen=1)
+        self._refusals: list[str] | deque[str] = [] if context.folding else deque(maxlen=1)
+        self._thoughts: list[str] | deque[str] = [] if context.folding else deque(maxlen=1)
         self._length = 0  # characters of content so far
-        self._refusals: list[str] = []
-        self._thoughts: list[str] = []
         self._details: list[Json] = []
+        self._detail_count = 0
         self._calls: list[Json] = []
+        self._call_count = 0
         self._annotations: list[Json] = []
         self._usage = Usage()
         self._head: Json = {}
@@ -102,9 +106,9 @@ class Encoder:
     def ping(self) -> bytes:
         return PING_COMMENT
 
-    def fail(self, error: ExchangeError) -> bytes:
-        """The end of a stream that failed: no `[DONE]`."""
-        return errors.event(error, None)
+    @property
+    def keeps(self) -> bool:
+        return self._context.folding or bool(self._annotations)
 
     # --- the completion ---
 
@@ -189,7 +193,8 @@ class Encoder:
         return b""
 
     def _call_start(self, opened: _Open, part: Part) -> bytes:
-        opened.place = len(self._calls)
+        opened.place = self._call_count
+        self._call_count += 1
         tool = self._context.names.client(part.name, part.namespace)
         name = f"{tool.namespace}__{tool.name}" if tool.namespace else tool.name
         kind = "function"
@@ -200,7 +205,8 @@ class Encoder:
             kind = "custom"
         field = "input" if kind == "custom" else "arguments"
         opened.entry = {"id": part.id, "type": kind, kind: {"name": name, field: ""}}
-        self._calls.append(opened.entry)
+        if self._context.folding:
+            self._calls.append(opened.entry)
         opened.delta_start = f'{{"tool_calls":[{{"index":{opened.place},"{kind}":{{"{field}":'
         return self._chunk(dump({"tool_calls": [{"index": opened.place, **opened.entry}]}))
 
@@ -233,17 +239,20 @@ class Encoder:
             entry = self._detail(opened, {"type": f"reasoning.{key}", key: text})
             return self._chunk(f'{{"reasoning_content":{quote(shown)},"reasoning_details":[{dump(entry)}]}}')
         self._thoughts.append(text)
+        if self._context.folding:
+            opened.thoughts.append(text)
         quoted = quote(text)
-        opened.entry[key] += text
         detail = f'{{"type":"reasoning.{key}","{key}":{quoted},"index":{opened.place}}}'
         return self._chunk(f'{{"reasoning_content":{quoted},"reasoning_details":[{detail}]}}')
 
     def _detail(self, opened: _Open, fields: Json) -> Json:
         """A new entry of reasoning_details. `format`, `id` and `pos` stand in its first delta only."""
-        opened.place = len(self._details)
+        opened.place = self._detail_count
+        self._detail_count += 1
         entry = {**fields, "format": FORMAT_NAMES[opened.part.fmt], "index": opened.place, "pos": opened.position}
         opened.entry = entry
-        self._details.append(entry)
+        if self._context.folding:
+            self._details.append(entry)
         return dict(entry)
 
     # --- ends of parts ---
@@ -281,18 +290,20 @@ class Encoder:
         if opened.unwrapper is not None:
             missing = opened.unwrapper.close(part.text)
             out = self._call_delta(opened, missing) if missing else b""
-            entry["custom"]["input"] = opened.unwrapper.given
+            entry["custom"]["input"] = opened.unwrapper.text
         elif entry["type"] == "custom":
             entry["custom"]["input"] = part.text
-        elif part.text:
-            entry["function"]["arguments"] = part.text
         else:
-            entry["function"]["arguments"] = "{}"
-            out = self._call_delta(opened, "{}")
+            entry["function"]["arguments"] = part.text or "{}"
+            if not opened.wrote:
+                out = self._call_delta(opened, "{}")
         return out
 
     def _thought_end(self, opened: _Open, part: Part) -> bytes:
         raw = part.raw or {}
+        if opened.entry is not None and opened.thoughts:
+            key = "summary" if part.fmt is Format.OPENAI_RESPONSES else "text"
+            opened.entry[key] = "".join([opened.entry[key], *opened.thoughts])
         if part.fmt is Format.OPENAI_RESPONSES:
             if not part.encrypted:
                 return b""

@@ -112,17 +112,37 @@ def _blocks(message: Json, path: str) -> list[_Placed]:
     return placed
 
 
-def merge_detail(details: list[Json], entry: Json) -> None:
-    """Add a streamed entry to those that came before: pieces of one index are one entry."""
-    last = details[-1] if details else None
-    if last is None or last.get("index") != entry.get("index") or last.get("type") != entry.get("type"):
-        details.append(dict(entry))
-        return
-    for key, value in entry.items():
-        before = last.get(key)
-        if key in ("text", "summary", "signature", "data") and isinstance(value, str) and isinstance(before, str):
-            last[key] = ""  # so that the text has one owner, and CPython appends to it in place
-            before += value
-            last[key] = before
-        elif value is not None:
-            last[key] = value
+class Details:
+    """The `reasoning_details` of an answer: streamed pieces of one index are one entry."""
+
+    def __init__(self) -> None:
+        self._entries: list[Json] = []
+        self._pieces: dict[str, list[str]] = {}  # of the last entry's texts, joined when it is whole
+
+    def add(self, entry: Json) -> None:
+        """Add a streamed entry to those that came before."""
+        last = self._entries[-1] if self._entries else None
+        if last is None or last.get("index") != entry.get("index") or last.get("type") != entry.get("type"):
+            self._join()
+            last = {}
+            self._entries.append(last)
+        for key, value in entry.items():
+            if key in _TEXTS and isinstance(value, str):
+                self._pieces.setdefault(key, []).append(value)
+                last.setdefault(key, "")
+            elif value is not None or key not in last:
+                last[key] = value
+
+    def entries(self) -> list[Json]:
+        """All entries so far."""
+        self._join()
+        return self._entries
+
+    def _join(self) -> None:
+        for key, pieces in self._pieces.items():
+            last = self._entries[-1]
+            last[key] = (last[key] if isinstance(last[key], str) else "") + "".join(pieces)
+        self._pieces = {}
+
+
+_TEXTS = frozenset(("text", "summary", "signature", "data"))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ccproxy.errors import ExchangeError, UpstreamBroken
+from ccproxy.translate.answer import OpenPart, identity
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
@@ -33,15 +34,13 @@ _SECTION = "\n\n"
 _FAR = 1_000_000  # output indices for items that the stream never gave one
 
 
-class _Open:
-    """A part that has begun, and the text that came in."""
+class _Open(OpenPart):
+    """A part that has begun."""
 
-    __slots__ = ("chunks", "index", "part", "section")
+    __slots__ = ("section",)
 
     def __init__(self, index: int, part: Part) -> None:
-        self.index = index
-        self.part = part
-        self.chunks: list[str] = []
+        super().__init__(index, part)
         self.section: object = None  # which summary part of reasoning came last
 
 
@@ -95,8 +94,8 @@ class Decoder:
         created = response.get("created_at")
         return [
             Start(
-                str(response.get("id") or ""),
-                str(response.get("model") or ""),
+                identity(response.get("id")),
+                identity(response.get("model")),
                 created=int(created) if isinstance(created, int | float) else 0,
             )
         ]
@@ -119,12 +118,21 @@ class Decoder:
         events: list[Event] = []
         if len(self._seen) >= len(output):
             return events
+        taken = {*self._seen, *self._places.values()}
         for index, item in enumerate(output):
-            place = self._places.get(str(item.get("id") or ""))
+            place = self._places.get(identity(item.get("id")))
             if place is None:
-                place = index if index not in self._seen and index not in self._places.values() else _FAR + index
+                place = index if index not in taken else _FAR + index
+            taken.add(place)
             events += self._item_done({"output_index": place, "item": item})
         return events
+
+    def length(self) -> int:
+        return sum(opened.length() for opened in self._parts.values())
+
+    def shed(self) -> bool:
+        self._items.clear()
+        return all(opened.shed() for opened in self._parts.values())
 
     def _end(self, response: Json, kind: object) -> list[Event]:
         status = response.get("status")
@@ -163,11 +171,11 @@ class Decoder:
     def _catch_up(self, key: tuple[int, int], whole: object) -> list[Event]:
         """The text as it is at the end: what the deltas left out."""
         opened = self._parts.get(key)
-        if opened is None or not isinstance(whole, str):
+        if opened is None or not isinstance(whole, str) or opened.shortened:
             return []
-        sofar = "".join(opened.chunks)
-        if len(whole) > len(sofar) and whole.startswith(sofar):
-            return self._more(opened, whole[len(sofar) :])
+        length = opened.length()
+        if len(whole) > length and whole.startswith(opened.text()):
+            return self._more(opened, whole[length:])
         return []
 
     def _close(self, key: tuple[int, int], raw: Json | None = None) -> list[Event]:
@@ -175,7 +183,7 @@ class Decoder:
         if opened is None:
             return []
         self._closed.add(key)
-        opened.part.text = "".join(opened.chunks)
+        opened.part.text = opened.text()
         opened.part.raw = raw
         return [PartEnd(opened.index, opened.part)]
 
@@ -236,19 +244,13 @@ class Decoder:
         if opened is None:
             return []
         start, end = annotation.get("start_index"), annotation.get("end_index")
-        text = "".join(opened.chunks)
-        placed = isinstance(start, int) and isinstance(end, int) and 0 <= start <= end
-        found = Annotation(
-            str(annotation.get("url") or ""),
-            str(annotation.get("title") or ""),
-            text[start:end] if placed else "",
-            start if placed and start is not None else -1,
-            end if placed and end is not None else -1,
-            annotation,
-            Format.OPENAI_RESPONSES,
-        )
-        opened.part.annotations.append(found)
-        return [Annotate(opened.index, found)]
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end):
+            start = end = -1
+        cited = opened.quote(start, end) if start >= 0 else ""
+        url, title = str(annotation.get("url") or ""), str(annotation.get("title") or "")
+        citation = Annotation(url, title, cited, start, end, annotation, Format.OPENAI_RESPONSES)
+        opened.part.annotations.append(citation)
+        return [Annotate(opened.index, citation)]
 
     # --- items ---
 
@@ -256,7 +258,7 @@ class Decoder:
         item, key = event.get("item"), (event["output_index"], -1)
         if not isinstance(item, dict) or key in self._parts or key in self._closed:
             return []
-        self._places[str(item.get("id") or "")] = event["output_index"]
+        self._places[identity(item.get("id"))] = event["output_index"]
         part = _part_of(item)
         if part is None:
             return []

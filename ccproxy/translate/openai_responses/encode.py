@@ -103,7 +103,7 @@ class Encoder:
             case Finish():
                 return self._finish(event)
             case Error():
-                return self.fail(event.error)
+                return self._fail(event.error)
             case Ping():
                 return PING_COMMENT
             case Annotate():
@@ -162,7 +162,12 @@ class Encoder:
         out.append(self._event(f"response.{status}", {"response": self._response}))
         return b"".join(out)
 
-    def fail(self, error: ExchangeError) -> bytes:
+    @property
+    def keeps(self) -> bool:
+        """The last event holds the whole answer."""
+        return True
+
+    def _fail(self, error: ExchangeError) -> bytes:
         """The end of a stream that failed."""
         out = b"" if self._started else self._start(Start())
         self._response = {
@@ -232,7 +237,7 @@ class Encoder:
             "content_index": opened.content_index,
         }
         content = _content(part.kind, "")
-        holder.item["content"] = [*holder.item["content"], content]
+        holder.item["content"].append(content)
         kind = "output_text" if part.kind == "text" else "refusal"
         head = dump({"type": f"response.{kind}.delta", **place_fields})[:-1]
         opened.delta_start = f'event: response.{kind}.delta\ndata: {head},"delta":'
@@ -394,7 +399,7 @@ class Encoder:
         if opened.unwrapper is not None:
             missing = opened.unwrapper.close(part.text)
             out = self._more(opened, missing, "") if missing else b""
-            item["input"] = opened.unwrapper.given
+            item["input"] = opened.unwrapper.text
         out += self._event("response.custom_tool_call_input.done", {**place, "input": item["input"]})
         return out + self._done(opened.output_index, item)
 

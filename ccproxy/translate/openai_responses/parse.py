@@ -32,7 +32,8 @@ Json = dict[str, Any]
 def parse(body: Json, losses: Losses) -> Request:
     """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
     request = Request(Format.OPENAI_RESPONSES, body, text(body.get("model"), "model"))
-    if is_deep([body.get(name) for name in ECHOED]):
+    echoed = [value for value in map(body.get, ECHOED) if value]
+    if echoed and is_deep(echoed):
         raise too_deep(body)
     instructions = optional_text(body.get("instructions"), "instructions")
     if instructions:

@@ -24,9 +24,6 @@ LITE_NAMESPACE = "functions"
 REFUSED = "refused by the upstream"
 _KEY_LIMIT = 64
 _MIN_OUTPUT = 16
-_MAX_STOPS = 100
-_MAX_STOP_LENGTH = 1000
-"""Bounds for what ccproxy itself looks for in every piece of the answer. OpenAI's other API takes four stop sequences."""
 
 
 def render(
@@ -286,11 +283,6 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
                 body[field] = value
         if request.user:
             body["safety_identifier"] = request.user if len(request.user) <= _KEY_LIMIT else _digest(request.user)
-    if len(request.stops) > _MAX_STOPS or any(len(stop) > _MAX_STOP_LENGTH for stop in request.stops):
-        raise bad(
-            request.stops_path,
-            f"at most {_MAX_STOPS} stop sequences of at most {_MAX_STOP_LENGTH} characters are possible with this upstream",
-        )
     match request.service_tier:
         case "" | "auto":
             pass

@@ -52,7 +52,7 @@ REFUSALS: list[tuple[Answer, int, str, str | None]] = [
     (Answer(status=413, message="big"), 413, "request_too_large", None),
     (Answer(status=429, message="slow down"), 429, "rate_limit_error", "slow down"),
     (Answer(status=500, message="oops"), 500, "api_error", "oops"),
-    (Answer(status=503, message="later"), 503, "api_error", "later"),
+    (Answer(status=503, message="later"), 503, "overloaded_error", "later"),
     (Answer(status=529, message="busy"), 529, "overloaded_error", "busy"),
 ]
 

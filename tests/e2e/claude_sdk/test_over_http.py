@@ -425,7 +425,7 @@ async def test_permissions_asked_and_given(
                     case "changed":
                         said = {"decision": "allow", "updated_input": {**change["input"], "command": "mkdir other"}}
                     case "shell":
-                        assert await at_the_command_line(proxy, "allow", change["id"][:6]) == "allowed\n"
+                        assert await at_the_command_line(proxy, "allow", change["id"][:6]) == "Allowed\n"
                         continue
                     case "kept_one":
                         broker.timeout = 2  # for the last one

@@ -6,12 +6,12 @@ import pytest
 from pydantic import SecretStr
 
 from ccproxy.auth import account
-from ccproxy.auth.answers import Window
 from ccproxy.auth.clients import CLAUDE
 from ccproxy.auth.credentials import ClaudeLogin
 from ccproxy.auth.sources import ProviderAuth
 from ccproxy.auth.status import in_words, status
 from ccproxy.auth.store import Store
+from ccproxy.auth.token_responses import Window
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply, codex_jwt

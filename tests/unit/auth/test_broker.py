@@ -15,7 +15,7 @@ from ccproxy.auth.credentials import Login
 from ccproxy.auth.renewal import NoLogin
 from ccproxy.auth.sources import ProviderAuth, Source
 from ccproxy.auth.store import Store
-from ccproxy.auth.wire import Credential
+from ccproxy.auth.wire import RequestCredential
 from ccproxy.errors import LoginError, StartError, Unauthenticated, UpstreamUnreachable
 from ccproxy.ledger.metrics import Metrics
 from ccproxy.network import Network
@@ -44,7 +44,7 @@ def new_broker(server: FakeOAuth, store: Store, clock: Clock, **fields: object) 
     return Broker(store, providers, network=QUICK, now=clock, own_token=SecretStr("own-token"))
 
 
-def bearer(credential: Credential) -> str:
+def bearer(credential: RequestCredential) -> str:
     return dict(credential.headers)["authorization"].get_secret_value().removeprefix("Bearer ")
 
 

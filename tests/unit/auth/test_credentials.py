@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ccproxy.auth.answers import TokenAnswer
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin
+from ccproxy.auth.token_responses import TokenResponse
 from tests.fakes.oauth import codex_jwt, jwt
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ def test_nothing_shows_a_secret() -> None:
             "later_secret": "unknown-one",
         }
     )
-    answer = TokenAnswer.from_json({"access_token": "access-one", "refresh_token": "refresh-one"})
+    answer = TokenResponse.from_json({"access_token": "access-one", "refresh_token": "refresh-one"})
     for shown in (repr(login), str(login), f"{login!r}", repr(answer), login.model_dump_json(exclude={"later_secret"})):
         assert "-one" not in shown
     assert "later_secret" in repr(login)
@@ -40,7 +40,7 @@ def test_a_broken_value_is_not_quoted() -> None:
 
 
 def test_a_claude_login_says_whose_it_is() -> None:
-    answer = TokenAnswer.from_json(
+    answer = TokenResponse.from_json(
         {
             "access_token": "access-one",
             "refresh_token": "refresh-one",
@@ -50,7 +50,7 @@ def test_a_claude_login_says_whose_it_is() -> None:
             "organization": {"uuid": "o", "name": "Somebody's"},
         }
     )
-    login = ClaudeLogin.from_answer(answer, NOW)
+    login = ClaudeLogin.from_response(answer, NOW)
     assert login.account == "someone@example.invalid"
     assert (login.account_id, login.organization, login.organization_id) == ("a", "Somebody's", "o")
     assert login.expires_at == NOW + timedelta(hours=8)
@@ -58,7 +58,7 @@ def test_a_claude_login_says_whose_it_is() -> None:
 
 
 def test_a_codex_login_reads_the_claims_of_its_tokens() -> None:
-    answer = TokenAnswer.from_json(
+    answer = TokenResponse.from_json(
         {
             "access_token": codex_jwt(exp=NOW.timestamp() + 600),
             "id_token": jwt(
@@ -73,7 +73,7 @@ def test_a_codex_login_reads_the_claims_of_its_tokens() -> None:
             ),
         }
     )
-    login = CodexLogin.from_answer(answer, NOW, scopes=("openid",))
+    login = CodexLogin.from_response(answer, NOW, scopes=("openid",))
     assert (login.account, login.account_id, login.plan) == ("other@example.invalid", "acct-2", "pro")
     assert login.fedramp
     assert login.expires_at == NOW + timedelta(minutes=10)
@@ -92,7 +92,7 @@ def test_a_refresh_keeps_what_the_answer_leaves_out() -> None:
             "unknown": {"kept": [1]},
         }
     )
-    new = old.renewed(TokenAnswer.from_json({"access_token": "access-two"}), NOW)
+    new = old.renewed(TokenResponse.from_json({"access_token": "access-two"}), NOW)
     assert new.document() == {
         "access_token": "access-two", "refresh_token": "refresh-one", "id_token": "id-one", "account_id": "acct-1",
         "plan": "plus", "fedramp": False, "scopes": [], "unknown": {"kept": [1]},
@@ -102,7 +102,7 @@ def test_a_refresh_keeps_what_the_answer_leaves_out() -> None:
 
 def test_an_answer_without_an_access_token_prolongs_nothing() -> None:
     old = claude(expires_at=NOW)
-    new = old.renewed(TokenAnswer.from_json({"refresh_token": "refresh-two", "expires_in": 99}), NOW)
+    new = old.renewed(TokenResponse.from_json({"refresh_token": "refresh-two", "expires_in": 99}), NOW)
     assert new.expires_at == NOW
     assert new.access_token == old.access_token
     assert new.refresh_token == SecretStr("refresh-two")
@@ -132,11 +132,11 @@ def test_a_token_that_tells_no_end_is_renewed_after_eight_days() -> None:
 
 @pytest.mark.parametrize("expires_in", [None, True, "soon", -1, float("nan"), 1e300, [], "1e400"])
 def test_a_senseless_life_is_none(expires_in: object) -> None:
-    answer = TokenAnswer.from_json({"access_token": "opaque", "expires_in": expires_in})
-    assert ClaudeLogin.from_answer(answer, NOW).expires_at is None
+    answer = TokenResponse.from_json({"access_token": "opaque", "expires_in": expires_in})
+    assert ClaudeLogin.from_response(answer, NOW).expires_at is None
 
 
 @pytest.mark.parametrize("exp", [None, "1", True, 1e30, -1e30, float("inf")])
 def test_a_senseless_exp_is_none(exp: object) -> None:
-    answer = TokenAnswer.from_json({"access_token": codex_jwt(exp=exp)})
-    assert CodexLogin.from_answer(answer, NOW).expires_at is None
+    answer = TokenResponse.from_json({"access_token": codex_jwt(exp=exp)})
+    assert CodexLogin.from_response(answer, NOW).expires_at is None

@@ -193,7 +193,7 @@ def test_a_device_code(server: FakeOAuth) -> None:
 
 def test_a_device_code_that_nobody_types(server: FakeOAuth) -> None:
     server.pending_polls = 10_000
-    with pytest.raises(LoginTimeout, match=r"within 15 minutes \(nobody typed the code\)"):
+    with pytest.raises(LoginTimeout, match=r"within 15 minutes \(the code was not typed\)"):
         device_login(server.codex, QUICK, Person(), Watch().pace())
 
 

@@ -22,9 +22,9 @@ from pydantic import SecretStr
 
 from ccproxy import __version__
 from ccproxy.auth import oauth
-from ccproxy.auth.answers import OAuthRefused, OAuthUnreachable
 from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin, Login
+from ccproxy.auth.token_responses import OAuthRefused, OAuthUnreachable
 from ccproxy.errors import LoginError
 from ccproxy.network import Network
 from tests.fakes.oauth import FakeOAuth, Reply

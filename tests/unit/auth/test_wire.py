@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from ccproxy.auth.clients import CLAUDE, CODEX
 from ccproxy.auth.credentials import ClaudeLogin, CodexLogin
 from ccproxy.auth.sources import Choice, Fields, ProviderAuth, Source
-from ccproxy.auth.wire import Credential, credential, of_login
+from ccproxy.auth.wire import RequestCredential, credential, of_login
 from tests.fakes.oauth import codex_jwt
 
 CLAUDE_LOGIN = ClaudeLogin.model_validate(
@@ -16,7 +16,7 @@ CLAUDE_LOGIN = ClaudeLogin.model_validate(
 CODEX_LOGIN = CodexLogin.model_validate({"access_token": "codex-one", "account_id": "acct-1"})
 
 
-def with_key(provider: str, key: str, **fields: str) -> Credential:
+def with_key(provider: str, key: str, **fields: str) -> RequestCredential:
     auth = ProviderAuth(provider, api_key=SecretStr(key), **fields)  # type: ignore[arg-type]
     return credential(auth, Choice(Source.API_KEY, ""))
 

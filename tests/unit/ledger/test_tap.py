@@ -6,6 +6,7 @@ import functools
 import gzip
 import json
 import os
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ccproxy.translate.stops import StopClass
 from ccproxy.translate.usage import Tokens, read_usage
 from tests.property.response_streams import JSON_STYLES, compact, streams
 
+Json = dict[str, Any]
 A, C, R = Format.ANTHROPIC, Format.OPENAI_CHAT, Format.OPENAI_RESPONSES
 
 CLIENT_CALLS = {
@@ -368,6 +370,85 @@ def test_what_cannot_be_read_is_named() -> None:
     deep = b'{"type":"message","usage":' + b"[" * 100_000
     assert watch(A, [deep], "application/json").usage is None
     assert watch(A, [b"<html>"], "text/html").problem is None
+
+
+def test_a_line_without_an_end_takes_no_memory() -> None:
+    for start in (b"data: ", b": comment ", b"", b'data: {"type":"response.completed","a":"'):
+        tap = UsageTap(R, "text/event-stream", max_event=1 << 20)
+        tap.feed(b'data: {"type":"response.output_text.delta","delta":"a"}\n\n' + start)
+        for _ in range(100):
+            tap.feed(b"x" * 65536)
+            assert tap.held <= 1 << 20
+        tap.feed(b'\n\ndata: {"type":"response.completed","response":{"model":"m","usage":{"input_tokens":3}}}\n\n')
+        assert tap.finish().usage is not None, "what follows is read again"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_a_body_in_tiny_chunks_is_held_once(content_type: str) -> None:
+    """A list of 300,000 chunks of one byte would take 20 MB."""
+    tap = UsageTap(A, content_type)
+    tracemalloc.start()
+    for _ in range(300_000):
+        tap.feed(b"x")
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 2 << 20
+
+
+ODD: list[Any] = ["\ud800", "m" * 10**6, "a\nb\x1b[31m", 10**400, 1e308, True, [], {}, ["x"], {"a": 1}, None]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_odd_values_never_get_further(odd: Any) -> None:
+    usage = {
+        "input_tokens": odd,
+        "output_tokens": odd,
+        "service_tier": odd,
+        "speed": odd,
+        "iterations": odd,
+        "server_tool_use": odd,
+        "cost": odd,
+    }
+    usage |= {"prompt_tokens": odd, "completion_tokens": odd, "cache_creation": odd, "input_tokens_details": odd}
+    bodies: dict[Format, list[Json]] = {
+        A: [
+            {"type": "message", "model": odd, "stop_reason": odd, "usage": usage},
+            {"type": "error", "error": {"type": odd}},
+        ],
+        C: [
+            {"model": odd, "choices": [{"finish_reason": odd}], "usage": usage, "service_tier": odd},
+            {"error": {"code": odd}},
+        ],
+        R: [
+            {"object": "response", "status": "completed", "model": odd, "output": [odd, {"type": odd}], "usage": usage},
+            {"error": {"type": odd}},
+        ],
+    }
+    for fmt, values in bodies.items():
+        for value in values:
+            reading = watch(fmt, [json.dumps(value).encode()], "application/json")
+            assert reading.problem is None
+            for name in (
+                reading.model,
+                reading.stop_reason,
+                reading.error_type,
+                reading.usage and reading.usage.service_tier,
+            ):
+                assert name is None or (len(name) <= 200 and name.isprintable() and name.encode())
+            if reading.usage:
+                assert all(
+                    0 <= getattr(reading.usage.tokens, slot) < 1 << 55 for slot in reading.usage.tokens.__slots__
+                )
+
+
+@pytest.mark.parametrize("fmt", [A, C, R])
+def test_deep_nesting(fmt: Format) -> None:
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        for depth in (900, 1100, 100_000):
+            deep = opening * depth + (b"1" if opening != b"[" else b"") + closing * depth
+            body = b'{"type":"message","object":"response","status":"completed","usage":' + deep + b"}"
+            assert watch(fmt, [body], "application/json").usage is None
+            assert watch(fmt, [b"data: " + body + b"\n\n"], "text/event-stream").usage is None
 
 
 @functools.cache

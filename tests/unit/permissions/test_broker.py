@@ -128,6 +128,8 @@ async def test_a_rule_that_cannot_be_saved_still_holds() -> None:
         ({"decision": "allow", "message": 5}, "message"),
         ({"decision": "allow", "remember": 5}, "remember"),
         ({"decision": "allow", "remember": "Bash("}, "remember"),
+        ({"decision": "allow", "remember": "Bash(\ud800)"}, "remember"),
+        ({"decision": "allow", "updated_input": {"command": float("inf")}}, "updated_input"),
     ],
 )
 async def test_malformed_decisions_decide_nothing(body: Any, param: str | None) -> None:

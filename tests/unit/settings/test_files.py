@@ -212,6 +212,7 @@ def test_config_set_follows_a_link_and_keeps_the_rest(run: CliRunner, tmp_path: 
         ("server.auth_token", "1234567890", "1234567890"),
         ("server.auth_token", "true", "true"),
         ("providers.codex.api_key", "1e5", "1e5"),
+        ("providers.codex.api_key", " hush-hush\n", "hush-hush"),
         ("server.port", "9000", 9000),
         ("server.allowed_hosts", '["a.test"]', ("a.test",)),
     ],
@@ -223,6 +224,8 @@ def test_config_set_takes_text_that_looks_like_a_number(run: CliRunner, key: str
     for part in key.split("."):
         setting = getattr(setting, part)
     assert (setting.get_secret_value() if hasattr(setting, "get_secret_value") else setting) == written
+    if isinstance(written, str):
+        assert f'"{written}"' in (config_dir() / "config.toml").read_text()
 
 
 def test_config_set_refuses_what_would_not_load(run: CliRunner) -> None:

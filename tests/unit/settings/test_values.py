@@ -74,12 +74,19 @@ def test_what_copying_leaves_around_a_key_is_removed(tmp_path: Path, key: str, c
 )
 def test_a_key_that_no_header_can_carry_stops_the_start(tmp_path: Path, key: str, inside: str, words: str) -> None:
     """It failed with every request, or reached the upstream as another key."""
+    if key == "server.auth_token" and inside == "é":
+        return  # ccproxy's own token may have letters of any script
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, key, f"hush{inside}hash")
     assert key in str(caught.value)
     assert f"contains {words}" in str(caught.value)
     assert "hush" not in str(caught.value)
     assert "hash" not in str(caught.value)
+
+
+def test_ccproxys_own_token_may_have_letters_of_any_script(tmp_path: Path) -> None:
+    for token in ("Schlüssel", "ключ", "鍵"):
+        assert read(tmp_path, "server.auth_token", f" {token}\n").server.auth_token.get_secret_value() == token
 
 
 @given(st.text())
@@ -102,7 +109,8 @@ IMPOSSIBLE = [
     "http://" + "a" * 64 + ".test", "http://" + ".".join(["a" * 60] * 5) + ".test", "http://" + "é" * 64 + ".test", "http://" + "a" * 5000,
     "http://a.test:0", "http://a.test:65536", "http://a.test:99999", "http://a.test:-1", "http://a.test:x", "http://a.test:", "http://a.test:8 0", "http://a.test:٣",
     "http://user@a.test", "http://user:hush@a.test", "http://@a.test", "http://a.test#x", "http://a.test/#",
-    "http://[::1", "http://::1", "http://[::g]", "http://[1.2.3.4]", "http://[]", "http://256.1.1.1", "http://1.2.3", "http://1.2.3.4.5", "http://2130706433",
+    "http://[::1", "http://::1", "http://[::g]", "http://[1.2.3.4]", "http://[]", "http://münchen.test",
+    "http://256.1.1.1", "http://1.2.3", "http://1.2.3.4.5", "http://2130706433",
 ]  # fmt: skip
 
 
@@ -135,7 +143,6 @@ def test_a_base_url_has_no_query(tmp_path: Path, key: str, url: str) -> None:
         ("http://127.0.0.1:1", "http://127.0.0.1:1"),
         ("http://[::1]:1/x", "http://[::1]:1/x"),
         ("http://[0:0:0:0:0:0:0:1]", "http://[::1]"),
-        ("https://münchen.test", "https://xn--mnchen-3ya.test"),
         ("https://api.test./v1", "https://api.test./v1"),
         ("https://api.test/%7Euser/a;b=c", "https://api.test/%7Euser/a;b=c"),
     ],

@@ -25,7 +25,7 @@ def test_free_text_is_unwrapped_while_it_streams(text: str, steps: list[int], as
         at += step
     out += unwrapper.feed(written[at:])
     out += unwrapper.close(written)
-    assert out == text == unwrapper.given == unwrap_text(written)
+    assert out == text == unwrapper.text == unwrap_text(written)
 
 
 @given(st.text(), st.lists(st.integers(0, 20), max_size=4))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from ccproxy.auth.wire import Credential
+from ccproxy.auth.wire import RequestCredential
 from ccproxy.providers.header_fields import Field
 from ccproxy.providers.local import LocalProvider
 from ccproxy.providers.model_lists import ModelLists
@@ -26,11 +26,11 @@ MAX_PARAMETERS: Final = 32
 class Credentials(Protocol):
     """The source of credentials: `auth.broker.Broker`."""
 
-    async def headers(self, provider: str, sent: tuple[Field, ...] = ()) -> Credential: ...
+    async def headers(self, provider: str, sent: tuple[Field, ...] = ()) -> RequestCredential: ...
 
-    def at_once(self, provider: str, sent: tuple[Field, ...] = ()) -> Credential | None: ...
+    def at_once(self, provider: str, sent: tuple[Field, ...] = ()) -> RequestCredential | None: ...
 
-    async def refresh_after_401(self, provider: str, used: Credential) -> Credential | None: ...
+    async def refresh_after_401(self, provider: str, used: RequestCredential) -> RequestCredential | None: ...
 
     async def run(self) -> None: ...
 

@@ -14,7 +14,7 @@ from ccproxy.addons.gateway.ways.shared import Shared
 from ccproxy.addons.transport.flow_edits import put_fields, send_to, twin
 from ccproxy.addons.transport.stream import ATTEMPTS
 from ccproxy.auth.sources import Source
-from ccproxy.auth.wire import Credential
+from ccproxy.auth.wire import RequestCredential
 from ccproxy.content_encoding import MAX_OUTPUT_PER_FEED, ContentDecoder, ContentEncodingError, TooLarge, decode
 from ccproxy.errors import ExchangeError, UpstreamBroken
 from ccproxy.providers.header_fields import Field, Kind, kind_of, number_in, request_fields, strangers_fields
@@ -41,7 +41,7 @@ class UpstreamWay(Way):
         self.route = route
         self.client = client
         self.shared = shared
-        self.credential: Credential | None = None
+        self.credential: RequestCredential | None = None
         self.conversation: Conversation | None = None
         """Converts the response; None where its bytes pass as they are."""
         self.renewed = False

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ccproxy.errors import Unavailable
+from ccproxy.providers.claude_sdk import config
 from ccproxy.providers.claude_sdk.config import ClaudeSdkConfig
 from ccproxy.providers.claude_sdk.launch import (
     Launch,
@@ -20,6 +21,7 @@ from ccproxy.providers.claude_sdk.launch import (
 )
 from ccproxy.providers.claude_sdk.request import plan_request
 from ccproxy.providers.local import LocalRequest
+from ccproxy.settings import keys
 
 PARENT = {
     "HOME": "/home/me",
@@ -69,12 +71,16 @@ def test_an_agent_works_in_the_user_s_environment_without_others_settings() -> N
     )
 
 
+def test_all_sections_of_the_configuration_are_known_without_it() -> None:
+    assert keys.SECTIONS == config.SECTIONS
+
+
 def test_what_is_configured_wins() -> None:
-    config = ClaudeSdkConfig(api_key="hidden", base_url="http://up", env={"ANTHROPIC_BASE_URL": "http://other"})
-    env = child_environment(config, PARENT)
+    made = ClaudeSdkConfig(api_key="hidden", base_url="http://up", env={"ANTHROPIC_BASE_URL": "http://other"})
+    env = child_environment(made, PARENT)
     assert (env["ANTHROPIC_API_KEY"], env["ANTHROPIC_BASE_URL"]) == ("hidden", "http://other")
-    assert "hidden" not in repr(config)
-    assert "other" not in repr(config)
+    assert "hidden" not in repr(made)
+    assert "other" not in repr(made)
 
 
 @pytest.mark.parametrize(

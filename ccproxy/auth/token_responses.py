@@ -1,4 +1,4 @@
-"""What a vendor's OAuth server says: tokens, device codes, limits, refusals.
+"""Responses of a vendor's OAuth server: tokens, device codes, limits, refusals.
 
 Kept apart from `oauth`, which imports the HTTP stack, so that catching an error costs nothing.
 """
@@ -27,7 +27,7 @@ PERMANENT = frozenset(
 
 
 class OAuthRefused(LoginError):
-    """The server answered, with an error. `code` is its machine-readable word, `""` where it sent none."""
+    """The server responded with an error. `code` is its machine-readable word, `""` where it sent none."""
 
     def __init__(self, message: str, *, status: int, code: str = "") -> None:
         super().__init__(message)
@@ -36,12 +36,12 @@ class OAuthRefused(LoginError):
 
     @property
     def permanent(self) -> bool:
-        """No repetition can mend it: the person has to sign in again."""
+        """Trying again cannot help: the user has to sign in again."""
         return self.code in PERMANENT
 
 
 class OAuthUnreachable(LoginError):
-    """No usable answer: no network, time-out, overload. `retry_after` are seconds that the server asked for."""
+    """No usable response: no network, time-out, overload. `retry_after` is in seconds, as the server sent it."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -49,8 +49,8 @@ class OAuthUnreachable(LoginError):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """The token endpoint's answer. A refresh may leave out any of the three tokens: the old one stays valid then."""
+class TokenResponse:
+    """The token endpoint's response. A refresh may leave out any of the three tokens: the old one stays valid then."""
 
     access_token: SecretStr | None
     refresh_token: SecretStr | None = None
@@ -61,7 +61,7 @@ class TokenAnswer:
     organization: Mapping[str, object] = field(default_factory=dict)  # Anthropic: {uuid, name}
 
     @classmethod
-    def from_json(cls, body: Mapping[str, object]) -> TokenAnswer:
+    def from_json(cls, body: Mapping[str, object]) -> TokenResponse:
         scope = body.get("scope")
         return cls(
             access_token=_secret(body.get("access_token")),
@@ -93,7 +93,7 @@ class DeviceGrant:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One rate-limit window of a subscription: `used` in percent, reset time where it is known."""
+    """One rate-limit window of a subscription: `used` in percent, with the reset time if the vendor sends one."""
 
     name: str
     used: float

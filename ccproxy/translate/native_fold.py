@@ -12,7 +12,7 @@ from ccproxy.translate.jsontext import Garbled, dump_bytes, parse
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.neutral import Event
 from ccproxy.translate.reading import Reader
-from ccproxy.translate.sse import SseEvent, SseParser
+from ccproxy.translate.sse import EventTooLarge, SseEvent, SseParser
 from ccproxy.translate.streaming import UNREADABLE, Folder, Pipeline
 
 Json = dict[str, Any]
@@ -31,6 +31,10 @@ class _Silent:
     def ping(self) -> bytes:
         return b""
 
+    @property
+    def keeps(self) -> bool:
+        return True
+
 
 class NativeResponsesFolder(Folder):
     """Folds a Responses stream into its own last response object, complete with fields that the translator does not know."""
@@ -42,7 +46,10 @@ class NativeResponsesFolder(Folder):
         self._response: Json | None = None
 
     def feed(self, chunk: bytes) -> None:
-        self._read(self._parser.feed(chunk))
+        try:
+            self._read(self._parser.feed(chunk))
+        except EventTooLarge as error:
+            self.fail(UpstreamBroken(str(error)))
 
     def _read(self, events: list[SseEvent]) -> None:
         for name, data in events:
@@ -66,7 +73,7 @@ class NativeResponsesFolder(Folder):
         self._response = body
 
     def result(self, status: int = 200) -> tuple[int, dict[str, str], bytes]:
-        self._read(self._parser.close())
+        self.feed(b"\n\n")  # an event that lacks its last line end
         self._stream.close()
         headers = {"content-type": "application/json"}
         error = self.failed
