@@ -281,7 +281,7 @@ def test_a_web_page_cannot_end_a_sign_in(machine: Machine, server: FakeOAuth) ->
         out, _ = process.communicate("", timeout=60)
     machine.printed += out
     assert process.returncode == 0, out
-    assert "Signed in at ChatGPT" in out
+    assert "Signed in to ChatGPT" in out
 
 
 def test_a_busy_port(machine: Machine) -> None:
