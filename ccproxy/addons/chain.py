@@ -1,7 +1,7 @@
-"""The addons, in order, and why.
+"""All addons as one list, in the order in which they run.
 
-Ours come before mitmproxy's own: what they take off a flow (a client's key) is gone before `save` or mitmweb sees it. The gateway is first,
-so that all others see the exchange it has made.
+Ours come before mitmproxy's own: what they remove from a flow (a client's key) is gone before `save` or mitmweb sees it. The gateway is first, so that all
+others see the exchange that it has made.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the chain is made of; `server` builds it."""
+    """The collaborators of the addons. `server.wiring` makes them."""
 
     settings: Settings
     router: Router
@@ -145,16 +145,16 @@ def _watched(watchers: Sequence[Watcher]) -> MakeStream:
 
 
 def _facts(parts: Parts, provider: Provider) -> dict[str, Any]:
-    """What `/health` says of a provider."""
+    """What `/health` reports about a provider."""
     state = credential(parts.settings, provider.name, has_login=parts.has_login(provider.name)).state
     own = parts.locals[provider.name].status() if provider.name in parts.locals else {}
     return {"prefix": provider.prefix, "format": provider.format.value, "credential": state.value, **own}
 
 
 def connection_handler(client: Client) -> ConnectionHandler | None:
-    """What reads and writes this client's connection and its upstreams'."""
-    found: Callable[..., Any] | None = ctx.master.addons.get("proxyserver")
-    handler: ConnectionHandler | None = found.connections.get(client.id) if found else None  # type: ignore[attr-defined]
+    """The handler that reads and writes this client's connection and those to its upstreams."""
+    proxyserver: Any = ctx.master.addons.get("proxyserver")
+    handler: ConnectionHandler | None = proxyserver.connections.get(client.id) if proxyserver else None
     return handler
 
 
@@ -169,5 +169,5 @@ async def _drained(client: Client) -> None:
 
 
 def _own_names(host: str) -> tuple[str, ...]:
-    """The address that ccproxy listens on, as it stands in a Host header; not the wildcards."""
+    """The address that ccproxy listens on, as clients write it in a Host header. Wildcards are left out."""
     return () if host in {"0.0.0.0", "::", ""} else (f"[{host}]" if ":" in host else host,)  # noqa: S104 - compared, not bound

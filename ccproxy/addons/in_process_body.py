@@ -51,7 +51,7 @@ class InProcessBody:
             logger.exception("a provider in this process failed")
             await self._queue.put(InternalError("ccproxy failed to make this response. See ccproxy's log for details"))
         finally:
-            with contextlib.suppress(AttributeError):  # an iterator that is no generator has nothing to close
+            with contextlib.suppress(AttributeError):  # only generators have something to close
                 await self._chunks.aclose()  # type: ignore[attr-defined]  # AsyncIterator does not promise it
 
     async def first(self) -> None:
@@ -106,4 +106,4 @@ class InProcessBody:
         self._cancelled = True
         self._task.cancel()
         if not self._queue.full():
-            self._queue.put_nowait(Dropped())  # wakes whoever waits for a piece
+            self._queue.put_nowait(Dropped())  # wakes a reader that waits for a piece

@@ -84,7 +84,7 @@ class Sink(Protocol):
     def end(self, message: Message, end: End) -> None: ...
 
     def close(self) -> None:
-        """The exchange is over."""
+        """The exchange is over. Always called, also for a sink of which a method has raised."""
 
 
 class Traffic:
@@ -236,10 +236,11 @@ class _Step:
 class TrafficExchange:
     """One exchange. Its public methods are for one thread, the event loop's; `process` runs in the traffic's own."""
 
-    __slots__ = ("_bodies", "_full", "_room", "_sinks", "_sizes", "_traffic")
+    __slots__ = ("_all", "_bodies", "_full", "_room", "_sinks", "_sizes", "_traffic")
 
     def __init__(self, traffic: Traffic, sinks: list[Sink]) -> None:
         self._traffic = traffic
+        self._all = tuple(sinks)
         self._sinks = sinks
         self._room = max((sink.room for sink in sinks), default=0)
         self._sizes: dict[Message, int] = {}  # of the messages that have begun and not ended
@@ -282,7 +283,7 @@ class TrafficExchange:
         """Pass a step on to the sinks; bodies that got chunks are added to `touched`, their chunks processed later, at once."""
         message = step.message
         if message is None:
-            for sink in list(self._sinks):
+            for sink in self._all:  # those that failed, too: they may hold something
                 _call(self._sinks, sink, sink.close)
         elif step.data:
             if body := self._bodies.get(message):

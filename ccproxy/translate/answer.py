@@ -74,6 +74,7 @@ class Encoder(Protocol):
         """Does it need the answer's text, or events of it, until the end?"""
 
 
+NOT_AN_ANSWER = "The upstream's response is not an answer in its format"
 CITED_LIMIT = 1000
 """Characters of an answer that one citation repeats. Anthropic's own have at most 150."""
 MAX_ID = 256

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.translate import jsontext
+from ccproxy.translate.checks import too_deep
 from ccproxy.translate.dialects import DIALECTS
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
@@ -40,6 +41,13 @@ TOOLS_TOKENS = 300
 
 def estimate_tokens(fmt: Format, body: Json) -> int:
     """Return the input tokens of a request of this format. Raises `BadRequest` when the body is not a request."""
+    try:
+        return _estimate(fmt, body)
+    except jsontext.TooDeep as error:
+        raise too_deep(body) from error
+
+
+def _estimate(fmt: Format, body: Json) -> int:
     request = DIALECTS[fmt].parse(body, Losses())
     total = float(MESSAGE_TOKENS)
     for turn in request.turns:

@@ -139,6 +139,7 @@ async def test_codex_changes_what_it_has_to_and_nothing_else(proxy: Proxy, upstr
     assert sent.values("content-length") == [str(len(sent.body)).encode()]
     assert sent.json == {
         "model": "gpt-x", "stream": True, "text": {"verbosity": "low"}, "store": False, "instructions": "",
+        "include": ["reasoning.encrypted_content"],  # the backend keeps no conversations, so the client has to
         "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "gr\u00fc\u00dfe"}]}],
     }  # fmt: skip
     assert b'{ "model": "gpt-x",\n' in sent.body

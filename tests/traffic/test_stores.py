@@ -13,8 +13,16 @@ from typing import Any
 import pytest
 from mitmproxy import http
 
+from ccproxy.addons.gateway import endpoints
 from ccproxy.addons.gateway.ways import shared as ways
-from ccproxy.addons.watchers import access_log, both_sides, legs, record as recording, web as mitmweb
+from ccproxy.addons.watchers import (
+    access_log,
+    both_sides,
+    legs,
+    record as recording,
+    traffic as watchers,
+    web as mitmweb,
+)
 from ccproxy.ledger import database, metrics, pricing, raw_log, traffic
 from ccproxy.providers import header_fields, model_lists
 from ccproxy.server.proxy_server import Extras
@@ -271,6 +279,12 @@ async def test_the_raw_log_s_folder(tmp_path: Path, upstream: Upstream, monkeypa
             await post(proxy, "/api/v1/chat/completions", body(text=f"{number} " + "x " * 50_000))
         assert await asyncio.to_thread(proxy.addon("ccproxy_traffic").traffic.flush)
         assert sum(file.stat().st_size for file in folder.rglob("*.http")) <= 1 << 20
+
+
+def test_watchers_know_the_gateway_s_own_endpoints() -> None:
+    """The two wings may not import each other."""
+    assert watchers.OWN_ENDPOINTS == endpoints.READ
+    assert watchers.PROBES == endpoints.OPEN_PATHS
 
 
 def test_the_table_names_every_bound() -> None:

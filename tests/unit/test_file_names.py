@@ -71,7 +71,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "errors.py", "translate/error_tables.py", "translate/ratelimits.py", "translate/anthropic/errors.py", "translate/openai_chat/errors.py",
         "translate/openai_responses/errors.py",
     ),
-    "unit/translate/test_answers.py": ("translate/answer.py", "translate/exchange.py", "translate/stops.py", "translate/openai_responses/skeleton.py"),
+    "unit/translate/test_answers.py": ("translate/answer.py", "translate/stops.py", "translate/openai_responses/skeleton.py"),
     "unit/translate/test_conversations.py": ("translate/dialects.py", "translate/formats.py", "translate/neutral.py"),
     "unit/translate/test_spec_drift.py": ("translate/answer_policy.py", "translate/policy.py"),
     "unit/translate/anthropic/test_render.py": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -24,6 +23,7 @@ from ccproxy.ledger.report import LedgerUnreadable
 from ccproxy.providers import json_edit
 from ccproxy.providers.client_credentials import key_of
 from ccproxy.providers.header_fields import Field
+from ccproxy.translate import jsontext
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +31,18 @@ PERMISSIONS_STREAM: Final = "/permissions/stream"
 READ: Final = frozenset(
     {"/", "/health", "/health/live", "/health/ready", "/metrics", "/usage", "/permissions", PERMISSIONS_STREAM}
 )
-"""What is read; `POST /permissions/{id}` is all that is written."""
+"""The paths of `GET`. The only other one is `POST /permissions/{id}`."""
 MAX_DECISION: Final = 2**20
 """Bytes of a decision about a permission: it may hold the input of a tool."""
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
-"""For supervisors: they say nothing but that ccproxy runs, so they need no token."""
+"""For supervisors: they only report that ccproxy runs, so they need no token."""
 
 Report = Callable[[str, str], dict[str, Any]]
-"""What was used, by a column, since a time; blocking. Raises ValueError for either that it does not know."""
+"""Usage by a column, since a time. Blocking. Raises ValueError if either is unknown."""
 
 
 class Permissions(Protocol):
-    """The permission broker, as far as it is shown: `providers.permissions.PermissionBroker`."""
+    """The permission broker, as far as it is shown: `permissions.broker.PermissionBroker`."""
 
     def listing(self) -> dict[str, Any]: ...
 
@@ -53,14 +53,14 @@ class Permissions(Protocol):
 
 @dataclass(slots=True)
 class OwnEndpoints:
-    """Answers from what the rest of the program tells it."""
+    """ccproxy's own endpoints. Everything that they report is passed in."""
 
     providers: Callable[[], Mapping[str, Mapping[str, Any]]]
     metrics: Callable[[], bytes]
     report: Report | None = None
     permissions: Permissions | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
-    """Those that open `/usage` and `/permissions*`."""
+    """The tokens for `/usage` and `/permissions*`."""
     asked_by_tool: Callable[[tuple[str, int], tuple[str, int]], bool] | None = None
     """Whether a program that Claude Code started holds the client's end of a connection, given both ends; blocking."""
 
@@ -72,18 +72,18 @@ class OwnEndpoints:
     async def respond(
         self, flow: http.HTTPFlow, private: Iterable[Field]
     ) -> tuple[http.Response, InProcessBody | None]:
-        """The response, and its body where that is a stream.
+        """Return the response, and its body if that is a stream.
 
         Raises:
-            ExchangeError: no token, another method, or what the endpoint itself refuses.
+            ExchangeError: the token is missing, the method is not supported, or the endpoint refuses the request.
 
         """
         method, path = flow.request.method, flow.request.path.partition("?")[0]
         decides = path.startswith("/permissions/") and path != PERMISSIONS_STREAM
-        wanted = {"POST"} if decides else {"GET", "HEAD"}
-        if method not in wanted:
-            allow = ", ".join(sorted(wanted))
-            raise MethodNotAllowed(f"{path} takes {allow}, not {method}", headers={"allow": allow})
+        allowed = {"POST"} if decides else {"GET", "HEAD"}
+        if method not in allowed:
+            allow = ", ".join(sorted(allowed))
+            raise MethodNotAllowed(f"{path[:200]} supports {allow}, not {method[:20]}", headers={"allow": allow})
         if path.startswith(("/usage", "/permissions")):
             self._check(private)
         if path.startswith("/permissions"):
@@ -113,7 +113,7 @@ class OwnEndpoints:
 
     async def _usage(self, request: http.Request) -> dict[str, Any]:
         if self.report is None:
-            raise Unavailable("nothing is recorded: ledger.enabled is false")
+            raise Unavailable("No usage is recorded because ledger.enabled is false")
         try:
             return await asyncio.to_thread(
                 self.report, request.query.get("by", "model"), request.query.get("since", "7d")
@@ -125,25 +125,25 @@ class OwnEndpoints:
 
     def _broker(self) -> Permissions:
         if self.permissions is None:
-            raise Unavailable("no tools are run here: providers.claude_sdk is not in agent mode")
+            raise Unavailable("No tools run here because providers.claude_sdk is not in agent mode")
         return self.permissions
 
     async def _refuse_tools(self, client: Client) -> None:
-        """A tool can read the token's file as its user can; it shall not approve itself all the same."""
-        look = self.asked_by_tool
-        if look is not None and await asyncio.to_thread(look, client.peername[:2], client.sockname[:2]):
-            logger.warning("a tool that runs under Claude Code has tried to see or decide permissions: refused")
-            raise Forbidden("a program that Claude Code has started may neither see nor decide permissions")
+        """Refuse programs that Claude Code has started: a tool can read the token's file as its user can, but must not approve itself."""
+        is_tool = self.asked_by_tool
+        if is_tool is not None and await asyncio.to_thread(is_tool, client.peername[:2], client.sockname[:2]):
+            logger.warning("Refused a tool that runs under Claude Code: it tried to see or decide permissions")
+            raise Forbidden("A program that Claude Code has started may neither see nor decide permissions")
 
     def _check(self, private: Iterable[Field]) -> None:
-        given = [key_of(item[1]).encode() for item in private]
-        if not any(hmac.compare_digest(one, token.encode()) for one in given for token in self.tokens if token):
+        keys = [key_of(item[1]).encode() for item in private]
+        if not any(hmac.compare_digest(key, token.encode()) for key in keys for token in self.tokens if token):
             raise Unauthenticated(
-                "this needs ccproxy's token: server.auth_token, or the one that the command line reads from its own file"
+                "This requires ccproxy's token: server.auth_token, or the one in the file that the command line reads"
             )
 
 
 async def _events(changes: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     yield b": ccproxy\n\n"
     async for change in changes:
-        yield b"data: %s\n\n" % json.dumps(change, ensure_ascii=False).encode()
+        yield b"data: %s\n\n" % jsontext.dump_bytes(change)

@@ -1,4 +1,4 @@
-"""Lists of models as answers that clients of either vendor read."""
+"""Lists of models as responses that clients of either vendor read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def model_response(models: list[dict[str, Any]], path: str, route: Route) -> htt
 
     """
     if route.operation is Operation.MODEL:
-        wanted = path.rstrip("/").rpartition("/")[2]
-        found = next((model for model in models if model["id"] == wanted), None)
-        if found is None:
-            raise RouteNotFound(f"model: {wanted}", code="model_not_found")
-        return json_response(found)
+        name = path.rstrip("/").rpartition("/")[2]
+        model = next((model for model in models if model["id"] == name), None)
+        if model is None:
+            raise RouteNotFound(f"model: {name[:200]}", code="model_not_found")
+        return json_response(model)
     ids = [model["id"] for model in models]
     ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
     return json_response({"object": "list", "data": models, "has_more": False, **ends})

@@ -26,7 +26,10 @@ def response(status: int, body: bytes, headers: dict[str, str]) -> http.Response
 
 def json_response(body: object, headers: Mapping[str, str] | None = None) -> http.Response:
     """A whole JSON response of status 200."""
-    content = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+    try:
+        content = json.dumps(body, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which a client may send
+        content = json.dumps(body, default=str).encode()
     return response(200, content, {"content-type": "application/json", **(headers or {})})
 
 

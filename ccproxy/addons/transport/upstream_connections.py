@@ -20,12 +20,12 @@ from ccproxy.providers.spec import Upstream
 
 @dataclass(slots=True)
 class Upstreams:
-    """Says how an upstream is reached. It changes no content."""
+    """Chooses how an upstream is reached. It changes no content."""
 
     handlers: Callable[[Client], ConnectionHandler | None]
     network: Network = field(default_factory=Network)
     _proxies: dict[Upstream, CorporateProxy | None] = field(default_factory=dict)
-    """What the environment says for each upstream: it does not change while a process runs."""
+    """The proxy for each upstream: the environment does not change while a process runs."""
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         route = begin(flow).route
@@ -49,12 +49,12 @@ class Upstreams:
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         if (handler := self.handlers(data.client)) and (io := handler.transports.get(data.server)) and io.writer:
-            found: Any = io.writer.get_extra_info("socket", None)
-            if found is not None:
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection: Any = io.writer.get_extra_info("socket", None)
+            if connection is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     # mitmproxy 12 leaves a connection open whose task is cancelled while it waits for its turn to report data, as it does now and then when the
-    # other end still talks: an upstream would go on with an answer that nobody reads.
+    # other end still talks: an upstream would continue a response that no client reads.
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         if (handler := self.handlers(data.client)) and (io := handler.transports.pop(data.server, None)) and io.writer:

@@ -1,6 +1,6 @@
 """TLS towards upstreams, without the certificate authority that a forward proxy makes for its clients.
 
-ccproxy's clients speak plain HTTP to loopback, so no key is made, nothing is written at the start, and a read-only home is no trouble.
+ccproxy's clients speak plain HTTP to loopback. So no key is made, nothing is written at the start, and a read-only home directory does not matter.
 """
 
 from __future__ import annotations

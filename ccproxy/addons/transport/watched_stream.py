@@ -1,6 +1,6 @@
-"""What is on the wire, for those who write it down or show it: the four messages of every exchange, as they pass.
+"""Traffic on the wire, for recordings and viewers: the four messages of every exchange, as they pass.
 
-One stream in front of `GatewayStream` sees everything that comes in and goes out; where nobody watches, it is not there.
+This stream reports everything that comes in and goes out. It is used only if there are watchers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Head = http.Request | http.Response
 
 
 class Watch(Protocol):
-    """Is told of one exchange. It must neither wait nor keep a head, which changes after the call."""
+    """Receives one exchange. It must neither wait nor keep a head, which changes after the call."""
 
     def head(self, message: Message, head: Head) -> None:
         """A first line and fields. A second one of the same message is another attempt."""
@@ -51,13 +51,13 @@ class Watch(Protocol):
 
 
 class Watcher(Protocol):
-    """Wants to be told of every exchange."""
+    """Receives every exchange."""
 
     def watch(self, flow: http.HTTPFlow) -> Watch: ...
 
 
 class WatchedStream(GatewayStream):
-    """A GatewayStream that tells what passes. A watcher that fails is not asked again; traffic goes on."""
+    """A GatewayStream that reports what passes. A watcher that fails gets nothing more; traffic continues."""
 
     def __init__(self, context: Context, stream_id: int, parent: GatewayLayer, watchers: Sequence[Watcher]) -> None:
         super().__init__(context, stream_id, parent)
@@ -65,9 +65,9 @@ class WatchedStream(GatewayStream):
         self.watches: list[Watch] = []
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        asked = copied(event.request) if isinstance(event, RequestHeaders) else None
-        if asked is None:
-            self.came(event)
+        request = copied(event.request) if isinstance(event, RequestHeaders) else None
+        if request is None:
+            self.arrives(event)
         running = super()._handle_event(event)
         reply: Any = None
         while True:
@@ -75,68 +75,68 @@ class WatchedStream(GatewayStream):
                 command = running.send(reply)
             except StopIteration:
                 break
-            if asked is not None:  # the flow is made in the first step; nothing has been changed on it yet
-                self.begin(asked)
-                asked = None
+            if request is not None:  # the flow is made in the first step; nothing has been changed on it yet
+                self.begin(request)
+                request = None
             if isinstance(command, SendHttp):
-                self.goes(command)
+                self.leaves(command)
             reply = yield command
-        if asked is not None:
-            self.begin(asked)
+        if request is not None:
+            self.begin(request)
         if self.watches and not self.flow.live:
-            self.tell(lambda watch: watch.close())
+            self.report(lambda watch: watch.close())
             self.watches = []
 
-    def begin(self, asked: http.Request) -> None:
-        asked.path = public_target(asked.path)
+    def begin(self, request: http.Request) -> None:
+        request.path = public_target(request.path)
         for watcher in self.watchers:
             try:
                 self.watches.append(watcher.watch(self.flow))
             except Exception:
-                logger.exception("what writes down or shows traffic failed")
-        self.tell(lambda watch: watch.head(Message.CLIENT_REQUEST, asked))
+                logger.exception("Recording or showing an exchange failed")
+        self.report(lambda watch: watch.head(Message.CLIENT_REQUEST, request))
 
-    def came(self, event: events.Event) -> None:
+    def arrives(self, event: events.Event) -> None:
         """From the client: a request; from the upstream: an answer."""
         if isinstance(event, RequestData):
             data = bytes(event.data)
-            self.tell(lambda watch: watch.body(Message.CLIENT_REQUEST, data))
+            self.report(lambda watch: watch.body(Message.CLIENT_REQUEST, data))
         elif isinstance(event, RequestEndOfMessage):
-            self.tell(lambda watch: watch.end(Message.CLIENT_REQUEST))
+            self.report(lambda watch: watch.end(Message.CLIENT_REQUEST))
         elif isinstance(event, RequestProtocolError):
-            self.tell(lambda watch: watch.end(Message.CLIENT_REQUEST, "cut"))
+            self.report(lambda watch: watch.end(Message.CLIENT_REQUEST, "cut"))
         elif isinstance(event, ResponseHeaders):
             response = event.response
-            self.tell(lambda watch: watch.head(Message.UPSTREAM_RESPONSE, response))
+            self.report(lambda watch: watch.head(Message.UPSTREAM_RESPONSE, response))
         elif isinstance(event, ResponseData):
             piece = bytes(event.data)
-            self.tell(lambda watch: watch.body(Message.UPSTREAM_RESPONSE, piece))
+            self.report(lambda watch: watch.body(Message.UPSTREAM_RESPONSE, piece))
         elif isinstance(event, ResponseEndOfMessage):
-            self.tell(lambda watch: watch.end(Message.UPSTREAM_RESPONSE))
+            self.report(lambda watch: watch.end(Message.UPSTREAM_RESPONSE))
         elif isinstance(event, ResponseProtocolError):
-            self.tell(lambda watch: watch.end(Message.UPSTREAM_RESPONSE, "cut"))
+            self.report(lambda watch: watch.end(Message.UPSTREAM_RESPONSE, "cut"))
 
-    def goes(self, command: SendHttp) -> None:
+    def leaves(self, command: SendHttp) -> None:
         """To the client: an answer; to the upstream: a request."""
         event = command.event
         message = Message.CLIENT_RESPONSE if command.connection is self.context.client else Message.UPSTREAM_REQUEST
         if isinstance(event, RequestHeaders | ResponseHeaders):
             head = event.request if isinstance(event, RequestHeaders) else event.response
-            self.tell(lambda watch: watch.head(message, head))
+            self.report(lambda watch: watch.head(message, head))
         elif isinstance(event, RequestData | ResponseData):
             data = bytes(event.data)
-            self.tell(lambda watch: watch.body(message, data))
+            self.report(lambda watch: watch.body(message, data))
         elif isinstance(event, RequestEndOfMessage | ResponseEndOfMessage):
-            self.tell(lambda watch: watch.end(message))
+            self.report(lambda watch: watch.end(message))
         elif isinstance(event, ResponseProtocolError | RequestProtocolError):
-            self.tell(lambda watch: watch.end(message, "cut"))
+            self.report(lambda watch: watch.end(message, "cut"))
 
-    def tell(self, what: Callable[[Watch], None]) -> None:
+    def report(self, call: Callable[[Watch], None]) -> None:
         for watch in list(self.watches):
             try:
-                what(watch)
+                call(watch)
             except Exception:
-                logger.exception("what writes down or shows traffic failed")
+                logger.exception("Recording or showing an exchange failed")
                 self.watches.remove(watch)
 
 

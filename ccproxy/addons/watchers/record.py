@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from mitmproxy import http, version
 
@@ -28,7 +29,8 @@ _HAR_TAIL: Final = b"\n]}}\n"
 class Recorder:
     """Writes flows off the event loop, in the order in which exchanges end. The file is its owner's alone.
 
-    It can be read at any time: after each exchange a HAR file is a complete JSON document.
+    It can be read at any time: after each exchange a HAR file is a complete JSON document
+    (http://www.softwareishard.com/blog/har-12-spec/).
     """
 
     name = "ccproxy_record"
@@ -41,13 +43,18 @@ class Recorder:
 
         """
         self.path = path.expanduser()
+        self._encode: Callable[[http.HTTPFlow], bytes] = _as_flow
+        head = tail = b""
+        if self.path.suffix == ".har":
+            self._encode = _as_har
+            document = json.dumps({"log": {**_HAR_HEAD, "pages": [], "entries": []}}).encode()
+            head, tail = document[: document.rindex(b"[") + 1], _HAR_TAIL
         try:
             private(self.path.parent)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | (0 if append else os.O_TRUNC), 0o600)
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, 0o600)  # the file may have been there before
-            self._file = os.fdopen(descriptor, "r+b")
-            self._write = _HarFile(self._file).add if self.path.suffix == ".har" else _FlowFile(self._file).add
+            self._file = _Entries(descriptor, head, tail)
         except OSError as error:
             raise StartError(f"--record: {self.path} cannot be written: {error.strerror or error}") from error
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ccproxy-record")
@@ -78,7 +85,7 @@ class Recorder:
     def _add(self, flows: list[http.HTTPFlow], size: int) -> None:
         try:
             for flow in flows:
-                self._write(flow)
+                self._file.add(self._encode(flow))
         except Exception as error:  # noqa: BLE001 - a full disk, or a flow that a format cannot hold; traffic goes on
             if not self._failed:
                 logger.warning("--record: %s cannot be written: %s", self.path, error)
@@ -88,65 +95,63 @@ class Recorder:
 
     def _close(self) -> None:
         self._thread.shutdown(wait=True)
-        try:
-            self._file.close()
-        except OSError as error:
-            logger.warning("--record: %s cannot be written: %s", self.path, error)
+        self._file.close()
 
 
-class _FlowFile:
-    """mitmproxy's own format: one flow after the other."""
+class _Entries:
+    """A file of entries between a head and a tail: each entry overwrites the tail, and writes it again behind itself."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        file.seek(0, os.SEEK_END)
-        self._file = file
-        self._writer = FlowWriter(file)
-
-    def add(self, flow: http.HTTPFlow) -> None:
-        self._writer.add(flow)
-        self._file.flush()
-
-
-class _HarFile:
-    """A JSON document (http://www.softwareishard.com/blog/har-12-spec/): each entry overwrites the end of the document, and writes it again behind itself."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._exporter: Any = SaveHar()
-        head = json.dumps({"log": {**_HAR_HEAD, "pages": [], "entries": []}}).encode()
-        head = head[: head.rindex(b"[") + 1]
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        begins = file.read(len(head)) == head
-        file.seek(max(0, size - len(_HAR_TAIL)))
-        if begins and file.read() == _HAR_TAIL:  # a recording to continue
-            self._end = size - len(_HAR_TAIL)
-            self._empty = self._end == len(head)
+    def __init__(self, descriptor: int, head: bytes, tail: bytes) -> None:
+        """Continue the file if it begins and ends like one of this kind."""
+        self._descriptor = descriptor
+        self._tail = tail
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        self._end = max(size - len(tail), 0)
+        if self._read(0, len(head)) == head and self._read(self._end, len(tail)) == tail and self._end >= len(head):
+            self._is_empty = self._end == len(head)
             return
-        file.truncate(0)
-        self._end, self._empty = len(head), True
-        self._put(0, head + _HAR_TAIL)
+        os.ftruncate(descriptor, 0)
+        self._end, self._is_empty = len(head), True
+        self._write(0, head + tail)
 
-    def add(self, flow: http.HTTPFlow) -> None:
-        entry = self._exporter.flow_entry(flow, set())
-        entry["comment"] = flow.comment
-        entry["_ccproxy"] = {"flow": flow.id, **flow.metadata.get("ccproxy", {})}
-        data = (b"\n" if self._empty else b",\n") + json.dumps(entry).encode()
-        self._put(self._end, data + _HAR_TAIL)
-        self._end += len(data)
-        self._empty = False
-
-    def _put(self, position: int, data: bytes) -> None:
-        """Write with one call of the system, if it can, so that the file is hardly ever seen in between."""
+    def add(self, entry: bytes) -> None:
+        """Add an entry with one call of the system, if it takes that, so that the file is hardly ever seen in between."""
+        separator = (b"\n" if self._is_empty else b",\n") if self._tail else b""
         try:
-            self._file.seek(position)
-            self._file.write(data)
-            self._file.flush()
-        except OSError:
-            if position:  # a full disk: what was there before stays a document
-                os.ftruncate(self._file.fileno(), self._end)
-                os.pwrite(self._file.fileno(), _HAR_TAIL, self._end)
+            self._write(self._end, separator + entry + self._tail)
+        except OSError:  # a full disk: without the part that was written the file stays valid
+            os.ftruncate(self._descriptor, self._end)
+            self._write(self._end, self._tail)
             raise
+        self._end += len(separator) + len(entry)
+        self._is_empty = False
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _read(self, position: int, size: int) -> bytes:
+        os.lseek(self._descriptor, position, os.SEEK_SET)
+        return os.read(self._descriptor, size) if size else b""
+
+    def _write(self, position: int, data: bytes) -> None:
+        os.lseek(self._descriptor, position, os.SEEK_SET)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+def _as_flow(flow: http.HTTPFlow) -> bytes:
+    buffer = io.BytesIO()
+    FlowWriter(buffer).add(flow)
+    return buffer.getvalue()
+
+
+def _as_har(flow: http.HTTPFlow) -> bytes:
+    exporter: Any = SaveHar()
+    entry = exporter.flow_entry(flow, set())
+    entry["comment"] = flow.comment
+    entry["_ccproxy"] = {"flow": flow.id, **flow.metadata.get("ccproxy", {})}
+    return json.dumps(entry).encode()
 
 
 def _messages(flow: http.HTTPFlow) -> list[http.Message]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccproxy.errors import UpstreamBroken
-from ccproxy.translate.answer import OpenPart, identity
+from ccproxy.translate.answer import NOT_AN_ANSWER, OpenPart, identity
 from ccproxy.translate.anthropic.errors import read_error
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import Garbled, dump, parse
@@ -106,8 +106,10 @@ class Decoder:
     def whole(self, body: Json) -> list[Event]:
         if body.get("type") == "error":
             return [Error(read_error(body, 0))]
+        if not isinstance(body.get("content"), list):
+            return [Error(UpstreamBroken(NOT_AN_ANSWER))]
         events = self._start(body)
-        for index, block in enumerate(body.get("content") or ()):
+        for index, block in enumerate(body["content"]):
             events += self._block_start(index, block)
             found = self._open.pop(index, None)
             if found is not None:

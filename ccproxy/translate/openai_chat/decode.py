@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.errors import UpstreamBroken
-from ccproxy.translate.answer import CITED_LIMIT, OpenPart, identity
+from ccproxy.translate.answer import CITED_LIMIT, NOT_AN_ANSWER, OpenPart, identity
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
@@ -85,9 +85,12 @@ class Decoder:
         if body.get("error"):
             self._ended = True
             return [Error(read_error(body, 0))]
-        events = self._start(body)
         choices = body.get("choices")
-        choice: Json = choices[0] if choices else {}
+        if not isinstance(choices, list) or not choices:
+            self._ended = True
+            return [Error(UpstreamBroken(NOT_AN_ANSWER))]
+        events = self._start(body)
+        choice: Json = choices[0]
         message = choice.get("message") or {}
         events += self._delta(message)
         events += self._close_all()

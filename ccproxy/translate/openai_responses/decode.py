@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ccproxy.errors import ExchangeError, UpstreamBroken
-from ccproxy.translate.answer import OpenPart, identity
+from ccproxy.translate.answer import NOT_AN_ANSWER, OpenPart, identity
 from ccproxy.translate.formats import Format
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
@@ -82,6 +82,8 @@ class Decoder:
     def whole(self, body: Json) -> list[Event]:
         if body.get("output") is None and (body.get("error") or body.get("detail")):
             return self._fail(read_error(body, 0))
+        if not isinstance(body.get("output"), list):
+            return self._fail(UpstreamBroken(NOT_AN_ANSWER))
         return self._terminal({"response": body})
 
     # --- the life of a response ---
