@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -81,7 +82,7 @@ def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -
         locals=local,
         credentials=broker,
         lists=ModelLists(),
-        replay=ReplayCache(size, on_failure=_not_stored) if size else None,
+        replay=ReplayCache(size, clock=time.monotonic, on_failure=_not_stored) if size else None,
         ledger=ledger,
         prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
         metrics=metrics,
