@@ -1,4 +1,4 @@
-"""The lines of the policy tables: kinds of upstreams, and what happens to a field, part or tool there."""
+"""Rows of the policy tables: kinds of upstreams, and what happens there to a field, part or tool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Target(StrEnum):
-    """A kind of upstream: its format, and for Responses which backend."""
+    """A kind of upstream: its format, and for Responses the backend."""
 
     ANTHROPIC = "anthropic"
     CHAT = "openai_chat"
@@ -32,7 +32,7 @@ MAP, NEAR, EMULATE, DROP, REJECT, PROXY, PASS = Action
 
 
 class Row(NamedTuple):
-    """One line of a table. `why` is the reason of a loss or a refusal. `harmless` values ask for nothing beyond the default: leaving them out is no loss."""
+    """A row of a table. `why` is the reason for a loss or refusal. Leaving out a `harmless` value loses nothing: it is the default."""
 
     actions: Mapping[Target, Action]
     note: str
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 def row(
     note: str = "",
     *,
-    all: Action | None = None,  # noqa: A002 — the word of the tables
+    all: Action | None = None,  # noqa: A002 - all targets
     a: Action | None = None,
     c: Action | None = None,
     r: Action | None = None,
@@ -51,7 +51,7 @@ def row(
     why: str = "",
     harmless: tuple[object, ...] = (),
 ) -> Row:
-    """One action for `all` targets, then a: Anthropic, c: Chat, r: Responses, x: Codex (as `r` unless said). `why` is the note unless said."""
+    """One action for `all` targets, or one each for Anthropic (a), Chat (c), Responses (r) and Codex (x, by default as r). `why` defaults to the note."""
     actions: dict[Target, Action] = {}
     for target, action in ((Target.ANTHROPIC, a), (Target.CHAT, c), (Target.RESPONSES, r), (Target.CODEX, x or r)):
         chosen = action or all
