@@ -67,11 +67,16 @@ class LastEvent:
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes of the stream, as they are."""
+        if self._came:
+            return
         data = self._carry + chunk
-        if not self._came:
-            self._begun = self._begun or any(word in data for word in self._signs.begins)
-            self._came = any(word in data for word in self._signs.ends) and self._signs.end.search(data) is not None
         self._carry = data[-_CARRY:]
+        if not self._begun:
+            self._begun = any(word in data for word in self._signs.begins)
+        for word in self._signs.ends:
+            if word in data and self._signs.end.search(data) is not None:
+                self._came = True
+                break
 
     @property
     def is_missing(self) -> bool:
