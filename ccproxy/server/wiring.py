@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -81,7 +82,7 @@ def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -
         locals=local,
         credentials=broker,
         lists=ModelLists(),
-        replay=ReplayCache(size) if size else None,
+        replay=ReplayCache(size, clock=time.monotonic, on_failure=_not_stored) if size else None,
         ledger=ledger,
         prices=PriceBook(settings.pricing.overrides, updated=data_dir() / "prices.json"),
         metrics=metrics,
@@ -171,6 +172,10 @@ def _remembered(config: Path | None, rule: Rule) -> None:
         replace_file(path, after)
         if trusted:  # these bytes, whatever is in the file by now
             trust_content(path, after)
+
+
+def _not_stored(failure: Exception) -> None:
+    logger.error("An answer could not be stored for later requests of its client", exc_info=failure)
 
 
 def _report(settings: Settings, ledger: Ledger) -> Report:

@@ -1,4 +1,4 @@
-"""What becomes of the parts and events of an answer: the tables beside `policy`, which has those of requests."""
+"""What happens to the parts and events of an answer. `policy` has the tables for requests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ccproxy.translate.formats import Format
 
 
-class Told(NamedTuple):
-    """How a part of an answer is told in the other formats."""
+class Counterparts(NamedTuple):
+    """What a part of an answer becomes in the other formats."""
 
     anthropic: str = "—"
     chat: str = "—"
@@ -19,127 +19,136 @@ class Told(NamedTuple):
 _RECORD = "dropped, with a loss"
 
 _ANTHROPIC_PARTS = {
-    "text": Told(
-        chat="content, all blocks in one string", responses="output_text; blocks in a row are contents of one message"
+    "text": Counterparts(
+        chat="content, all blocks in one string",
+        responses="output_text; consecutive blocks are contents of one message",
     ),
-    "thinking": Told(
+    "thinking": Counterparts(
         chat="reasoning_content; reasoning_details with the signature",
         responses="reasoning, sealed in encrypted_content",
     ),
-    "redacted_thinking": Told(
+    "redacted_thinking": Counterparts(
         chat="reasoning_details", responses="reasoning without summary, sealed in encrypted_content"
     ),
-    "tool_use": Told(chat="tool_calls", responses="function_call, or the item type that the client's tool has"),
-    "server_tool_use": Told(chat=_RECORD, responses="web_search_call for web searches; others dropped, with a loss"),
-    "web_search_tool_result": Told(chat=_RECORD, responses="completes the web_search_call"),
-    "web_fetch_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "code_execution_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "bash_code_execution_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "text_editor_code_execution_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "tool_search_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "advisor_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "mcp_tool_use": Told(chat=_RECORD, responses=_RECORD),
-    "mcp_tool_result": Told(chat=_RECORD, responses=_RECORD),
-    "mcp_tool_listing": Told(chat=_RECORD, responses=_RECORD),
-    "container_upload": Told(chat=_RECORD, responses=_RECORD),
-    "compaction": Told(chat=_RECORD, responses=_RECORD),
-    "fallback": Told(chat=_RECORD, responses=_RECORD),
+    "tool_use": Counterparts(chat="tool_calls", responses="function_call, or the item type that the client's tool has"),
+    "server_tool_use": Counterparts(
+        chat=_RECORD, responses="web_search_call for web searches; others dropped, with a loss"
+    ),
+    "web_search_tool_result": Counterparts(chat=_RECORD, responses="completes the web_search_call"),
+    "web_fetch_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "code_execution_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "bash_code_execution_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "text_editor_code_execution_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "tool_search_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "advisor_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "mcp_tool_use": Counterparts(chat=_RECORD, responses=_RECORD),
+    "mcp_tool_result": Counterparts(chat=_RECORD, responses=_RECORD),
+    "mcp_tool_listing": Counterparts(chat=_RECORD, responses=_RECORD),
+    "container_upload": Counterparts(chat=_RECORD, responses=_RECORD),
+    "compaction": Counterparts(chat=_RECORD, responses=_RECORD),
+    "fallback": Counterparts(chat=_RECORD, responses=_RECORD),
 }
 
 _CHAT_PARTS = {
-    "content": Told(anthropic="text", responses="output_text"),
-    "refusal": Told(anthropic="text, and stop_reason refusal", responses="refusal"),
-    "reasoning_content": Told(
+    "content": Counterparts(anthropic="text", responses="output_text"),
+    "refusal": Counterparts(anthropic="text, and stop_reason refusal", responses="refusal"),
+    "reasoning_content": Counterparts(
         anthropic="thinking, sealed in its signature", responses="reasoning, sealed in encrypted_content"
     ),
-    "reasoning_details": Told(
+    "reasoning_details": Counterparts(
         anthropic="thinking, sealed in its signature", responses="reasoning, sealed in encrypted_content"
     ),
-    "tool_calls": Told(anthropic="tool_use", responses="function_call, or the item type that the client's tool has"),
-    "function_call": Told(anthropic="tool_use", responses="function_call"),
-    "annotations": Told(anthropic="citations", responses="annotations"),
-    "audio": Told(anthropic="never asked for", responses="never asked for"),
+    "tool_calls": Counterparts(
+        anthropic="tool_use", responses="function_call, or the item type that the client's tool has"
+    ),
+    "function_call": Counterparts(anthropic="tool_use", responses="function_call"),
+    "annotations": Counterparts(anthropic="citations", responses="annotations"),
+    "audio": Counterparts(anthropic="not requested", responses="not requested"),
 }
 
-_CALL = Told(anthropic="tool_use", chat="tool_calls")
+_CALL = Counterparts(anthropic="tool_use", chat="tool_calls")
 _RESPONSES_PARTS = {
-    "message": Told(anthropic="text", chat="content"),
-    "reasoning": Told(
+    "message": Counterparts(anthropic="text", chat="content"),
+    "reasoning": Counterparts(
         anthropic="thinking, or redacted_thinking when it has no summary; sealed in signature or data",
         chat="reasoning_content; reasoning_details with the encrypted content",
     ),
     "function_call": _CALL,
-    "custom_tool_call": Told(anthropic='tool_use with {"input": text}', chat="tool_calls of type custom"),
+    "custom_tool_call": Counterparts(anthropic='tool_use with {"input": text}', chat="tool_calls of type custom"),
     "local_shell_call": _CALL,
-    "shell_call": Told(
+    "shell_call": Counterparts(
         anthropic="tool_use; in a container dropped, with a loss",
         chat="tool_calls; in a container dropped, with a loss",
     ),
     "apply_patch_call": _CALL,
-    "tool_search_call": Told(anthropic="tool_use when the client runs it", chat="tool_calls when the client runs it"),
-    "web_search_call": Told(anthropic="server_tool_use and web_search_tool_result", chat="dropped; citations stay"),
-    "file_search_call": Told(anthropic=_RECORD, chat=_RECORD),
-    "code_interpreter_call": Told(anthropic=_RECORD, chat=_RECORD),
-    "image_generation_call": Told(anthropic=_RECORD, chat=_RECORD),
-    "computer_call": Told(anthropic=_RECORD, chat=_RECORD),
-    "computer_call_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "function_call_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "custom_tool_call_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "local_shell_call_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "shell_call_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "apply_patch_call_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "tool_search_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "additional_tools": Told(anthropic=_RECORD, chat=_RECORD),
-    "mcp_call": Told(anthropic=_RECORD, chat=_RECORD),
-    "mcp_list_tools": Told(anthropic=_RECORD, chat=_RECORD),
-    "mcp_approval_request": Told(anthropic=_RECORD, chat=_RECORD),
-    "mcp_approval_response": Told(anthropic=_RECORD, chat=_RECORD),
-    "program": Told(anthropic=_RECORD, chat=_RECORD),
-    "program_output": Told(anthropic=_RECORD, chat=_RECORD),
-    "compaction": Told(anthropic=_RECORD, chat=_RECORD),
+    "tool_search_call": Counterparts(
+        anthropic="tool_use when the client runs it", chat="tool_calls when the client runs it"
+    ),
+    "web_search_call": Counterparts(
+        anthropic="server_tool_use and web_search_tool_result", chat="dropped; citations stay"
+    ),
+    "file_search_call": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "code_interpreter_call": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "image_generation_call": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "computer_call": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "computer_call_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "function_call_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "custom_tool_call_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "local_shell_call_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "shell_call_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "apply_patch_call_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "tool_search_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "additional_tools": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "mcp_call": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "mcp_list_tools": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "mcp_approval_request": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "mcp_approval_response": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "program": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "program_output": Counterparts(anthropic=_RECORD, chat=_RECORD),
+    "compaction": Counterparts(anthropic=_RECORD, chat=_RECORD),
 }
 
-PARTS: Mapping[Format, Mapping[str, Told]] = {
+PARTS: Mapping[Format, Mapping[str, Counterparts]] = {
     Format.ANTHROPIC: _ANTHROPIC_PARTS,
     Format.OPENAI_CHAT: _CHAT_PARTS,
     Format.OPENAI_RESPONSES: _RESPONSES_PARTS,
 }
 
-# --- stop reasons: as the other formats say them ---------------------------------------------------------------------
+# --- stop reasons in the other formats -------------------------------------------------------------------------------
 
-STOPS: Mapping[Format, Mapping[str, Told]] = {
+STOPS: Mapping[Format, Mapping[str, Counterparts]] = {
     Format.ANTHROPIC: {
-        "end_turn": Told(chat="stop", responses="completed"),
-        "stop_sequence": Told(chat="stop", responses="completed"),
-        "tool_use": Told(chat="tool_calls", responses="completed"),
-        "max_tokens": Told(chat="length", responses="incomplete: max_output_tokens"),
-        "model_context_window_exceeded": Told(chat="length", responses="incomplete: max_output_tokens"),
-        "refusal": Told(chat="content_filter", responses="incomplete: content_filter"),
-        "pause_turn": Told(chat="stop, with a loss", responses="incomplete: max_output_tokens, with a loss"),
-        "compaction": Told(chat="stop, with a loss", responses="incomplete: max_output_tokens, with a loss"),
+        "end_turn": Counterparts(chat="stop", responses="completed"),
+        "stop_sequence": Counterparts(chat="stop", responses="completed"),
+        "tool_use": Counterparts(chat="tool_calls", responses="completed"),
+        "max_tokens": Counterparts(chat="length", responses="incomplete: max_output_tokens"),
+        "model_context_window_exceeded": Counterparts(chat="length", responses="incomplete: max_output_tokens"),
+        "refusal": Counterparts(chat="content_filter", responses="incomplete: content_filter"),
+        "pause_turn": Counterparts(chat="stop, with a loss", responses="incomplete: max_output_tokens, with a loss"),
+        "compaction": Counterparts(chat="stop, with a loss", responses="incomplete: max_output_tokens, with a loss"),
     },
     Format.OPENAI_CHAT: {
-        "stop": Told(anthropic="end_turn (refusal after a refusal)", responses="completed"),
-        "tool_calls": Told(anthropic="tool_use", responses="completed"),
-        "function_call": Told(anthropic="tool_use", responses="completed"),
-        "length": Told(anthropic="max_tokens", responses="incomplete: max_output_tokens"),
-        "content_filter": Told(anthropic="refusal", responses="incomplete: content_filter"),
+        "stop": Counterparts(anthropic="end_turn (refusal after a refusal)", responses="completed"),
+        "tool_calls": Counterparts(anthropic="tool_use", responses="completed"),
+        "function_call": Counterparts(anthropic="tool_use", responses="completed"),
+        "length": Counterparts(anthropic="max_tokens", responses="incomplete: max_output_tokens"),
+        "content_filter": Counterparts(anthropic="refusal", responses="incomplete: content_filter"),
     },
     Format.OPENAI_RESPONSES: {
-        "completed": Told(
+        "completed": Counterparts(
             anthropic="tool_use with calls, else end_turn (refusal after a refusal)",
             chat="tool_calls with calls, else stop",
         ),
-        "incomplete: max_output_tokens": Told(anthropic="max_tokens, also when a call was cut", chat="length"),
-        "incomplete: content_filter": Told(anthropic="refusal", chat="content_filter"),
-        "incomplete: max_messages": Told(anthropic="end_turn, with a loss", chat="stop"),
-        "incomplete: steered": Told(anthropic="end_turn, with a loss", chat="stop"),
-        "failed": Told(anthropic="error", chat="error"),
-        "cancelled": Told(anthropic="error", chat="error"),
+        "incomplete: max_output_tokens": Counterparts(anthropic="max_tokens, also when a call was cut", chat="length"),
+        "incomplete: content_filter": Counterparts(anthropic="refusal", chat="content_filter"),
+        "incomplete: max_messages": Counterparts(anthropic="end_turn, with a loss", chat="stop"),
+        "incomplete: steered": Counterparts(anthropic="end_turn, with a loss", chat="stop"),
+        "failed": Counterparts(anthropic="error", chat="error"),
+        "cancelled": Counterparts(anthropic="error", chat="error"),
     },
 }
 
-# --- events of a stream: read, or passed over because other events say the same or because nobody can be told ----------
+# --- events of a stream: read, or ignored because other events repeat them or no format has an equivalent --------------
 
 _READ_ANTHROPIC = frozenset(
     (
@@ -181,19 +190,19 @@ _READ_RESPONSES = frozenset(
         "response.reasoning_text.delta",
     )
 )
-_SAID_BY_OTHERS = "said once more by content_part.done or output_item.done"
+_REPEATED = "repeated by content_part.done or output_item.done"
 _PROGRESS = "progress of a tool that runs at OpenAI"
-_PASSED_RESPONSES: Mapping[str, str] = {
-    "response.output_text.done": _SAID_BY_OTHERS,
-    "response.refusal.done": _SAID_BY_OTHERS,
-    "response.reasoning_text.done": _SAID_BY_OTHERS,
-    "response.reasoning_summary_text.done": _SAID_BY_OTHERS,
-    "response.reasoning_summary_part.added": "the summary's deltas carry its number",
-    "response.reasoning_summary_part.done": _SAID_BY_OTHERS,
-    "response.audio.delta": "never asked for",
-    "response.audio.done": "never asked for",
-    "response.audio.transcript.delta": "never asked for",
-    "response.audio.transcript.done": "never asked for",
+_IGNORED_RESPONSES: Mapping[str, str] = {
+    "response.output_text.done": _REPEATED,
+    "response.refusal.done": _REPEATED,
+    "response.reasoning_text.done": _REPEATED,
+    "response.reasoning_summary_text.done": _REPEATED,
+    "response.reasoning_summary_part.added": "the deltas of the summary contain its number",
+    "response.reasoning_summary_part.done": _REPEATED,
+    "response.audio.delta": "not requested",
+    "response.audio.done": "not requested",
+    "response.audio.transcript.delta": "not requested",
+    "response.audio.transcript.done": "not requested",
     "response.compaction.compacting": "progress of a compaction",
     "response.shell_call_command.added": "the whole command comes with output_item.done",
     "response.shell_call_command.delta": "the whole command comes with output_item.done",
@@ -232,8 +241,8 @@ READ: Mapping[Format, frozenset[str]] = {
     Format.OPENAI_CHAT: frozenset(("chat.completion.chunk",)),
     Format.OPENAI_RESPONSES: _READ_RESPONSES,
 }
-PASSED_OVER: Mapping[Format, Mapping[str, str]] = {
+IGNORED: Mapping[Format, Mapping[str, str]] = {
     Format.ANTHROPIC: {},
     Format.OPENAI_CHAT: {},
-    Format.OPENAI_RESPONSES: _PASSED_RESPONSES,
+    Format.OPENAI_RESPONSES: _IGNORED_RESPONSES,
 }

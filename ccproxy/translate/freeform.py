@@ -11,7 +11,7 @@ from ccproxy.translate.jsontext import Garbled, parse, quote
 
 Json = dict[str, Any]
 
-_OPENING = re.compile(r'\s*\{\s*"input"\s*:\s*"')
+_OPENING = re.compile(r'\A\s*\{\s*"input"\s*:\s*"')
 _OPENING_LIMIT = 1000
 """Characters in which the opening has to come; models write 10."""
 _BEGUN_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")

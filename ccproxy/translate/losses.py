@@ -77,13 +77,14 @@ def loss_header(paths: Iterable[str]) -> str:
 
 
 def printable(path: str) -> str:
-    """A path in printable ASCII, everything else as JSON escapes, and not longer than `MAX_PATH`.
+    """A path in printable ASCII without commas, everything else as JSON escapes, and not longer than `MAX_PATH`.
 
-    Keys in it are the client's own words, and it becomes part of a header.
+    Keys in it are the client's own words, and it becomes one of the paths of a header.
     """
-    if len(path) <= MAX_PATH and path.isascii() and path.isprintable():
+    if len(path) <= MAX_PATH and path.isascii() and path.isprintable() and "," not in path:
         return path
-    text = json.dumps(path[:MAX_PATH])[1:-1].replace("\x7f", "\\u007f")
+    text = json.dumps(path[:MAX_PATH])[1:-1] if not (path.isascii() and path.isprintable()) else path
+    text = text.replace("\x7f", "\\u007f").replace(",", "\\u002c")
     return text if len(text) <= MAX_PATH and len(path) <= MAX_PATH else text[: MAX_PATH - len(_MORE)] + _MORE
 
 

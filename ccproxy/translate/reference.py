@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ccproxy.translate import answer_policy, codex, error_tables, policy
-from ccproxy.translate.answer_policy import Told
+from ccproxy.translate.answer_policy import Counterparts
 from ccproxy.translate.formats import Format
 from ccproxy.translate.policy import Action, Row, Target
 
@@ -101,7 +101,7 @@ def _rows(head: str, table: Mapping[str, Row], targets: list[Target]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _answers(head: str, table: Mapping[str, Told], formats: list[Format]) -> str:
+def _answers(head: str, table: Mapping[str, Counterparts], formats: list[Format]) -> str:
     columns = {Format.ANTHROPIC: "anthropic", Format.OPENAI_CHAT: "chat", Format.OPENAI_RESPONSES: "responses"}
     lines = [f"| {head} | {' | '.join(_TITLES[fmt] for fmt in formats)} |", "|---" * (len(formats) + 1) + "|"]
     lines += [

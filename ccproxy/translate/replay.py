@@ -32,7 +32,9 @@ from ccproxy.translate.neutral import (
 Json = dict[str, Any]
 
 _OVERHEAD = 200
-"""Bytes of book-keeping an entry, roughly."""
+"""Bytes of book-keeping for an entry, roughly."""
+_CONTAINER = 200
+"""Bytes of an object or array in memory beyond its JSON, roughly."""
 
 
 class _Entry(NamedTuple):
@@ -44,14 +46,19 @@ class _Entry(NamedTuple):
 
 
 class ReplayCache:
-    """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires."""
+    """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires. `on_failure` is told of a turn that could not be stored."""
 
     def __init__(
-        self, limit_bytes: int = 64 * 2**20, ttl: float = 3600.0, clock: Callable[[], float] | None = None
+        self,
+        limit_bytes: int = 64 * 2**20,
+        ttl: float = 3600.0,
+        clock: Callable[[], float] | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._limit = limit_bytes
         self._ttl = ttl
         self._clock = clock
+        self._on_failure = on_failure
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._scopes: dict[bytes, int] = {}
         self.size = 0
@@ -77,7 +84,8 @@ class ReplayCache:
 
     def put(self, key: bytes, scope: bytes, fmt: Format, raw: list[Json]) -> None:
         """Keep a turn. What is larger than the whole cache is not kept."""
-        size = len(jsontext.dump_bytes(raw)) + _OVERHEAD
+        data = jsontext.dump_bytes(raw)
+        size = len(data) + _OVERHEAD + _CONTAINER * (data.count(b"{") + data.count(b"["))
         if size > self._limit:
             return
         if key in self._entries:
@@ -88,6 +96,11 @@ class ReplayCache:
         self.size += size
         while self.size > self._limit:
             self._drop(next(iter(self._entries)))
+
+    def report(self, failure: Exception) -> None:
+        """Pass on why a turn could not be stored."""
+        if self._on_failure is not None:
+            self._on_failure(failure)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -242,6 +255,10 @@ class Recorder:
         self._request = request
         self._turns = turns  # as the client sent them
         self._names = names
+
+    def report(self, failure: Exception) -> None:
+        """Pass on why a turn could not be stored."""
+        self._memory.cache.report(failure)
 
     def record(self, parts: list[Part], raw: list[Json]) -> None:
         """Keep the turn if the client's format would lose some of it."""

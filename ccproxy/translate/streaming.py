@@ -63,11 +63,7 @@ def _explained(failure: Exception) -> ExchangeError:
         case _TooLarge() | EventTooLarge():
             return UpstreamBroken(str(failure))
         case _NotRecorded():
-            error = InternalError(
-                "ccproxy could not store this answer, which the client may need again: see ccproxy's log"
-            )
-            error.__cause__ = failure.__cause__
-            return error
+            return InternalError("ccproxy could not store this answer for later requests. See its log for details")
         case _:
             return UpstreamBroken(UNREADABLE)
 
@@ -170,6 +166,7 @@ class Pipeline:
         try:
             recorder.record([self._parts[index] for index in sorted(self._parts)], self.decoder.output)
         except Exception as error:  # of any kind: a stream without its last event would pass for a network failure
+            recorder.report(error)
             raise _NotRecorded from error
 
     def reduce(self) -> None:

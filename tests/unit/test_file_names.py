@@ -35,6 +35,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "property/test_reading.py": ("translate/reading.py",),
     "property/test_requests_in_any_shape.py": (
         "translate/checks.py", "translate/anthropic/parse.py", "translate/openai_chat/parse.py", "translate/openai_responses/parse.py",
+        "translate/anthropic/blocks.py", "translate/openai_chat/messages.py",
     ),
     "faults/test_streams_that_break.py": ("translate/native_fold.py", "addons/in_process_body.py"),
     "e2e/test_tool_loops.py": ("addons/gateway/ways/translated.py",),
@@ -73,7 +74,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "unit/translate/test_answers.py": ("translate/answer.py", "translate/stops.py", "translate/openai_responses/skeleton.py"),
     "unit/translate/test_conversations.py": ("translate/dialects.py", "translate/formats.py", "translate/neutral.py"),
-    "unit/translate/test_spec_drift.py": ("translate/answer_policy.py", "translate/policy.py"),
+    "unit/translate/test_spec_drift.py": ("translate/answer_policy.py", "translate/policy.py", "translate/policy_rows.py"),
+    "unit/translate/openai_responses/test_encode.py": ("translate/openai_responses/output.py",),
     "unit/translate/anthropic/test_render.py": (
         "translate/anthropic/client_tools.py", "translate/openai_chat/conversation.py", "translate/openai_responses/conversation.py",
         "translate/openai_responses/items.py", "translate/openai_responses/tools.py",
@@ -96,6 +98,7 @@ TOPICS = {
     "translate/test_answers.py",
     "translate/test_conversations.py",
     "translate/test_nothing_vanishes.py",
+    "translate/test_patterns.py",
     "translate/test_recordings.py",
     "translate/test_spec_drift.py",
 }

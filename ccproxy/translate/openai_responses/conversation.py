@@ -158,7 +158,9 @@ class Conversation:
                         self._losses.add(part.path, _NOT_MINTED_HERE)
                 case Verbatim():
                     self.items.extend(part.raw)
-                    self._custom.update(item["call_id"] for item in part.raw if item.get("type") == "custom_tool_call")
+                    self._custom.update(
+                        str(item.get("call_id")) for item in part.raw if item.get("type") == "custom_tool_call"
+                    )
                 case Opaque():
                     shown = self._foreign(part)
                     if shown:

@@ -13,7 +13,7 @@ from ccproxy.translate import capsule
 from ccproxy.translate.answer import AnswerContext
 from ccproxy.translate.formats import Format
 from ccproxy.translate.freeform import Unwrapper, unwrap_object
-from ccproxy.translate.jsontext import dump, dump_bytes, quote, utf8
+from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
     Annotate,
     Annotation,
@@ -30,8 +30,9 @@ from ccproxy.translate.neutral import (
 )
 from ccproxy.translate.openai_responses import errors
 from ccproxy.translate.openai_responses.client_tools import call_item
+from ccproxy.translate.openai_responses.output import Output, WebSearches
 from ccproxy.translate.openai_responses.skeleton import response_object
-from ccproxy.translate.sse import PING_COMMENT, frame
+from ccproxy.translate.sse import PING_COMMENT
 from ccproxy.translate.stops import REASONS, StopClass
 from ccproxy.translate.usage import Usage, to_responses
 
@@ -74,14 +75,10 @@ class Encoder:
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._open: dict[int, _Open] = {}
-        self._output: list[Json] = []  # the items, by output index
-        self._message: _Message | None = (
-            None  # the message item that takes the next text: not closed before something else begins
-        )
-        self._searches: dict[str, int] = {}  # output index of a web search that waits for its result
-        self._sequence = 0
+        self._output = Output(folding=context.folding)
+        self._searches = WebSearches(self._output, with_sources=_SOURCES in context.include)
+        self._message: _Message | None = None  # the message item for the next text: open until something else begins
         self._usage = Usage()
-        self._core = ""
         self._response: Json = {}
         self._started = False
 
@@ -118,21 +115,15 @@ class Encoder:
 
     # --- the response ---
 
-    def _event(self, name: str, fields: Json) -> bytes:
-        if self._context.folding:
-            return b""
-        data = {"type": name, "sequence_number": self._sequence, **fields}
-        self._sequence += 1
-        return frame(name, dump_bytes(data))
-
     def _start(self, event: Start) -> bytes:
         self._started = True
         self._usage = event.usage or self._usage
-        self._core = event.id.removeprefix("msg_").removeprefix("resp_").removeprefix("chatcmpl-")
+        core = event.id.removeprefix("msg_").removeprefix("resp_").removeprefix("chatcmpl-")
+        self._output.core = core
         created, model = event.created or self._context.created, event.model or self._context.model
-        self._response = response_object(self._context.request, f"resp_{self._core}", model, created)
-        out = self._event("response.created", {"response": self._response})
-        return out + self._event("response.in_progress", {"response": self._response})
+        self._response = response_object(self._context.request, f"resp_{core}", model, created)
+        out = self._output.event("response.created", {"response": self._response})
+        return out + self._output.event("response.in_progress", {"response": self._response})
 
     def _finish(self, event: Finish) -> bytes:
         out = []
@@ -142,13 +133,13 @@ class Encoder:
         if (
             event.reason is StopClass.REFUSAL
             and event.explanation
-            and not any(item["type"] == "message" for item in self._output)
+            and not any(item["type"] == "message" for item in self._output.items)
         ):
             out.append(self._refusal(event.explanation))
         reason = _REASONS[event.reason]
         status = "completed" if reason == "completed" else "incomplete"
         out.append(self._close_message(status))
-        out.extend(self._search_done(place, None) for place in self._searches.values())
+        out.append(self._searches.close())
         if event.reason in (StopClass.PAUSE, StopClass.OTHER):
             self._context.losses.add("stop_reason", f"no such reason: {event.raw or event.reason}")
         usage = to_responses(self._usage)
@@ -156,10 +147,10 @@ class Encoder:
             **self._response,
             "status": status,
             "incomplete_details": {"reason": reason} if status == "incomplete" else None,
-            "output": self._output,
+            "output": self._output.items,
             "usage": usage,
         }
-        out.append(self._event(f"response.{status}", {"response": self._response}))
+        out.append(self._output.event(f"response.{status}", {"response": self._response}))
         return b"".join(out)
 
     @property
@@ -174,28 +165,11 @@ class Encoder:
             **self._response,
             "status": "failed",
             "error": errors.response_error(error),
-            "output": self._finished(),
+            "output": self._output.finished(),
         }
-        return out + self._event("response.failed", {"response": self._response})
-
-    def _finished(self) -> list[Json]:
-        return [item for item in self._output if item.get("status", "completed") == "completed"]
+        return out + self._output.event("response.failed", {"response": self._response})
 
     # --- parts ---
-
-    def _add(self, item: Json, shown: Json) -> tuple[int, bytes]:
-        """A new item: its output index, and the event that adds it."""
-        place = len(self._output)
-        self._output.append(item)
-        return place, self._event("response.output_item.added", {"output_index": place, "item": shown})
-
-    def _done(self, place: int, item: Json) -> bytes:
-        self._output[place] = item
-        return self._event("response.output_item.done", {"output_index": place, "item": item})
-
-    def _id(self, prefix: str) -> str:
-        """The same id in the stream and in the whole answer."""
-        return f"{prefix}_{self._core}_{len(self._output)}"
 
     def _part_start(self, event: PartStart) -> bytes:
         part = event.part
@@ -204,8 +178,8 @@ class Encoder:
                 opened, out = _Open(part, -1, {}), b""
             case "reasoning":
                 out = self._close_message("completed")
-                item = {"id": self._id("rs"), "type": "reasoning", "summary": []}
-                place, added = self._add(item, item)
+                item = {"id": self._output.new_id("rs"), "type": "reasoning", "summary": []}
+                place, added = self._output.add(item, item)
                 opened, out = _Open(part, place, item), out + added
             case "tool_call":
                 opened, out = self._call_start(part)
@@ -219,13 +193,13 @@ class Encoder:
         holder = self._message
         if holder is None:
             item: Json = {
-                "id": self._id("msg"),
+                "id": self._output.new_id("msg"),
                 "type": "message",
                 "status": "in_progress",
                 "role": "assistant",
                 "content": [],
             }
-            place, out = self._add(item, {**item})
+            place, out = self._output.add(item, {**item})
             holder = _Message(place, item)
             self._message = holder
         holder.open_parts += 1
@@ -241,7 +215,7 @@ class Encoder:
         kind = "output_text" if part.kind == "text" else "refusal"
         head = dump({"type": f"response.{kind}.delta", **place_fields})[:-1]
         opened.delta_start = f'event: response.{kind}.delta\ndata: {head},"delta":'
-        return out + self._event("response.content_part.added", {**place_fields, "part": content})
+        return out + self._output.event("response.content_part.added", {**place_fields, "part": content})
 
     def _call_start(self, part: Part) -> tuple[_Open, bytes]:
         out = self._close_message("completed")
@@ -253,15 +227,15 @@ class Encoder:
         ):  # an item type of its own, which has no deltas: written when it is whole
             return _Open(part, -1, {}), out
         if variety == "custom":
-            item: Json = {"id": self._id("ctc"), "type": "custom_tool_call", "status": "in_progress"}
+            item: Json = {"id": self._output.new_id("ctc"), "type": "custom_tool_call", "status": "in_progress"}
             field, name = "input", "response.custom_tool_call_input.delta"
         else:
-            item = {"id": self._id("fc"), "type": "function_call", "status": "in_progress"}
+            item = {"id": self._output.new_id("fc"), "type": "function_call", "status": "in_progress"}
             field, name = "arguments", "response.function_call_arguments.delta"
         item.update({"call_id": part.id, "name": tool.name, field: ""})
         if tool.namespace:
             item["namespace"] = tool.namespace
-        place, added = self._add(item, item)
+        place, added = self._output.add(item, item)
         opened = _Open(part, place, item)
         if variety == "custom" and part.variety != "custom":
             opened.unwrapper = Unwrapper()
@@ -283,19 +257,14 @@ class Encoder:
                 start = self._summary_start(opened)
             else:
                 return b""
-        return start + self._more(opened, text, ',"logprobs":[]' if kind == "text" else "")
-
-    def _more(self, opened: _Open, text: str, extra: str) -> bytes:
-        sequence = self._sequence
-        self._sequence += 1
-        return utf8(f'{opened.delta_start}{quote(text)}{extra},"sequence_number":{sequence}}}\n\n')
+        return start + self._output.delta(opened.delta_start, text, ',"logprobs":[]' if kind == "text" else "")
 
     def _summary_start(self, opened: _Open) -> bytes:
         place = {"item_id": opened.item["id"], "output_index": opened.output_index, "summary_index": 0}
         name = "response.reasoning_summary_text.delta"
         opened.delta_start = f'event: {name}\ndata: {dump({"type": name, **place})[:-1]},"delta":'
         part = {"type": "summary_text", "text": ""}
-        return self._event("response.reasoning_summary_part.added", {**place, "part": part})
+        return self._output.event("response.reasoning_summary_part.added", {**place, "part": part})
 
     # --- ends of parts ---
 
@@ -324,19 +293,19 @@ class Encoder:
             shown = self._annotation(annotation, part.text)
             if shown is not None:
                 fields = {**place, "annotation_index": len(content["annotations"]), "annotation": shown}
-                out.append(self._event("response.output_text.annotation.added", fields))
+                out.append(self._output.event("response.output_text.annotation.added", fields))
                 content["annotations"].append(shown)
         opened.item["content"][opened.content_index] = content
         if part.kind == "text":
-            out.append(self._event("response.output_text.done", {**place, "text": part.text, "logprobs": []}))
+            out.append(self._output.event("response.output_text.done", {**place, "text": part.text, "logprobs": []}))
         else:
-            out.append(self._event("response.refusal.done", {**place, "refusal": part.text}))
-        out.append(self._event("response.content_part.done", {**place, "part": content}))
+            out.append(self._output.event("response.refusal.done", {**place, "refusal": part.text}))
+        out.append(self._output.event("response.content_part.done", {**place, "part": content}))
         holder = opened.message
         if holder is not None:
             holder.open_parts -= 1
             if holder.left and not holder.open_parts:
-                out.append(self._done(holder.output_index, {**holder.item, "status": "completed"}))
+                out.append(self._output.finish(holder.output_index, {**holder.item, "status": "completed"}))
         return b"".join(out)
 
     def _annotation(self, annotation: Annotation, text: str) -> Json | None:
@@ -360,7 +329,7 @@ class Encoder:
         if holder.open_parts:  # parts interleave: it is whole when its text is
             holder.left = True
             return b""
-        return self._done(holder.output_index, {**holder.item, "status": status})
+        return self._output.finish(holder.output_index, {**holder.item, "status": status})
 
     def _refusal(self, text: str) -> bytes:
         """Anthropic says why it refuses beside the content; here it is content."""
@@ -375,13 +344,13 @@ class Encoder:
             place = {"item_id": item["id"], "output_index": opened.output_index, "summary_index": 0}
             summary = {"type": "summary_text", "text": part.text}
             item["summary"] = [summary]
-            out = self._event("response.reasoning_summary_text.done", {**place, "text": part.text})
-            out += self._event("response.reasoning_summary_part.done", {**place, "part": summary})
+            out = self._output.event("response.reasoning_summary_text.done", {**place, "text": part.text})
+            out += self._output.event("response.reasoning_summary_part.done", {**place, "part": summary})
         if part.fmt is not Format.OPENAI_RESPONSES and part.raw is not None:
             item["encrypted_content"] = capsule.seal(part.fmt, self._response.get("model", ""), part.raw)
         elif part.encrypted:
             item["encrypted_content"] = part.encrypted
-        return out + self._done(opened.output_index, item)
+        return out + self._output.finish(opened.output_index, item)
 
     def _call_end(self, opened: _Open, part: Part) -> bytes:
         if opened.output_index < 0:
@@ -389,65 +358,42 @@ class Encoder:
         item = {**opened.item, "status": "completed"}
         place = {"item_id": item["id"], "output_index": opened.output_index}
         if item["type"] == "function_call":
-            out = b"" if part.text else self._more(opened, "{}", "")
+            out = b"" if part.text else self._output.delta(opened.delta_start, "{}")
             item["arguments"] = part.text or "{}"
-            out += self._event(
+            out += self._output.event(
                 "response.function_call_arguments.done", {**place, "arguments": item["arguments"], "name": item["name"]}
             )
-            return out + self._done(opened.output_index, item)
+            return out + self._output.finish(opened.output_index, item)
         item["input"], out = part.text, b""
         if opened.unwrapper is not None:
             missing = opened.unwrapper.close(part.text)
-            out = self._more(opened, missing, "") if missing else b""
+            out = self._output.delta(opened.delta_start, missing) if missing else b""
             item["input"] = opened.unwrapper.text
-        out += self._event("response.custom_tool_call_input.done", {**place, "input": item["input"]})
-        return out + self._done(opened.output_index, item)
+        out += self._output.event("response.custom_tool_call_input.done", {**place, "input": item["input"]})
+        return out + self._output.finish(opened.output_index, item)
 
     def _typed_call(self, part: Part) -> bytes:
         """A call that has an item type of its own."""
         tool = self._context.names.client(part.name, part.namespace)
         variety = tool.variety if part.variety == "function" else part.variety
         item = {
-            "id": self._id("call"),
+            "id": self._output.new_id("call"),
             "call_id": part.id,
             "status": "completed",
             **call_item(variety, unwrap_object(part.text)),
         }
-        place, out = self._add(item, {**item, "status": "in_progress"})
-        return out + self._done(place, item)
+        place, out = self._output.add(item, {**item, "status": "in_progress"})
+        return out + self._output.finish(place, item)
 
     # --- the provider's own tools ---
 
     def _other_end(self, part: Part) -> bytes:
         if part.kind == "server_tool" and part.name == "web_search":
-            return self._search_start(part)
-        place = self._searches.pop(part.id, None) if part.name == "web_search_tool_result" else None
-        if place is not None:
-            return self._search_done(place, part.raw)
-        self._context.losses.add(f"output.{part.name}", "the record of a provider's own tool")
-        return b""
-
-    def _search_start(self, part: Part) -> bytes:
-        out = self._close_message("completed")
-        given = unwrap_object(part.text)
-        query = given.get("query")
-        action: Json = {"type": "search", "query": query if isinstance(query, str) else ""}
-        item = {"id": self._id("ws"), "type": "web_search_call", "status": "in_progress", "action": action}
-        place, added = self._add(item, item)
-        self._searches[part.id] = place
-        fields = {"item_id": item["id"], "output_index": place}
-        out += added + self._event("response.web_search_call.in_progress", fields)
-        return out + self._event("response.web_search_call.searching", fields)
-
-    def _search_done(self, place: int, result: Json | None) -> bytes:
-        item = self._output[place]
-        found = (result or {}).get("content")
-        if isinstance(found, list) and _SOURCES in self._context.include:
-            urls = [entry["url"] for entry in found if isinstance(entry, dict) and isinstance(entry.get("url"), str)]
-            item = {**item, "action": {**item["action"], "sources": [{"type": "url", "url": url} for url in urls]}}
-        item = {**item, "status": "completed" if result is None or isinstance(found, list) else "failed"}
-        fields = {"item_id": item["id"], "output_index": place}
-        return self._event("response.web_search_call.completed", fields) + self._done(place, item)
+            return self._close_message("completed") + self._searches.start(part)
+        result = self._searches.finish(part) if part.name == "web_search_tool_result" else None
+        if result is None:
+            self._context.losses.add(f"output.{part.name}", "the record of a provider's own tool")
+        return result or b""
 
 
 def _content(kind: str, text: str) -> Json:

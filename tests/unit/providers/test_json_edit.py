@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from ccproxy.errors import BadRequest
-from ccproxy.providers.json_edit import REMOVE, edited, loads, members
+from ccproxy.providers.json_edit import REMOVE, edited, glance, loads, members
+from tests.fakes.scaling import assert_linear_work
 
 _SPACE = st.text(" \t\r\n", max_size=3)
 _VALUES = st.recursive(
@@ -120,3 +122,66 @@ def test_what_is_no_object_is_refused_with_its_place(text: str) -> None:
         else:
             with pytest.raises(BadRequest, match="must be a JSON object"):
                 list(members(text))
+
+
+# --- size and odd bodies ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t\r\n "])
+@pytest.mark.parametrize(
+    "where", ['%s{"a":1}', "{%s}", '{"a"%s:1}', '{"a":%s1}', '{"a":1%s}', '{"a":1,%s"b":2}', '{"a":1}%s']
+)
+def test_blanks_of_any_number_are_linear(blank: str, where: str) -> None:
+    def prepare(n: int) -> Callable[[], object]:
+        text = where.replace("%s", blank * n)
+        return lambda: edited(text, list(members(text)), {"a": REMOVE, "c": 3})
+
+    assert_linear_work(prepare, 200_000)
+
+
+def test_20_mb_of_blanks_take_a_moment() -> None:
+    """One step of Python for each of them took ten seconds."""
+    text = '{"a":' + " " * 20_000_000 + "1}"
+    assert [(member.key, member.value) for member in members(text)] == [("a", 1)]
+
+
+def test_very_many_members_are_refused() -> None:
+    with pytest.raises(BadRequest, match="at most 1000 top-level keys"):
+        list(members("{" + ",".join(f'"k{i}":1' for i in range(1001)) + "}"))
+    assert len(list(members("{" + ",".join(f'"k{i}":1' for i in range(1000)) + "}"))) == 1000
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": -Infinity}', "-Infinity is not JSON"),
+        (b'{"a": 1e400}', "1e400 is too large a number"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "too many digits"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff", "byte 0 is not UTF-8"),
+    ],
+    ids=["NaN", "infinity", "1e400", "5000 digits", "deep", "bytes"],
+)
+def test_a_body_that_could_not_be_written_again_is_refused(body: bytes, says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        loads(body)
+    if body != b"\xff":
+        with pytest.raises(BadRequest, match=says):
+            list(members(body.decode()))
+
+
+def test_what_is_only_looked_at_may_hold_any_number() -> None:
+    assert glance(b'{"model": "m", "a": 1e400, "b": ' + b"9" * 400 + b"}")["model"] == "m"
+    assert glance(b'{"model": "\\ud800"}')["model"] == "\ud800"
+    for body in (b'{"a": NaN}', b"[" * 100_000, b"{", b"\xff"):
+        with pytest.raises(BadRequest, match="not valid JSON"):
+            glance(body)
+
+
+def test_a_change_that_is_nested_too_deeply_is_refused() -> None:
+    value: Any = 1
+    for _ in range(300):
+        value = [value]
+    with pytest.raises(BadRequest, match="nested too deeply"):
+        edited("{}", [], {"a": value})

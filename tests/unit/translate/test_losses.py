@@ -74,6 +74,7 @@ def test_every_path_is_printable(path: str) -> None:
 def test_the_header_is_one_printable_line_of_whole_paths(paths: list[str]) -> None:
     header = loss_header(paths)
     assert is_safe(header)
+    assert not paths or len(header.split(", ")) <= len(paths) + 1
     shown = [printable(path) for path in paths]
     if header.endswith(", ...") or header == "...":
         whole = next(count for count in range(len(shown) + 1) if ", ".join([*shown[:count], "..."]) == header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from ccproxy.translate.names import ClientTool, Names, fit
+from ccproxy.translate.names import ClientTool, Names, fit, schema_name
 from ccproxy.translate.neutral import Tool
 
 
@@ -28,3 +28,11 @@ def test_every_name_fits(name: str, limit: int) -> None:
     assert 0 < len(fitted) <= limit
     assert all(char.isascii() and (char.isalnum() or char in "_-") for char in fitted)
     assert fit(fitted, limit) == fitted == fit(name, limit)
+
+
+@given(st.text(max_size=200))
+def test_the_name_of_an_output_format_fits(name: str) -> None:
+    fitted = schema_name(name)
+    assert 0 < len(fitted) <= 64
+    assert fitted == "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:64] or not name
+    assert schema_name("") == "response"

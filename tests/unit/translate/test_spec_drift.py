@@ -139,7 +139,7 @@ EVENTS = [
 
 @pytest.mark.parametrize(("fmt", "union"), EVENTS, ids=range(len(EVENTS)))
 def test_every_event_is_read_or_passed_over_for_a_reason(fmt: Format, union: Any) -> None:
-    assert kinds(union) - answer_policy.READ[fmt] - set(answer_policy.PASSED_OVER[fmt]) == set()
+    assert kinds(union) - answer_policy.READ[fmt] - set(answer_policy.IGNORED[fmt]) == set()
 
 
 def test_the_events_that_the_tables_call_read_are_those_that_are_read() -> None:

@@ -571,13 +571,15 @@ THINKING = [
 
 def test_an_answer_that_cannot_be_stored_ends_in_an_error() -> None:
     profile = AnthropicProfile.of_model("claude-opus-5")
-    exchange = translate_request(C, A, {**ASKING[C], "stream": True}, profile, replay_cache=_Broken())
+    failures: list[Exception] = []
+    cache = _Broken(on_failure=failures.append)
+    exchange = translate_request(C, A, {**ASKING[C], "stream": True}, profile, replay_cache=cache)
     stream = exchange.stream_translator()
     out = fed(stream, [sse(A, THINKING)])
     assert ending(C, out) == "error"
     assert not stream.finished
     assert stream.failed is not None
-    assert isinstance(stream.failed.__cause__, RuntimeError)
+    assert [str(failure) for failure in failures] == ["no room"]
     folder = exchange.folder()
     folder.feed(sse(A, THINKING))
     status, _, body = folder.result()
