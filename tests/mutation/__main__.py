@@ -26,16 +26,20 @@ ROOT = Path(__file__).parents[2]
 TESTS = {
     "auth": ["tests/unit/auth", "tests/security/test_whose_key.py"],
     "permissions": ["tests/unit/permissions", "tests/unit/providers/claude_sdk/test_tool_permissions.py"],
-    "providers": ["tests/unit/providers", "tests/golden", "tests/security/test_where_to.py", "tests/gateway/test_routes.py"],
-    "translate": ["tests/unit/translate", "tests/golden", "tests/property"],
+    "providers": [
+        "tests/unit/providers", "tests/golden", "tests/security/test_where_to.py", "tests/gateway/test_routes.py", "tests/e2e/claude_sdk/test_plain.py",
+        "tests/e2e/claude_sdk/test_agent.py", "tests/e2e/claude_sdk/test_errors.py", "tests/e2e/claude_sdk/test_sessions.py",
+    ],
+    "translate": ["tests/unit/translate", "tests/unit/cli/test_reference.py", "tests/golden", "tests/property"],
 }  # fmt: skip
-"""The packages that are sampled, each with its fast tests. Tests that start programs would take most of the time and kill few more."""
+"""The packages that are sampled, each with the tests that run in this process. Those that start ccproxy would take most of the time and kill few more."""
 
 KILLED = {"killed", "timeout", "segfault", "caught by type check", "skipped"}
 
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["ccproxy"]
+also_copy = ["docs"]
 only_mutate = {files}
 do_not_mutate_patterns = ['^\\s*(log|logger)\\.']
 pytest_add_cli_args = {options}
@@ -63,7 +67,7 @@ def main() -> int:
         parser.error(f"no such package: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="ccproxy-mutants-") as folder:
         copy = Path(folder)
-        for name in ("ccproxy", "tests"):
+        for name in ("ccproxy", "tests", "docs"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         draw = random.Random(arguments.seed)
         files = _files(copy, packages, arguments.count, draw)
