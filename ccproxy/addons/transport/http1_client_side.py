@@ -109,7 +109,7 @@ class ClientSide(Http1Side):
                 return
             request, framing = read_request(head)
         except Malformed as error:
-            target = target_in(head or b"")
+            target = target_in(self.heads.first_line() if head is None else head)
             yield from self._refuse(_refusal(error), target)
             return
         self.request = request

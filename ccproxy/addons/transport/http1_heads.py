@@ -114,12 +114,17 @@ class HeadBuffer:
             return None
         if end.end() > self.limit:
             raise TooLarge(f"its headers are larger than {self.limit // 1024} KB")
-        head = bytes(data[: end.end()])
+        if not data.endswith(b"\r\n\r\n", 0, end.end()):
+            raise Malformed("a line does not end with CRLF")
+        head = bytes(data[: end.end() - 4])
         del data[: end.end()]
         self._searched, self._line_checked = 0, False
-        if not head.endswith(b"\r\n\r\n"):
-            raise Malformed("a line does not end with CRLF")
-        return head[:-4]
+        return head
+
+    def first_line(self) -> bytes:
+        """The first line, as far as it has come."""
+        end = self._data.find(b"\r\n", 0, self.limit)
+        return bytes(self._data[: self.limit if end < 0 else end])
 
     def take_rest(self) -> bytes:
         """Take everything that is left."""
@@ -172,7 +177,7 @@ class RequestHeads(HeadBuffer):
     def check_first_bytes(self, data: bytearray) -> None:
         if data.startswith(b"\x16\x03"):
             raise Malformed("this is TLS, but the port is plain HTTP. The base URL must begin with http://")
-        if data and data[0] <= 0x20 and data != b"\r":
+        if data and not 0x20 < data[0] < 0x7F and data != b"\r":
             raise Malformed("its request line is malformed")
 
     def check_first_line(self, line: bytes) -> None:
@@ -203,6 +208,9 @@ def read_request(head: bytes) -> tuple[http.Request, Framing]:
     method, target, version = _request_line(lines[0])
     scheme, authority, path = _target(method, target)
     fields = _fields(lines)
+    hosts = sum(len(name) == 4 and name.lower() == b"host" for name, _ in fields)
+    if hosts != 1 and (hosts or version == b"HTTP/1.1"):  # https://www.rfc-editor.org/rfc/rfc9112#section-3.2-6
+        raise Malformed("it needs exactly one Host header")
     framing = _framing(fields, version)
     request = http.Request(
         host="",  # mitmproxy puts the configured one here
@@ -287,7 +295,7 @@ def frame_response(response: http.Response, request: http.Request) -> None:
 
 def target_in(head: bytes) -> str:
     """Return the target of a request that may be malformed, to choose the format of its error; empty if there is none."""
-    words = head.partition(b"\r\n")[0][:MAX_HEAD].split(b" ")
+    words = head.partition(b"\r\n")[0].split(b" ", 2)
     return words[1].decode("latin-1") if len(words) > 1 else ""
 
 

@@ -178,8 +178,9 @@ class GatewayStream(HttpStream):
     def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
         """Take the request's head; respond at once if the client wants to know before it sends the body, and the head is refused."""
         for command in super().state_wait_for_request_headers(event):
-            if isinstance(command, SendHttp) and isinstance(command.event, ResponseHeaders) and self.flow.response:
-                # mitmproxy would ask for the body: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1-11.2
+            if (
+                _asks_for_body(command) and self.flow.response
+            ):  # https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1-11.2
                 self.client_state = self.state_errored
                 yield from self.deliver()
                 return
@@ -607,6 +608,13 @@ def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
     wire.data.http_version = b"HTTP/1.1"
     wire.data.headers = QuickHeaders.of(fields)
     return wire
+
+
+def _asks_for_body(command: commands.Command) -> bool:
+    """Whether this is the interim response that mitmproxy sends to `Expect: 100-continue`."""
+    if not isinstance(command, SendHttp) or not isinstance(command.event, ResponseHeaders):
+        return False
+    return command.event.response.status_code == 100
 
 
 def _over(event: events.Event) -> CommandGenerator[None]:
