@@ -53,7 +53,7 @@ install-check: install-test
 	@[ $(STAMP)-check -nt constraints.txt ] && [ $(STAMP)-check -nt pyproject.toml ] || \
 	  { echo "installing the checkers"; $(BIN)/pip install -q -c constraints.txt --group lint --group types; touch $(STAMP)-check; }
 
-.PHONY: demo run test check fmt docs reference conformance mutants help constraints clean
+.PHONY: demo run test fuzz check fmt docs reference conformance mutants help constraints clean
 demo: install-demo  ## start the proxy with the mock provider, and send it requests
 	@$(BIN)/ccproxy demo
 
@@ -63,6 +63,10 @@ run: install-run  ## start the proxy: ccproxy serve
 # A test goes to the next idle core; more than eight would spend longer on starting than on testing. ARGS="-n 0 --pdb" stays in one process.
 test: install-test  ## run the whole suite on all cores; ARGS="-k stream" selects tests, ARGS="-n 0" uses one process
 	@$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+# A test may take an hour here, which the time limit for one that hangs would end.
+fuzz: install-test  ## try thousands of examples for each fuzzing test, new ones each time; ARGS="-k http1" selects tests
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n auto --maxprocesses 8 -o faulthandler_timeout=0 tests/property $(ARGS)
 
 check: install-check  ## lint, types, import contracts, spelling
 	@$(BIN)/ruff check .

@@ -6,6 +6,7 @@ others see the exchange that it has made.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
 
 from ccproxy.addons.gateway.addon import Gateway
 from ccproxy.addons.gateway.endpoints import OwnEndpoints, Permissions, Report
@@ -102,6 +103,7 @@ def addons(parts: Parts, observers: Sequence[Observer] = ()) -> list[Any]:
         ),
         call_now=_call_now,
         drained=_drained,
+        was_reset=_was_reset,
         make_stream=_watched(watchers) if watchers else None,
     )
     return [
@@ -166,6 +168,12 @@ def _call_now(hook: StartHook) -> bool:
 async def _drained(client: Client) -> None:
     if handler := connection_handler(client):
         await handler.drain_writers()
+
+
+def _was_reset(client: Client, connection: Connection) -> bool:
+    handler = connection_handler(client)
+    io = handler.transports.get(connection) if handler else None
+    return io is not None and isinstance(io.reader, asyncio.StreamReader) and io.reader.exception() is not None
 
 
 def _own_names(host: str) -> tuple[str, ...]:

@@ -106,9 +106,11 @@ def _serve(loaded: Loaded, next_change: NextChange | None, **extras: Any) -> boo
     mitmproxy_patches.load_addons_on_demand()
     mitmproxy_patches.skip_type_checks()
     from ccproxy.addons.watchers.log_redaction import redacted_logs
+    from ccproxy.server import descriptors
     from ccproxy.server.proxy_server import Extras, ProxyServer
     from ccproxy.server.wiring import redaction_for
 
+    descriptors.raise_limit()
     for warning in loaded.warnings:
         logging.getLogger("ccproxy").warning("%s", warning)
     file = loaded.file if loaded.trusted else None

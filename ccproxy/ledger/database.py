@@ -146,7 +146,8 @@ class Ledger:
     # Everything below runs in the writer's thread.
 
     def _run(self) -> None:
-        with contextlib.suppress(ImportError):  # the slow imports, before there is anything to write
+        # The slow imports, before there is anything to write. Without a free descriptor they are repeated then.
+        with contextlib.suppress(ImportError, OSError):
             import ccproxy.ledger.schema  # noqa: F401
 
         marks: list[_Mark] = []

@@ -28,8 +28,10 @@ MAX_SHOWN: Final = 200
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")  # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
-_ECHOING: Final = frozenset({"TRACE", "TRACK", "CONNECT", "DEBUG"})
-"""Methods whose response may repeat the request, credential included, or that open a tunnel."""
+_FORWARDED: Final = _METHODS | {
+    "QUERY", "SEARCH", "REPORT", "PROPFIND", "PROPPATCH", "COPY", "MOVE", "LOCK", "UNLOCK", "MKCOL", "BIND", "UNBIND", "REBIND", "LINK", "UNLINK", "PURGE",
+}  # fmt: skip
+"""Methods that any server can read. TRACE and its like are not among them: the response may repeat the request, credential included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Router:
         versioned = f"{rest}/".startswith("/v1/")  # not `/v1x`, which would become a neighbour of the upstream's path
         below = rest.removeprefix("/v1") if provider.strips_version and versioned else rest
         if provider.native_root is not None and rest.startswith(provider.native_root) and below.strip("/"):
-            if method.upper() in _ECHOING:
+            if method not in _FORWARDED:
                 raise MethodNotAllowed(
                     f"ccproxy does not forward the method {method}", headers={"allow": ", ".join(sorted(_METHODS))}
                 )

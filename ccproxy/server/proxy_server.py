@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     pass
 
 
+from ccproxy.server.descriptors import AcceptFailures
 from ccproxy.server.listening import addresses, bind_failure, modes
 from ccproxy.server.loop_watch import LoopWatch
 from ccproxy.server.masters import client_timeout, gateway_options, install, optional_options, plain_master
@@ -81,7 +82,7 @@ class ProxyServer:
         ):
             self._master = self._make_master()
             check = StartCheck(self.started, self._publish_token)
-            self._master.addons.add(check, LoopWatch())
+            self._master.addons.add(check, LoopWatch(), AcceptFailures())
             try:
                 await self._master.run()
             except OSError as error:  # mitmweb's own listener

@@ -175,6 +175,8 @@ class Play:
                     self.sent[key] = self.sent.get(key, b"") + command.data
             case commands.OpenConnection():
                 self.opening.append(command)
+            case commands.CloseTcpConnection(half_close=True):
+                command.connection.state &= ~ConnectionState.CAN_WRITE
             case commands.CloseConnection():
                 self._close(command.connection)
             case commands.RequestWakeup():

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from tests.fakes.client import Answer, message, request
 from tests.fakes.proxy import Proxy
 from tests.fakes.routes import IDS, NATIVE, Native
-from tests.fakes.upstream import Received, Upstream, Wire, chunk
+from tests.fakes.upstream import Received, Upstream, Wire, chunk, turns
 
 native = pytest.mark.parametrize("route", NATIVE, ids=IDS)
 
@@ -137,7 +137,20 @@ async def test_a_body_that_ends_with_the_connection(proxy: Proxy, upstream: Upst
         upstream.script = script
         answer = await proxy.get("/api/v1/files/f/content")
         assert answer.body == b"abcd"
-        assert as_sent(answer) == b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n"
+        # In chunks, so that the client can tell a whole body from one that is cut.
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        assert (as_sent(answer), answer.whole) == (head, True)
+
+
+async def test_a_body_that_ends_with_the_connection_and_a_reset(proxy: Proxy, upstream: Upstream) -> None:
+    async def script(wire: Wire, _: Received) -> None:
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\nab")
+        await turns(10)
+        wire.reset()
+
+    upstream.script = script
+    answer = await proxy.get("/api/v1/files/f/content")
+    assert (answer.status, answer.whole) == (502, True) or not answer.whole
 
 
 async def test_interim_answers_are_passed_over(proxy: Proxy, upstream: Upstream) -> None:

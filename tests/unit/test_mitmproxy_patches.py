@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 from mitmproxy import http
 
-from ccproxy.addons.transport.http1 import QuickHeaders
+from ccproxy.addons.transport.http1_heads import QuickHeaders
 from ccproxy.mitmproxy_patches import PATCHES, Patch
 from tests.fakes.client import message
 from tests.fakes.proxy import Program, serving

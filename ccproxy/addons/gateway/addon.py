@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from mitmproxy import http
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
 
 from ccproxy.addons.exchange import Exchange, begin, of
 from ccproxy.addons.gateway.endpoints import OPEN_PATHS, OwnEndpoints
@@ -41,6 +42,8 @@ class Gateway:
     """Runs a hook's addons at once, where that is possible."""
     drained: Callable[[Client], Awaitable[None]] | None = None
     """Waits until the client has read what was written to it."""
+    was_reset: Callable[[Client, Connection], bool] | None = None
+    """Whether one of a client's upstream connections ended in an error of the network instead of being closed."""
     make_stream: MakeStream | None = None
     """Where traffic is recorded or shown: makes a stream that reports what passes."""
     live: dict[str, Exchange] = field(default_factory=dict)
@@ -55,7 +58,9 @@ class Gateway:
         """Our own HTTP layer right below the reverse proxy."""
         layers = nextlayer.context.layers
         if len(layers) == 1 and isinstance(layers[0], ReverseProxy):
-            nextlayer.layer = GatewayLayer(nextlayer.context, self.limits, self.call_now, self.make_stream)
+            client = nextlayer.context.client
+            was_reset = partial(self.was_reset, client) if self.was_reset else None
+            nextlayer.layer = GatewayLayer(nextlayer.context, self.limits, self.call_now, self.make_stream, was_reset)
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -107,6 +112,11 @@ class Gateway:
         body = of(flow).way.body
         assert body
         await body.pull(self.drained(flow.client_conn) if self.drained is not None else None)
+
+    async def pipelined_request(self, client: Client) -> None:
+        """Read a client's next request once it has read what came before."""
+        if self.drained is not None:
+            await self.drained(client)
 
     @fail_closed
     async def upstream_answered(self, flow: http.HTTPFlow) -> None:

@@ -10,7 +10,8 @@ from mitmproxy.connection import Connection, Server
 from mitmproxy.proxy.context import Context
 
 from ccproxy.addons.transport.flow_edits import twin
-from ccproxy.addons.transport.http1 import ClientSide, UpstreamSide
+from ccproxy.addons.transport.http1_client_side import ClientSide
+from ccproxy.addons.transport.http1_upstream_side import UpstreamSide
 from ccproxy.addons.transport.mitmproxy_internals import (
     CUT,
     CommandGenerator,
@@ -69,12 +70,15 @@ class GatewayLayer(HttpLayer):
         limits: Limits,
         call_now: Callable[[StartHook], bool] | None = None,
         make: MakeStream | None = None,
+        was_reset: Callable[[Connection], bool] | None = None,
     ) -> None:
         super().__init__(context, HTTPMode.transparent)
         self.limits = limits
         self.make = make or GatewayStream
         self.call_now = call_now
         """Runs a hook at once if nothing in it waits. This saves a task and a turn of the event loop, four times per exchange."""
+        self.was_reset = was_reset
+        """Whether a connection ended in an error of the network; mitmproxy reports that like a proper end."""
         self._released: dict[Connection, float] = {}
         self._closed: list[Connection] = []
         self._deadlines: dict[commands.Command, tuple[Server, Server]] = {}
@@ -93,6 +97,8 @@ class GatewayLayer(HttpLayer):
             return
         if isinstance(event, events.Start):
             self.connections[self.context.client] = ClientSide(self.context.fork())
+        if isinstance(event, events.ConnectionClosed):
+            self.note_reset(event.connection)
         try:
             yield from super()._handle_event(event)
         except Exception:
@@ -103,6 +109,13 @@ class GatewayLayer(HttpLayer):
             self.connection_closed(event.connection)
         while self._dropped:
             self._dropped.pop().dispose()
+
+    def note_reset(self, connection: Connection) -> None:
+        """Tell the upstream's side how its connection ended: a body may end with it."""
+        child = self.connections.get(connection)
+        side = child.context.layers[-1] if child is not None and child.context.layers else None
+        if isinstance(side, UpstreamSide) and self.was_reset is not None:
+            side.was_reset = self.was_reset(connection)
 
     def connection_closed(self, connection: Connection) -> None:
         """Without its client the layer is over: what its connections and streams have read is freed now, not at the next full collection."""

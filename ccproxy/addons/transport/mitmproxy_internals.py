@@ -23,7 +23,6 @@ from mitmproxy.log import MitmLogHandler
 from mitmproxy.master import Master
 from mitmproxy.net.http import http1, status_codes
 from mitmproxy.net.http.http1 import expected_http_body_size
-from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer, server as proxy_server, tunnel
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layer import CommandGenerator, Layer, NextLayer
@@ -54,8 +53,7 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
     _upstream_proxy as upstream_proxy,
 )
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
+from mitmproxy.proxy.layers.http._base import HttpConnection, HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.modes import ReverseProxy
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.utils import expect
@@ -76,9 +74,7 @@ __all__ = [
     "GetHttpConnectionCompleted",
     "HTTPMode",
     "Hook",
-    "Http1Client",
-    "Http1Connection",
-    "Http1Server",
+    "HttpConnection",
     "HttpErrorHook",
     "HttpEvent",
     "HttpLayer",
@@ -117,7 +113,6 @@ __all__ = [
     "expected_http_body_size",
     "http1",
     "layer",
-    "make_body_reader",
     "next_layer",
     "proxy_server",
     "proxyserver",
@@ -126,7 +121,6 @@ __all__ = [
     "tls",
     "tunnel",
     "upstream_proxy",
-    "validate_headers",
     "web_app",
     "webaddons",
 ]

@@ -44,7 +44,8 @@ from mitmproxy.proxy.context import Context
 
 from ccproxy.addons.exchange import Exchange, begin
 from ccproxy.addons.transport.flow_edits import twin
-from ccproxy.addons.transport.http1 import QuickHeaders
+from ccproxy.addons.transport.http1_heads import QuickHeaders, frame_response
+from ccproxy.addons.transport.http1_upstream_side import CLOSED, ENDED
 from ccproxy.addons.transport.mitmproxy_internals import (
     CUT,
     CommandGenerator,
@@ -173,6 +174,18 @@ class GatewayStream(HttpStream):
         return begin(self.flow)
 
     # ---- the request
+
+    @expect(RequestHeaders)
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
+        """Take the request's head; respond at once if the client wants to know before it sends the body, and the head is refused."""
+        for command in super().state_wait_for_request_headers(event):
+            if (
+                _asks_for_body(command) and self.flow.response
+            ):  # https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1-11.2
+                self.client_state = self.state_errored
+                yield from self.deliver()
+                return
+            yield command
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # noqa: FBT001 - mitmproxy's signature
         """Refuse a request whose body is, or declares itself, larger than the limit."""
@@ -425,10 +438,7 @@ class GatewayStream(HttpStream):
         wire = _for_the_wire(response, fields)
         if self.client_state == self.state_errored:
             wire.headers["connection"] = "close"
-        if self.flow.request.data.http_version == b"HTTP/1.0" and "transfer-encoding" in wire.headers:
-            # Such a client knows no chunks: its response ends with the connection (https://www.rfc-editor.org/rfc/rfc9112#section-6.1-16).
-            del wire.headers["transfer-encoding"]
-            wire.headers["connection"] = "close"
+        frame_response(wire, self.flow.request)
         return SendHttp(ResponseHeaders(self.stream_id, wire, end), self.context.client)
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:  # noqa: FBT001, FBT002
@@ -535,11 +545,7 @@ class GatewayStream(HttpStream):
                 yield from self.upstream_failed(event)
                 return
             if self.server_state == self.state_stream_response_body:
-                message = event.message
-                if not message.startswith("HTTP/1 protocol error: peer closed"):
-                    message = "the upstream sent no valid HTTP"  # mitmproxy's message quotes the body
-                error = UpstreamBroken("The upstream closed the connection in the middle of its response")
-                yield from self.break_off(error, message)
+                yield from self.break_off(self.explain(event, never_connected=False), event.message)
                 return
         yield from super().handle_protocol_error(event)
         self.server_state = self.state_errored  # so that no exchange ends twice
@@ -553,7 +559,7 @@ class GatewayStream(HttpStream):
             not never_connected
             and not self.upstream_is_fresh
             and self.server_state == self.state_wait_for_response_headers
-            and event.message == "server closed connection"
+            and event.message == CLOSED
         )
         self.response_body_buf.clear()
         self.refused = None
@@ -564,13 +570,13 @@ class GatewayStream(HttpStream):
             self.server_state = self.state_wait_for_response_headers
             yield from self.forward()
             return
-        yield from self.refuse(self.explain(event, never_connected))
+        yield from self.refuse(self.explain(event, never_connected=never_connected))
 
     def upstream_name(self) -> str:
         request, route = self.flow.request, self.exchange.route
         return f"{route.provider.name if route else 'The upstream'} at {request.host}:{request.port}"
 
-    def explain(self, event: ResponseProtocolError, never_connected: bool) -> ExchangeError:  # noqa: FBT001
+    def explain(self, event: ResponseProtocolError, *, never_connected: bool) -> ExchangeError:
         """The error for the client. An upstream's malformed bytes are not quoted: they may hold anything."""
         name = self.upstream_name()
         if self.parent.stopping:
@@ -579,9 +585,11 @@ class GatewayStream(HttpStream):
             return UpstreamUnreachable(f"No connection to {name} in time (server.connect_timeout)")
         if never_connected:
             return UpstreamUnreachable(f"No connection to {name}: {event.message}")
-        if event.message == "server closed connection":
+        if event.message == CLOSED:
             return UpstreamBroken(f"{name} closed the connection before it responded")
-        return UpstreamBroken(f"{name} broke off or sent no valid HTTP")
+        if event.message.startswith(ENDED):
+            return UpstreamBroken(f"{name} closed the connection in the middle of its response")
+        return UpstreamBroken(f"The response of {name} is not valid HTTP: {event.message}")
 
     def break_off(self, error: ExchangeError, reason: str) -> CommandGenerator[None]:
         """End a stream that is not whole: with an error event where one fits, else by cutting the connection."""
@@ -627,6 +635,13 @@ def _for_the_wire(message: Message, fields: tuple[Field, ...]) -> Message:
     wire.data.http_version = b"HTTP/1.1"
     wire.data.headers = QuickHeaders.of(fields)
     return wire
+
+
+def _asks_for_body(command: commands.Command) -> bool:
+    """Whether this is the interim response that mitmproxy sends to `Expect: 100-continue`."""
+    if not isinstance(command, SendHttp) or not isinstance(command.event, ResponseHeaders):
+        return False
+    return command.event.response.status_code == 100
 
 
 def _over(event: events.Event) -> CommandGenerator[None]:
