@@ -3,7 +3,7 @@
 `CCPROXY_PATCHES=off` turns all of them off: to find out whether a patch causes a problem, or for a release of mitmproxy that one no longer fits. ccproxy
 then works as before, but starts and responds more slowly. In a stock mitmproxy (`mitmdump -s "$(ccproxy addon-path)"`) only `client_timeout` is applied.
 
-What ccproxy extends by subclassing (streams, HTTP/1, TLS towards upstreams) is no patch; that is in `ccproxy.addons.transport`. The hooks that
+Extensions by subclassing (streams, HTTP/1, TLS to upstreams) do not count as patches; they are in `ccproxy.addons.transport`. The hooks that
 `ccproxy.addons.watchers.mitmproxy_sinks` puts in front of mitmproxy's own sinks keep secrets out of them, so they cannot be turned off.
 """
 

@@ -111,7 +111,7 @@ class Broker:
         self._states = {auth.provider: _State(auth) for auth in providers}
 
     def check(self) -> None:
-        """Before the start: make sure that the credential files are nobody else's, and warn of logins that cannot be renewed.
+        """Check before the start that no other user has access to the credential files, and warn of logins that cannot be renewed.
 
         Raises `StartError`, naming the command to run.
         """

@@ -133,7 +133,7 @@ def is_safe(url: str) -> bool:
     """An address that may be given a secret: TLS, or a program on this machine. User info would end up in logs."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises ValueError on a port that is no number
+        parts.port  # noqa: B018 - raises ValueError if the port is not a number
     except ValueError:
         return False
     if not parts.hostname or "@" in parts.netloc:

@@ -81,8 +81,8 @@ def browser_login(
         else:
             person.say(f"Open this page in a browser to sign in at {client.title}:\n{begun.url}\n")
             person.say(
-                "A browser on this machine comes back by itself. On another machine it ends at an address that it "
-                "cannot open: paste that address here."
+                "A browser on this machine returns here automatically. A browser on another machine ends at an "
+                "address that it cannot open: paste that address here."
             )
         received = _awaited(outcomes, person, pace, begun, callback, paste=not open_browser)
     if received.problem is not None:
@@ -133,7 +133,7 @@ def _polled(client: OAuthClient, network: Network, pace: Pace, device: DeviceCod
             grant = oauth.device_grant(client, device, network)
         except OAuthRefused as error:
             raise LoginRefused(f"The sign-in failed: {error}. Nothing was stored.") from None
-        except OAuthUnreachable as error:  # one lost poll is no failure; the deadline is
+        except OAuthUnreachable as error:  # one lost poll is not a failure; the deadline is
             wait, why = error.retry_after or device.interval, str(error)
             continue
         if grant is not None:

@@ -112,8 +112,8 @@ class Session(OAuth2Session):
     def _take(self, response: requests.Response) -> requests.Response:
         """Keep the tokens, or the failure, and leave the library.
 
-        Its own parser loses the status and an object-shaped `error`, raises on a changed scope, and stumbles over what
-        is no JSON object (`oauthlib.oauth2.rfc6749.parameters.parse_token_response`).
+        Its own parser loses the status and an object-shaped `error`, raises on a changed scope, and fails if the body
+        is not a JSON object (`oauthlib.oauth2.rfc6749.parameters.parse_token_response`).
         """
         try:
             self._tokens = TokenResponse.from_json(checked(response, self._secrets))

@@ -5,8 +5,8 @@ Blocking; `broker` calls it in a thread. What happens to the rotated refresh tok
 - the vendor's response is written at once and put in place by a rename;
 - a process that ends in between leaves a complete new file, which the next one takes over (`Store.recover`);
 - if writing fails all the same, the new login stays in memory, and an error says so;
-- only a response that never reached this machine is lost: the vendor knows a token then that nobody has, its next word
-  is `refresh_token_reused` or `invalid_grant`, and the person signs in again. No client can close that gap.
+- only a response that never reached this machine is lost: the vendor has then issued a token that no client received, its
+  next response is `refresh_token_reused` or `invalid_grant`, and the user signs in again. No client can close that gap.
 """
 
 from __future__ import annotations

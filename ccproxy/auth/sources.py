@@ -56,7 +56,7 @@ class Choice:
 
 
 def choose(auth: ProviderAuth, *, has_login: bool, sent: Fields = (), own_token: SecretStr | None = None) -> Choice:
-    """The credential for a request that `sent` these. Raises `Unauthenticated`, naming the command that mends it."""
+    """Return the credential for a request with the credentials `sent`. Raises `Unauthenticated` with the command to run."""
     if auth.mode == "api_key" or (auth.mode == "auto" and _given(auth.api_key)):
         if not _given(auth.api_key):
             raise Unauthenticated(

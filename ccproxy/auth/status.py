@@ -22,7 +22,7 @@ class Status:
 
     source      api_key, login, other_program (its access token is the configured key), client, or none
     refresh     of a login: would a refresh work, as far as one can tell without trying?
-    problem     what has to be mended, now or when the login ends; `command` mends it
+    problem     what has to be fixed, now or when the login ends; `command` fixes it
     """
 
     provider: str

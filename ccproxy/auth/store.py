@@ -224,7 +224,7 @@ class Store:
                 raise problem from None
 
     def check(self) -> None:
-        """Make sure that nobody else can read or replace the logins. Raises `StoreError`."""
+        """Check that no other user can read or replace the logins. Raises `StoreError`."""
         for path in sorted(self.folder.glob("*.json")):
             self._read(path)
 

@@ -48,7 +48,7 @@ class Record:
     route: str
     """The route's prefix: `/api`."""
     client_format: Format | None
-    """`None`: a native path that is none of the three formats."""
+    """`None` for a native path in a format other than the three."""
     upstream_format: Format | None
     method: str
     path: str

@@ -274,7 +274,7 @@ class PermissionBroker:
             async with asyncio.timeout(self.timeout):
                 return await request.verdict
         except TimeoutError:
-            return Verdict(allowed=False, by="timeout", message=f"Denied: nobody answered within {self.timeout:g} s.")
+            return Verdict(allowed=False, by="timeout", message=f"Denied: no decision within {self.timeout:g} s.")
         except asyncio.CancelledError:
             await self._record(request, Verdict(allowed=False, by="gone", message="The client left."))
             raise

@@ -2,7 +2,7 @@
 
 A name proves little: `notes/x` may be a symbolic link to a key, and `/proc/self/root/etc/passwd` is `/etc/passwd`. A rule that allows must therefore cover
 both the name and its resolution; a rule that denies or asks applies if it covers either, or if the resolution is not certain. The file system may change
-between this check and the tool's own access: rules are no sandbox.
+between this check and the tool's own access: rules do not replace a sandbox.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ _PASSES, _STAYS, _KEY, _LOCAL_KEY, _ACCOUNT = (
 _MEMO: Final[dict[bytes, tuple[bytes, Kind]]] = {}
 _MEMO_ENTRIES: Final = 1024
 _MEMO_NAME: Final = 64
-"""Clients repeat a few dozen names; nobody can fill the memory with long ones."""
+"""Bytes of the longest name that is memoised. Clients repeat a few dozen names, and none can fill the memory with long ones."""
 
 
 def kind_of(name: bytes) -> tuple[bytes, Kind]:

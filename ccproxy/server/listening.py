@@ -88,7 +88,7 @@ def bind_failure(error: OSError, host: str = "", port: int = 0) -> str:
         return str(error)
     where = f"{host} port {port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is taken by another program: choose another port with --port (or SERVER__PORT)"
+        return f"{where} is in use by another program: choose another port with --port (or SERVER__PORT)"
     if error.errno == errno.EACCES:
         return f"{where} needs more rights: choose a port from 1024 up with --port"
     return f"cannot listen on {where}: {error.strerror or error} (see --host and --port)"

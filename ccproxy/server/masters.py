@@ -63,7 +63,7 @@ def gateway_options(settings: Settings) -> dict[str, Any]:
 
 def optional_options() -> dict[str, Any]:
     """Options of mitmproxy's addons that only some hosts have."""
-    return {"keep_alt_svc_header": True}  # an answer's bytes are the upstream's, whatever runs beside
+    return {"keep_alt_svc_header": True}  # a response's bytes are the upstream's, whichever other addons run
 
 
 def ca_bundle() -> Path | None:

@@ -43,7 +43,7 @@ class Extras:
     record_append: bool = False
     """`record` continues what this proxy wrote before it was reloaded."""
     config: Path | None = None
-    """The file that the settings are from, if it is another than the user's own."""
+    """The configuration file, unless it is the user's own."""
     web_open: bool = False
 
     @property

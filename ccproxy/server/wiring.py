@@ -51,8 +51,8 @@ _REMEMBERING = threading.Lock()
 
 
 def parts(settings: Settings, cli_token: str = "", config: Path | None = None) -> Parts:
-    """Everything that the addons are given. `cli_token` is the token for the command line, `config` the file that the
-    settings are from, if it is another than the user's own.
+    """Return everything that the addons need. `cli_token` is the token for the command line, `config` the configuration
+    file unless it is the user's own.
     """
     router = Router(providers(settings))
     local: dict[str, LocalProvider] = {}
@@ -164,7 +164,7 @@ def _remembered(config: Path | None, rule: Rule) -> None:
     with _REMEMBERING:
         path = Path(os.path.realpath(config or config_dir() / "config.toml"))
         before = read_file(path) if path.exists() else b""
-        if is_changed(path, before):  # somebody else's content must not become trusted, nor seem to hold the rule
+        if is_changed(path, before):  # another user's content must not become trusted, nor seem to hold the rule
             raise ValueError(
                 f"{path} has changed since you trusted it: check it, then run `ccproxy config trust {path}`"
             )

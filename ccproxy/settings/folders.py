@@ -60,9 +60,9 @@ def private(folder: Path) -> Path:
 
 
 def secured(folder: Path) -> Path:
-    """Make a folder of ccproxy's own, and take from others what rights an earlier maker of it has left them.
+    """Create a folder for ccproxy alone, and remove the permissions that an existing folder grants to others.
 
-    On a read-only home nothing happens: whoever needs the folder says so.
+    On a read-only home nothing happens: the code that needs the folder reports the error.
     """
     with contextlib.suppress(OSError):
         private(folder)

@@ -1,7 +1,7 @@
 """Trust in configuration files of the current folder.
 
-The current folder may be somebody else's repository: such a file could send credentials elsewhere (CVE-2026-21852 was that). So until
-`ccproxy config trust` says otherwise for exactly this path and content, it may set harmless keys only.
+The current folder may be a stranger's repository, and its file could send credentials elsewhere, as in CVE-2026-21852. Until the user runs
+`ccproxy config trust` for exactly this path and content, such a file may set harmless keys only.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class AnswerContext:
     include_usage: bool = False
     include: frozenset[str] = frozenset()
     created: int = 0
-    """Unix time for answers that must bear one when the upstream tells none."""
+    """Unix time for answers that require one if the upstream does not send it."""
     losses: Losses = field(default_factory=Losses)
     """What the answer loses on its way."""
     folding: bool = False

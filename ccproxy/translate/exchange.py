@@ -54,7 +54,7 @@ class Translated:
     changed: bool
     """False when the body is the client's own, untouched."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers that the body needs beside it, in lower case: `session-id`, the Lite header of Codex."""
+    """Headers that have to accompany the body, in lower case: `session-id`, the Lite header of Codex."""
     reading: Reading = field(default_factory=Reading)
     """What the upstream's response reports about itself: filled in by the translator or folder that was made last, and by `whole`, `whole_as_stream` and
     `error`."""
@@ -84,7 +84,7 @@ class Translated:
         return replace(self.noting([parameter], REFUSED), body=without(self.body, parameter), changed=True)
 
     def noting(self, paths: Iterable[str], reason: str) -> Translated:
-        """The same request with further losses: what somebody else left out of it."""
+        """Return the same request with further losses: parts that the caller left out of it."""
         losses = self._losses.merged(Losses())
         for path in paths:
             losses.add(path, reason)
@@ -179,10 +179,10 @@ def translate_request(
     """Translate a request.
 
     `profile` says what the upstream accepts (guessed from the model's name when left out). `principal` and `provider` keep the replay cache's entries
-    apart. `created` is the Unix time that answers bear when the upstream tells none.
+    apart. `created` is the Unix time in answers if the upstream does not send one.
 
-    Raises `BadRequest` with `param` = the JSON path when the request says something that the upstream cannot be told, or (with `strict`) when anything
-    at all would be lost. Pure: the same arguments and cache state give the same result, and the body that is given is never changed.
+    Raises `BadRequest` with `param` = the JSON path if the request has a part that the upstream does not support, or (with `strict`) if anything at
+    all would be lost. Pure: the same arguments and cache state give the same result, and the body that is given is never changed.
     """
     profile = profile or default_profile(upstream, str(body.get("model") or ""))
     losses = Losses(strict=strict)

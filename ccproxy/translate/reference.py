@@ -33,16 +33,16 @@ _SIGNS = {
 _INTRODUCTION = """\
 # Translation
 
-What ccproxy does with every field, type of content and tool of one format when the upstream uses another. Where client and upstream use the same format, bytes
-pass unchanged and the tables do not apply; the one exception is [Codex](#what-the-codex-backend-accepts). This page is generated from the tables that the
-translator uses, and a test sends every row of it through a running proxy.
+What ccproxy does with every field, type of content and tool of one format when the upstream uses another. Where client and upstream use the same format,
+bytes pass through unchanged and the tables do not apply; the one exception is [Codex](#what-the-codex-backend-accepts). This page is generated from the
+tables that the translator uses, and a test sends every row of it through a running proxy.
 
 | sign | meaning |
 |---|---|
 | yes | sent with the same meaning |
 | nearly | sent as the closest equivalent, always the same one |
 | by ccproxy | the upstream has no equivalent: ccproxy does it |
-| dropped | not sent, but listed in the header `x-ccproxy-loss`; with `translate.strict` a 400, unless nothing is translated |
+| dropped | not sent, but listed in the `x-ccproxy-loss` header; with `translate.strict` a 400, unless nothing is translated |
 | 400 | refused with the JSON path in the error: without it the answer would be a different one |
 | for ccproxy | read by ccproxy, not sent |
 | unchanged | sent as it is: the upstream accepts or refuses it |

@@ -46,7 +46,7 @@ class _Entry(NamedTuple):
 
 
 class ReplayCache:
-    """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires. `on_failure` is told of a turn that could not be stored."""
+    """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires. `on_failure` is called if a turn could not be stored."""
 
     def __init__(
         self,

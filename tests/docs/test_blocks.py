@@ -74,7 +74,7 @@ def needs_claude(block: Block) -> bool:
 @named(RUN)
 def test_it_runs(block: Block, request: pytest.FixtureRequest) -> None:
     if needs_claude(block):
-        pytest.skip("the extra `claude` is not installed")
+        pytest.skip("the `claude` extra is not installed")
     said = request.getfixturevalue("runs").output(block)
     if block.language == "python":
         assert said.strip(), "it shows nothing"

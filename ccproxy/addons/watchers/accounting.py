@@ -31,7 +31,7 @@ from ccproxy.translate.reading import Reading
 logger = logging.getLogger(__name__)
 
 LARGE: Final = 2**20
-"""Bytes of a whole answer from which it is read in a thread; its answer then bears no cost."""
+"""Size in bytes from which a whole response is read in a thread. Such a response has no `x-ccproxy-cost-usd` header."""
 _LIMITS = (b"anthropic-ratelimit-", b"x-codex-")
 
 
@@ -118,7 +118,7 @@ class Accounting:
             exchange.add_tap(account.feed)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[object] | None:
-        """The first request waits for the price list, so that its answer can bear its cost."""
+        """Let the first request wait for the price list, so that its response can report the cost."""
         if self._loading is not None and not self._loading.done() and begin(flow).route is not None:
             return asyncio.shield(self._loading)
         return None

@@ -48,7 +48,7 @@ _OTHERS = """\
 The message is one line on stderr. The exit code is 2 for the configuration and for wrong usage, and 1 for all other errors.
 """
 
-_REMEDY: Final[dict[type[ExchangeError], str]] = {
+_FIX: Final[dict[type[ExchangeError], str]] = {
     own.BadRequest: "Correct the request; `param` is the JSON path. With `translate.strict`, losses are errors too.",
     own.Unauthenticated: "Sign in with the command in the message, set the API key, or send ccproxy's token.",
     own.Forbidden: "Add the name to `server.allowed_hosts` or the origin to `server.allowed_origins`.",
@@ -82,8 +82,8 @@ def _responses() -> str:
             shapes = {fmt: _shape(fmt, cls("")) for fmt in Format}
             if shapes[Format.OPENAI_CHAT] != shapes[Format.OPENAI_RESPONSES]:
                 raise ValueError(f"{cls.__name__} needs a column for each of OpenAI's formats")
-            rows.append((shapes[Format.ANTHROPIC], shapes[Format.OPENAI_CHAT], sentence(cls.__doc__), _REMEDY[cls]))
-    return table(("in Messages", "in Chat Completions and Responses", "cause", "remedy"), rows)
+            rows.append((shapes[Format.ANTHROPIC], shapes[Format.OPENAI_CHAT], sentence(cls.__doc__), _FIX[cls]))
+    return table(("in Messages", "in Chat Completions and Responses", "cause", "fix"), rows)
 
 
 def _shape(fmt: Format, error: ExchangeError) -> str:

@@ -20,7 +20,7 @@ of your configuration with the credential of each. The prefixes are settings (`p
 
 Each route is handled in one of three ways:
 
-- **native**: the upstream uses the client's format, and bytes pass unchanged.
+- **native**: the upstream uses the client's format, and bytes pass through unchanged.
 - **translated**: see [translation](translation.md).
 - **inside**: ccproxy makes the response in its own process.
 

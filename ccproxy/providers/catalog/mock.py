@@ -22,6 +22,6 @@ def providers(settings: Settings) -> list[Provider]:
         endpoints=table(None),
         profile_for=anthropic_profiles(max_tokens=claude.max_tokens, fast=claude.fast, auto_cache_control=False),
         family="mock",
-        terms="nobody's: no vendor is asked",
+        terms="none: requests do not leave ccproxy",
     )
     return [provider]

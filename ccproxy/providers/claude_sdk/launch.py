@@ -63,7 +63,7 @@ _PLAIN = {
     # Nothing that the client did not ask for: no effort, no context management, no system messages between the turns.
     "CLAUDE_CODE_EFFORT_LEVEL": "auto",
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
-    "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # the model is told nothing of budgets and the like
+    "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # no reminders about budgets or similar for the model
     "CLAUDE_CODE_MAX_RETRIES": "0",  # the client sees the error, with its retry-after, and decides
     "DISABLE_COMPACT": "1",  # the conversation is the client's: it is sent as it is, or refused
 }
@@ -251,8 +251,8 @@ def _passes(name: str, config: ClaudeSdkConfig) -> bool:
 def _plain_flags(*, one_answer: bool) -> list[str]:
     """Nothing but a model: no tools, no settings, no MCP servers, no files written; whatever would ask is denied.
 
-    Claude Code goes on by itself after an answer that was cut, empty or all thinking. A budget that any answer exceeds
-    keeps it from that, whatever the moment; but it would also keep a session from its next turn.
+    Claude Code automatically continues after an answer that was cut, empty or all thinking. A budget that any answer
+    exceeds always prevents that, but it would also prevent the next turn of a session.
     """
     flags = [
         "--tools",

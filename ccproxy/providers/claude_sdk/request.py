@@ -112,8 +112,8 @@ def plan_request(request: LocalRequest, mode: Mode) -> Plan:
         losses.cache_control("cache_control")
     if mode == "plain":
         extra = _plain_extra(body)
-        # Without `thinking` the API does not think; Claude Code would, unless told. It knows which models cannot be
-        # told.
+        # Without `thinking`, the API does not think, but Claude Code does unless this flag turns it off. Claude Code
+        # knows which models do not accept that.
         flags: tuple[str, ...] = () if "thinking" in extra else ("--thinking=disabled",)
         env: dict[str, str] = {}
         client_tools: tuple[Block, ...] = ()

@@ -35,7 +35,7 @@ class Session:
 
     @property
     def idle(self) -> bool:
-        """Nobody uses it, and it holds a process."""
+        """True if no exchange uses the session, but it holds a process."""
         return self.users == 0 and self.connection is not None
 
     def new_turns(self, plan: Plan) -> tuple[Turn, ...] | None:

@@ -44,7 +44,7 @@ class Conversation:
     def __init__(self, names: Names, losses: Losses, *, mid_system: bool) -> None:
         self.system: list[Json] = []
         self.messages: list[Json] = []
-        self.breakpoints: list[Json] = []  # blocks that bear a cache_control
+        self.breakpoints: list[Json] = []  # blocks with a cache_control
         self._names = names
         self._losses = losses
         self._mid_system = mid_system
@@ -210,7 +210,7 @@ class Conversation:
             parsed = None
         if isinstance(parsed, dict):
             return parsed
-        self._losses.add(call.path, "arguments that are no JSON object are passed on as text")
+        self._losses.add(call.path, "arguments that are not a JSON object are passed on as text")
         return {"_raw_arguments": written}
 
     # --- blocks ---

@@ -27,7 +27,7 @@ def read_error(body: Json, status: int) -> UpstreamError:
 
 
 def status(error: ExchangeError) -> int:
-    """The HTTP status of an error for Anthropic's clients: OpenAI says 503 for 529, and 429 for what is no rate limit."""
+    """The HTTP status of an error for Anthropic's clients: OpenAI uses 503 for 529, and 429 for more than rate limits."""
     if error.kind in ("overloaded_error", "billing_error", "permission_error"):
         return error_tables.KINDS[error.kind].status
     return error.status

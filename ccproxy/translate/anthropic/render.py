@@ -77,7 +77,7 @@ def _max_tokens(request: Request, profile: AnthropicProfile, losses: Losses) -> 
 
 
 def _tools(request: Request, names: Names, losses: Losses, budget: schema.Budget) -> list[tuple[Tool, Json]]:
-    """The tools on offer, each beside what it was."""
+    """Return each available tool with its form in Messages."""
     for tool in request.tools:
         if tool.kind == "web_search":
             names.reserve("web_search")

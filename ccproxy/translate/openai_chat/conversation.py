@@ -27,7 +27,7 @@ from ccproxy.translate.policy import Target
 Json = dict[str, Any]
 
 _NOT_MINTED_HERE = "thinking goes back only to the provider that signed it"
-_CACHING = "OpenAI caches prompts by itself"
+_CACHING = "OpenAI caches prompts automatically"
 
 
 class Conversation:

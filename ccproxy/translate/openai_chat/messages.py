@@ -89,7 +89,7 @@ def _assistant(message: Json, path: str, losses: Losses) -> Turn:
             parts.append(_legacy_call(legacy, f"{path}.function_call"))
         if message.get("audio") is not None:
             raise bad(
-                f"{path}.audio", "audio of an earlier answer cannot be told to this upstream", "unsupported_content"
+                f"{path}.audio", "this upstream does not support audio of an earlier answer", "unsupported_content"
             )
         parts = parse_reasoning(message, path, parts)
         if message.get("annotations"):
@@ -231,7 +231,7 @@ def _file_part(part: Json, path: str, losses: Losses) -> Document | Image:
 
 
 def _audio_part(_part: Json, path: str, _losses: Losses) -> Text:
-    raise bad(path, "audio input cannot be told to this upstream", "unsupported_content")
+    raise bad(path, "this upstream does not support audio input", "unsupported_content")
 
 
 _PARTS: dict[str, Callable[[Json, str, Losses], Text | Image | Document]] = {

@@ -62,7 +62,7 @@ def _details(message: Json, path: str) -> list[_Placed]:
         summary = []
         place = position if isinstance(position, int) and 0 <= position < 10_000 else len(placed)
         placed.append(_Placed(place, part))
-    if summary:  # a summary whose encrypted content is missing: nobody takes it back
+    if summary:  # a summary whose encrypted content is missing: no provider accepts it
         placed.append(_Placed(len(placed), Reasoning(f"{path}.reasoning_details", None, None, "\n\n".join(summary))))
     return placed
 

@@ -58,7 +58,7 @@ def _tools(
         if tool.defer:
             losses.add(f"{tool.path}.defer_loading", "all tools are offered at once")
         if tool.cache is not None:
-            losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts by itself")
+            losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts automatically")
         match tool.kind:
             case "function":
                 found.append(_function(tool, request, names.declare(tool), losses, budget))

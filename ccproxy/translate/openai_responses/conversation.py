@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 _NOT_MINTED_HERE = "thinking goes back only to the provider that signed it"
 _NO_SUCCESSOR = "reasoning that nothing follows is refused"
-_CACHING = "OpenAI caches prompts by itself"
+_CACHING = "OpenAI caches prompts automatically"
 
 
 class Conversation:

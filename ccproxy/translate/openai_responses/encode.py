@@ -332,7 +332,7 @@ class Encoder:
         return self._output.finish(holder.output_index, {**holder.item, "status": status})
 
     def _refusal(self, text: str) -> bytes:
-        """Anthropic says why it refuses beside the content; here it is content."""
+        """Write a refusal as content, where Anthropic gives the reason outside the content."""
         part = Part("refusal", text)
         opened = _Open(part, -1, {})
         return self._delta(opened, text) + self._text_end(opened, part)

@@ -161,7 +161,7 @@ def _file(part: Json, path: str, losses: Losses) -> Document | Image:
 
 
 def _audio(_part: Json, path: str, _losses: Losses) -> Text:
-    raise bad(path, "audio input cannot be told to this upstream", "unsupported_content")
+    raise bad(path, "this upstream does not support audio input", "unsupported_content")
 
 
 _PARTS: dict[str, Callable[[Json, str, Losses], Text | Image | Document]] = {

@@ -107,7 +107,7 @@ def _instructions(turns: list[Turn], losses: Losses) -> str:
         for part in turn.parts:
             if isinstance(part, Text):
                 if part.cache is not None:
-                    losses.add(f"{part.path}.cache_control", "OpenAI caches prompts by itself")
+                    losses.add(f"{part.path}.cache_control", "OpenAI caches prompts automatically")
                 if part.text:
                     texts.append(part.text)
     return "\n\n".join(texts)
@@ -131,7 +131,7 @@ def _tools(
         if tool.defer:
             losses.add(f"{tool.path}.defer_loading", "all tools are offered at once")
         if tool.cache is not None:
-            losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts by itself")
+            losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts automatically")
         block = _tool(tool, request, names, profile, losses, budget=budget)
         if block is not None:
             found.append(block)

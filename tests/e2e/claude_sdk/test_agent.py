@@ -166,7 +166,7 @@ async def test_permission_is_asked_for(make: Make, upstream: MessagesUpstream, a
     assert sorted(path.name for path in work.iterdir()) == ["changed"]
     assert results(upstream)["t1"] == ("Not that one.", True)
     assert results(upstream)["t2"][1] is False
-    assert "nobody answered" in results(upstream)["t3"][0]
+    assert "no decision within" in results(upstream)["t3"][0]
     assert "rule Bash(touch four)" in results(upstream)["t4"][0]
     assert {change["session_id"] for change in asked.values()} == {"s"}
     assert sorted(audit.brief()) == [

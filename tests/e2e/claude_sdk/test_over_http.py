@@ -439,7 +439,7 @@ async def test_permissions_asked_and_given(
     assert sorted(path.name for path in work.iterdir()) == ["kept_one", "kept_two", "other", "shell"]
     told = json.dumps(upstream.calls[-1].body["messages"][-1])
     assert "Not that one." in told
-    assert "nobody answered within 2 s" in told
+    assert "no decision within 2 s" in told
     # The rule will be there after the next start, before the one that says otherwise.
     rules = [(rule.tool, rule.decision) for rule in load(config=config, environ={}).settings.permissions.rules]
     assert rules == [("Bash(mkdir kept*)", "allow"), ("Bash(mkdir *)", "ask")]

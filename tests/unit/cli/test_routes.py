@@ -66,7 +66,7 @@ def test_upstream_urls_are_what_is_asked() -> None:
         ({}, "claude_api", "pass-through", "the client's own credential"),
         ({"PROVIDERS__CODEX__AUTH": "oauth"}, "codex", "none", "-"),
         ({}, "claude_sdk", "none needed", "your own Claude Code"),
-        ({}, "mock", "none needed", "nobody's: no vendor is asked"),
+        ({}, "mock", "none needed", "none: requests do not leave ccproxy"),
         (ZAI, "zai", "none needed", "your own server"),
     ],
 )

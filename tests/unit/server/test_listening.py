@@ -53,5 +53,5 @@ def test_a_free_port_that_is_taken_on_the_other_address(monkeypatch: pytest.Monk
     assert len(taken) == 2
     assert port not in taken
     taken.clear()
-    with pytest.raises(StartError, match=f"{port} is taken"):
+    with pytest.raises(StartError, match=f"{port} is in use"):
         addresses("localhost", port)
