@@ -204,7 +204,7 @@ def test_results_may_show_images_and_files() -> None:
 def test_instructions_are_text() -> None:
     image = {"type": "input_image", "image_url": "https://example.com/a.png"}
     for role in ("developer", "system"):
-        with pytest.raises(BadRequest, match="instructions are text"):
+        with pytest.raises(BadRequest, match="instructions must be text"):
             responses(items=[{"role": role, "content": [image]}, {"role": "user", "content": "hi"}])
 
 

@@ -343,9 +343,9 @@ def test_what_stands_in_the_wrong_place_is_refused() -> None:
     call = {"type": "tool_use", "id": "x", "name": "y", "input": {}}
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
     for profile in (OPENAI, CHAT):
-        with pytest.raises(BadRequest, match="assistant's turn only"):
+        with pytest.raises(BadRequest, match="only in an assistant's turn"):
             told(profile, [{"role": "user", "content": [call]}])
-        with pytest.raises(BadRequest, match="user's turn only"):
+        with pytest.raises(BadRequest, match="only in a user's turn"):
             told(profile, [USER, {"role": "assistant", "content": [image]}])
 
 
