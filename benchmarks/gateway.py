@@ -1,4 +1,4 @@
-"""What an exchange costs ccproxy, beside a mitmproxy that does nothing but forward: processor time, start, memory.
+"""What an exchange costs ccproxy, compared to a mitmproxy that does nothing but forward: processor time, start, memory.
 
 python benchmarks/gateway.py [--rounds 12] [--only chat]
 

@@ -207,12 +207,12 @@ KINDS = (
     Kind("upstream cuts a whole answer", CODEX_MESSAGES, "error", 502, word="[[cut]]", model=GPT),
     Kind("an error, native", NATIVE, "finished", 529, word="[[overloaded]]"),
     Kind("an error, translated", CHAT, "finished", 503, stream=True, word="[[overloaded]]"),
-    Kind("a body that is no JSON", NATIVE, "error", 400, raw=b"{"),
+    Kind("a body that is not valid JSON", NATIVE, "error", 400, raw=b"{"),
 )
 
 
 class Client:
-    """One connection to the proxy, made anew when it has closed."""
+    """One connection to the proxy, made again after it has closed."""
 
     def __init__(self, port: int) -> None:
         self.port = port

@@ -4,7 +4,7 @@
 Each field is written by one module:
 
     client, format, route, way, retry, loaded    the gateway addon
-    progress                                     the transport (`transport/stream.py`)
+    progress                                     the transport (`transport/stream.py`); `fail_closed` takes `from_upstream` back
     response_fields, losses, taps                this module, through its methods
     record                                       `watchers/accounting.py`
     preview                                      `watchers/both_sides.py`
@@ -51,6 +51,27 @@ class Transform(Protocol):
         """The client has all that it asked for: the upstream need not continue."""
         ...
 
+    @property
+    def failed(self) -> ExchangeError | None:
+        """Why the stream has ended in an error, which the client has."""
+        ...
+
+
+class Folding(Protocol):
+    """Folds the upstream's stream into a whole response. Never raises."""
+
+    def feed(self, chunk: bytes) -> None: ...
+
+    @property
+    def stopped(self) -> bool:
+        """The response is complete: the upstream need not continue."""
+        ...
+
+    @property
+    def failed(self) -> ExchangeError | None:
+        """Why there will be no response."""
+        ...
+
 
 class Preview(Protocol):
     """Shows an exchange that is under way."""
@@ -76,7 +97,7 @@ class Way:
     """A streamed response that is made in this process."""
     transform: Transform | None = None
     """Makes the client's stream of the upstream's; None where bytes pass as they are."""
-    fold: Callable[[bytes], None] | None = None
+    folder: Folding | None = None
     """Takes the upstream's stream, chunk by chunk, where the client gets a whole response; None where nothing is folded."""
     last_event: LastEvent | None = None
     """Looks for the last event of a stream whose bytes pass as they are; None where there is nothing to look for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from ccproxy.errors import ExchangeError, InternalError
 from ccproxy.providers.local import Dropped
@@ -67,9 +67,17 @@ class InProcessBody:
             raise item
         self._first = item if item is not None else b""
 
-    async def pull(self) -> bytes:
-        """The next piece, as many chunks as are ready; empty at the end. Also in `chunk`."""
-        self.chunk = await self._next()
+    async def pull(self, ready: Awaitable[None] | None = None) -> bytes:
+        """The next piece, as many chunks as are ready, once `ready`; empty at the end. Also in `chunk`."""
+        self.chunk = b""
+        try:
+            if ready is not None:
+                await ready
+            self.chunk = await self._next()
+        except Exception:
+            logger.exception("A response made in this process failed")
+            self._ended = self.dropped = True
+            self._task.cancel()
         return self.chunk
 
     async def _next(self) -> bytes:

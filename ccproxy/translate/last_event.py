@@ -31,17 +31,27 @@ _SIGNS: Final = {
     Format.ANTHROPIC: _Signs(
         (b"message_start",),
         (b"message_stop", b"error", b"[DONE]"),
-        re.compile(rb'"type"\s*:\s*"(?:message_stop|error)"|data:\s*\[DONE\]'),
+        re.compile(rb'"type"\s*:\s*"(?:message_stop|error)"|[\r\n]data:\s*\[DONE\]'),
     ),
     Format.OPENAI_CHAT: _Signs(
         (b"choices",),
         (b"[DONE]", b"finish_reason", b"error"),
-        re.compile(rb'data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"error"\s*:\s*[{"]'),
+        re.compile(rb'[\r\n]data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"error"\s*:\s*[{"]'),
     ),
     Format.OPENAI_RESPONSES: _Signs(
         (b"response.created", b"response.in_progress", b"response.output_item"),
-        (b"response.completed", b"response.incomplete", b"response.failed", b"error", b"[DONE]"),
-        re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|data:\s*\[DONE\]'),
+        (
+            b"response.completed",
+            b"response.incomplete",
+            b"response.failed",
+            b"response.cancelled",
+            b"response.done",
+            b"error",
+            b"[DONE]",
+        ),
+        re.compile(
+            rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled|done)|error)"|[\r\n]data:\s*\[DONE\]'
+        ),
     ),
 }
 
@@ -51,7 +61,7 @@ class LastEvent:
 
     def __init__(self, fmt: Format) -> None:
         self._signs = _SIGNS[fmt]
-        self._carry = b""
+        self._carry = b"\n"  # a stream begins at the beginning of a line
         self._begun = False
         self._came = False
 

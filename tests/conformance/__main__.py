@@ -2,7 +2,7 @@
 
     python -m tests.conformance [--only REGEX] [--no-write]
 
-CCPROXY_CONFORMANCE_CACHE names the folder with the programs, if it is to be another than the user's cache folder.
+CCPROXY_CONFORMANCE_CACHE names the folder for the programs; the default is in the user's cache folder.
 """
 
 from __future__ import annotations

@@ -86,10 +86,10 @@ def install() -> None:
 
 def _installed(package: str) -> str:
     try:
-        told = json.loads((CACHE / "npm" / "node_modules" / package / "package.json").read_text(encoding="utf-8"))
+        manifest = json.loads((CACHE / "npm" / "node_modules" / package / "package.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    return str(told.get("version", ""))
+    return str(manifest.get("version", ""))
 
 
 def _version(path: Path) -> str:
@@ -133,7 +133,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     """A clean environment with a home of its own; an empty value takes a variable out."""
     for name in ("work", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
-    # in a network of loopback alone nothing else can be reached; elsewhere a proxy that nobody answers for has to see to that
+    # in a network of loopback alone nothing else can be reached; elsewhere a proxy address without a listener prevents it
     dead = "" if is_alone() else "http://127.0.0.1:9"
     found = {
         "PATH": f"{home / 'bin'}{os.pathsep}/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home / "tmp"), "TERM": "dumb",
@@ -174,7 +174,7 @@ def _read_event(ran: Ran, line: str) -> None:
 
 
 def chatgpt_login(home: Path, *, base_url: str, chatgpt_url: str) -> None:
-    """The Codex CLI as somebody has it who is signed in with ChatGPT and set nothing but the base URL."""
+    """The Codex CLI of a user who is signed in with ChatGPT and set only the base URL."""
     folder = home / ".codex"
     folder.mkdir(parents=True, exist_ok=True)
     tokens = {"id_token": jwt("id"), "access_token": jwt("access"), "refresh_token": "rt-dummy", "account_id": ACCOUNT}

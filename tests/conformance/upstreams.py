@@ -333,7 +333,7 @@ def _deltas(block: Json) -> Iterator[Json]:
 
 
 class Codex(Fake):
-    """The Codex backend below /backend-api/codex, and what the Codex CLI asks of chatgpt.com beside it."""
+    """The Codex backend below /backend-api/codex, and what else the Codex CLI requests from chatgpt.com."""
 
     errors: ClassVar[dict[str, tuple[int, Json]]] = {
         "400": (400, {"error": {
@@ -530,7 +530,7 @@ def _item_events(index: int, item: Json) -> Iterator[Json]:
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
-# ---- a ChatGPT login that is none
+# ---- a made-up ChatGPT login
 
 ACCOUNT = "acct-fake-0001"
 

@@ -167,7 +167,7 @@ CREDENTIALS = frozenset({"authorization", "x-api-key", "x-ccproxy-token"})
 
 
 def end_to_end(fields: Fields) -> Fields:
-    """The fields that nobody on the way has any business with."""
+    """Fields that no intermediary may change."""
     return [(name, value) for name, value in fields if name.lower() not in HOP | CREDENTIALS]
 
 

@@ -1,4 +1,4 @@
-"""Runs blocks of Python, told as JSON on stdin, each with a namespace of its own; writes what they printed as JSON."""
+"""Runs blocks of Python, given as JSON on stdin, each with a namespace of its own; writes what they printed as JSON."""
 
 from __future__ import annotations
 

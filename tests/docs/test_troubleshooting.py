@@ -39,7 +39,7 @@ def is_on_the_page(message: str, port: int = 8000) -> bool:
     return any(as_pattern(each).search(message) for each in quoted)
 
 
-def test_a_message_of_nobody_is_not_on_the_page() -> None:
+def test_an_unknown_message_is_not_on_the_page() -> None:
     assert not is_on_the_page("there is no such thing")
 
 
@@ -101,7 +101,7 @@ async def test_no_proxy_on_that_port() -> None:
         await client.close()
 
 
-def test_a_port_of_somebody_elses(run: CliRunner) -> None:
+def test_a_port_of_another_program(run: CliRunner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = run.invoke(build(["serve"]), ["serve", "--port", str(port)])

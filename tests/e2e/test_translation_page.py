@@ -429,6 +429,24 @@ async def test_every_parameter_of_codex(gateway: Gateway) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+async def test_references_to_stored_items_are_removed_and_listed(gateway: Gateway) -> None:
+    items = [
+        {"role": "user", "content": "hello"},
+        {"type": "item_reference", "id": "msg_1"},
+        {"role": "user", "content": "more"},
+    ]
+    body = {"model": "gpt-5.5", "input": items, "instructions": "", "stream": True}
+    exchange = await gateway.ask(R, Target.CODEX, body)
+    assert exchange.answer.status == 200
+    assert exchange.sent is not None
+    assert [item["content"] for item in exchange.sent["input"]] == ["hello", "more"]
+    assert exchange.sent["include"] == ["reasoning.encrypted_content"]
+    assert exchange.losses == ["input[1]"]
+    refused = await gateway.ask(R, Target.CODEX, {**body, "store": False})
+    assert refused.sent is not None
+    assert refused.sent["input"][1] == items[1], "the client knows that nothing is stored: the backend decides"
+
+
 # --- answers -----------------------------------------------------------------------------------------------------------
 
 ROUTES = {A: Target.ANTHROPIC, C: Target.CHAT, R: Target.RESPONSES}

@@ -1,4 +1,4 @@
-"""One rich request in each format: everything in it can be told to every other upstream, exactly or nearly."""
+"""One rich request in each format: everything in it can be sent to every other upstream, exactly or nearly."""
 
 from __future__ import annotations
 

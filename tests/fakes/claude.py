@@ -33,7 +33,7 @@ from tests.fakes.plot import (
 )
 from tests.fakes.upstream import Received, Wire, chunk
 
-_KEY: Final = b"nobody else's"
+_KEY: Final = b"the vendor's alone"
 _FIELDS: Final = frozenset({
     "model", "max_tokens", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "stop_sequences", "stream", "metadata",
     "service_tier", "speed", "cache_control", "container", "diagnostics", "inference_geo",
@@ -113,7 +113,7 @@ class Claude:
 
     def _remembers(self, body: Json) -> None:
         """The model's own turns come back as it said them, and its thinking where it was."""
-        told = {"system": body.get("system"), "tools": body.get("tools")}
+        context = {"system": body.get("system"), "tools": body.get("tools")}
         thinks = _shows(body)
         turn = 0
         for i, message in enumerate(body["messages"]):
@@ -121,7 +121,7 @@ class Claude:
                 continue
             blocks = _blocks(message["content"])
             for j, block in enumerate(blocks):
-                before = {**told, "messages": body["messages"][:i], "before": blocks[:j]}
+                before = {**context, "messages": body["messages"][:i], "before": blocks[:j]}
                 if block["type"] == "thinking" and block["signature"] != _sign(before, block["thinking"]):
                     raise Refused(
                         f"messages.{i}.content.{j}: Invalid `signature` in `thinking` block. "
@@ -133,12 +133,12 @@ class Claude:
             demand(said == came, f"messages.{i}: the model said {said!r}, not {came!r}")
             turn += 1
 
-    def _content(self, turn: int, told: Json | None = None, *, thinks: bool | None) -> list[Json]:
+    def _content(self, turn: int, context: Json | None = None, *, thinks: bool | None) -> list[Json]:
         said = self.said[turn]
         blocks: list[Json] = []
         if said.thinking and thinks is not None:
             thinking = said.thinking if thinks else ""
-            signature = _sign({**told, "before": []}, thinking) if told else ""
+            signature = _sign({**context, "before": []}, thinking) if context else ""
             blocks.append({"type": "thinking", "thinking": thinking, "signature": signature})
         if said.text:
             blocks.append({"type": "text", "text": said.text})
@@ -148,9 +148,9 @@ class Claude:
 
     def _message(self, body: Json) -> Json:
         turn = sum(message["role"] == "assistant" for message in body["messages"])
-        told = {"system": body.get("system"), "tools": body.get("tools"), "messages": body["messages"]}
+        context = {"system": body.get("system"), "tools": body.get("tools"), "messages": body["messages"]}
         thinks = _shows(body)
-        content = self._content(turn, told, thinks=thinks)
+        content = self._content(turn, context, thinks=thinks)
         stop, sequence = ("tool_use" if self.said[turn].calls else "end_turn"), None
         for block in content:
             for wanted in body.get("stop_sequences", ()):
@@ -225,8 +225,8 @@ def _blocks(content: Any) -> list[Json]:
 
 def _sign(before: Json, thinking: str) -> str:
     # A string is short for one block of text: that spelling does not count.
-    told = [{**message, "content": _blocks(message["content"])} for message in before["messages"]]
-    return hmac.new(_KEY, canonical({**before, "messages": told, "thinking": thinking}), hashlib.sha256).hexdigest()
+    messages = [{**message, "content": _blocks(message["content"])} for message in before["messages"]]
+    return hmac.new(_KEY, canonical({**before, "messages": messages, "thinking": thinking}), hashlib.sha256).hexdigest()
 
 
 def _without_signature(block: Json) -> Json:

@@ -1,4 +1,4 @@
-"""The Codex Responses backend with its teeth: its allow-list, its `{"detail"}` errors, tools that are strict unless told otherwise, and reasoning that has
+"""The Codex Responses backend with its teeth: its allow-list, its `{"detail"}` errors, tools that are strict by default, and reasoning that has
 to come back as it was, directly before what it led to.
 """
 

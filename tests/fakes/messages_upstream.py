@@ -34,7 +34,7 @@ class Answer:
     stop_sequence: str | None = None
     usage: dict[str, int] = field(default_factory=lambda: {"input_tokens": 10, "output_tokens": 5})
     status: int = 200
-    message: str = "as told"
+    message: str = "as requested"
     headers: dict[str, str] = field(default_factory=dict)
     hold_before: asyncio.Event | None = None
     """Waited for before the first byte."""

@@ -1,6 +1,6 @@
 """Both vendors' OAuth servers, on loopback, in threads of the test process.
 
-Refresh tokens rotate and work once, as the real ones do. What goes wrong is told by attributes that a test sets.
+Refresh tokens rotate and work once, as the real ones do. Attributes that a test sets make it fail.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ccproxy.auth.clients import CLAUDE, CODEX, OAuthClient, is_loopback_url
 
 
 def jwt(**claims: object) -> str:
-    """A token with the shape of a JWT; nobody here checks signatures."""
+    """A token with the shape of a JWT; signatures are not checked here."""
 
     def part(value: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
@@ -235,7 +235,7 @@ class FakeOAuth:
             "access_token": self.secret("claude-access-" + secrets.token_hex(12)),
             "scope": body.get("scope") or "user:profile user:inference",
             "account": {"uuid": "account-1", "email_address": "someone@example.invalid"},
-            "organization": {"uuid": "organization-1", "name": "Somebody's"},
+            "organization": {"uuid": "organization-1", "name": "A person's"},
         }
         return self._tokens(answer, "claude")
 

@@ -193,10 +193,10 @@ class Play:
                 self._feed(events.OpenConnectionCompleted(command, "connection cancelled"))
                 return
         if connection.state is not ConnectionState.CLOSED:
-            told = not connection.state & ConnectionState.CAN_READ  # the layer has seen the other end close
+            closed = not connection.state & ConnectionState.CAN_READ  # the layer has seen the other end close
             connection.state = ConnectionState.CLOSED
             self.closed.append(connection)
-            if not told:
+            if not closed:
                 self._feed(events.ConnectionClosed(connection))
 
     def _run(self, command: commands.StartHook) -> None:

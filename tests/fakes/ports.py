@@ -11,7 +11,7 @@ _reserved: list[socket.socket] = []
 def free_port() -> int:
     """A port of 127.0.0.1 and ::1 that nothing listens on and that no other test gets.
 
-    It stays bound until this process ends: the system hands it out to nobody else, connections to it are refused, and a server, which sets SO_REUSEADDR,
+    It stays bound until this process ends: the system does not hand it out again, connections to it are refused, and a server, which sets SO_REUSEADDR,
     can listen on it.
     """
     while True:

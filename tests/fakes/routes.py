@@ -18,7 +18,7 @@ CHAT_BODY = b'{"model":"gpt-x","messages":[{"role":"user","content":"hello"}],"s
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A route whose bytes nobody touches."""
+    """A route whose bytes pass unchanged."""
 
     name: str
     path: str

@@ -146,7 +146,7 @@ class ChatTalk(Talk):
             return await stream.get_final_completion()
 
     async def _accumulated(self, request: Json) -> Any:
-        """The same accumulator, by hand: older SDKs let nobody stream who has tools that are not strict."""
+        """The same accumulator, by hand: older SDKs refuse to stream with tools that are not strict."""
         state: Any = ChatCompletionStreamState()
         async for chunk in await self.sdk.chat.completions.create(stream=True, **request):
             state.handle_chunk(chunk)

@@ -151,7 +151,7 @@ class Upstream:
     silent: bool = False
     """Accept connections and never read from them."""
     greeting: bytes = b""
-    """Say this to whoever connects, and close."""
+    """Send this on each new connection, and close it."""
     port: int = 0
     broken: list[BaseException] = field(default_factory=list)
     """What scripts raised: a defect of the test."""

@@ -173,7 +173,7 @@ async def test_no_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch, names: st
         monkeypatch.setenv("HTTP_PROXY", company.url())
         monkeypatch.setenv("NO_PROXY", names)
         proxy: Proxy = await serve(server={"connect_timeout": 2}, providers=at("http://api.test"))
-        assert (await proxy.post("/api/v1/messages", message())).status == 502  # the name is nobody's
+        assert (await proxy.post("/api/v1/messages", message())).status == 502  # the name does not exist
         assert company.asked == []
 
 

@@ -67,7 +67,7 @@ async def test_405(proxy: Proxy, upstream: Upstream, method: str, path: str, all
     "path",
     ["/api", "/api/v1/messages", "/api/v1/whatever", "/api/codex/responses", "/claude/v1/messages", "/mock/x", "/zai/"],
 )
-async def test_head_is_200_and_asks_nobody(proxy: Proxy, upstream: Upstream, path: str) -> None:
+async def test_head_is_200_without_an_upstream(proxy: Proxy, upstream: Upstream, path: str) -> None:
     async with proxy.connect() as client:
         for _ in range(2):
             answer = await client.ask(request(path, method="HEAD"))

@@ -1,4 +1,4 @@
-"""A script of the user's own, after ccproxy's addons: what it sees, what it changes, and that bytes stay bytes beside mitmproxy's own addons."""
+"""A script of the user's own, after ccproxy's addons: what it sees, what it changes, and that bytes stay bytes next to mitmproxy's own addons."""
 
 from __future__ import annotations
 
@@ -102,13 +102,15 @@ async def test_a_script_cannot_send_the_credential_elsewhere(tmp_path: Path, ups
     assert upstream.connections == 0
 
 
-# ---- bytes stay bytes whatever runs beside
+# ---- bytes stay bytes next to other addons
 
 
 @pytest.mark.parametrize("route", NATIVE, ids=IDS)
-@pytest.mark.parametrize("beside", ["options", "x.flow", "x.har"])
-async def test_beside_all_addons_of_mitmproxys(tmp_path: Path, upstream: Upstream, route: Native, beside: str) -> None:
-    extras = Extras(options=["anticache=false"]) if beside == "options" else Extras(record=tmp_path / beside)
+@pytest.mark.parametrize("extra", ["options", "x.flow", "x.har"])
+async def test_all_addons_of_mitmproxy_leave_the_bytes(
+    tmp_path: Path, upstream: Upstream, route: Native, extra: str
+) -> None:
+    extras = Extras(options=["anticache=false"]) if extra == "options" else Extras(record=tmp_path / extra)
     head = (
         b'HTTP/1.1 200 Odd Reason\r\nContent-Type: text/event-stream\r\nalt-svc: h3=":443"; ma=86400\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n'
         b"Transfer-Encoding: chunked\r\n\r\n"

@@ -107,13 +107,13 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-async def test_json_is_never_printed_anew(proxy: Proxy, upstream: Upstream, body: bytes) -> None:
+async def test_json_is_never_printed_again(proxy: Proxy, upstream: Upstream, body: bytes) -> None:
     assert (await proxy.post("/api/v1/messages", body)).status == 200
     assert upstream.last.body == body
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-async def test_codex_bodies_that_the_backend_takes_are_never_printed_anew(
+async def test_codex_bodies_that_the_backend_accepts_are_never_printed_again(
     proxy: Proxy, upstream: Upstream, body: bytes
 ) -> None:
     accepted = b'"store" : false,"stream":true , "instructions" : "", '
@@ -274,7 +274,7 @@ async def test_any_head_and_any_json(
 
 
 @given(data=st.binary(max_size=200))
-async def test_any_bytes_on_paths_that_nobody_looks_into(proxy: Proxy, upstream: Upstream, data: bytes) -> None:
+async def test_any_bytes_on_paths_that_pass_untouched(proxy: Proxy, upstream: Upstream, data: bytes) -> None:
     answer = await proxy.post(
         "/api/v1/files", data, ("Content-Type", "application/octet-stream"), ("content-encoding", "gzip")
     )

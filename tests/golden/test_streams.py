@@ -16,7 +16,7 @@ from tests.fakes.upstream import Received, Script, Upstream, Wire, chunk
 native = pytest.mark.parametrize("route", NATIVE, ids=IDS)
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
-# Line ends of all three kinds, comments, pings, fields that nobody knows, characters of up to four bytes, and an end without a blank line.
+# Line ends of all three kinds, comments, pings, unknown fields, characters of up to four bytes, and an end without a blank line.
 EVENTS = (
     b'event: message_start\r\ndata: {"type":"message_start","message":{"id":"msg_1"}}\r\n\r\n',
     b": a comment\n\n",

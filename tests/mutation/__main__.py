@@ -78,8 +78,8 @@ def main() -> int:
                 CONFIGURATION.format(files=[str(file) for file in files], tests=tests, options=json.dumps(options))
             )
         with contextlib.chdir(copy):
-            names = _names(files, draw, arguments.processes)
-        print(f"{len(names)} mutants in {len(files)} files, seed {arguments.seed}", flush=True)
+            names = _names(files, draw, arguments.processes)[: arguments.count]
+        print(f"{len(names)} mutants, seed {arguments.seed}", flush=True)
         return _run(copy, names, arguments.processes, arguments.at_least)
 
 
@@ -93,20 +93,25 @@ def _failing(copy: Path, tests: list[str], processes: int) -> list[str]:
 
 
 def _files(copy: Path, packages: list[str], count: int, draw: random.Random) -> Counter[Path]:
-    """How many mutants to take from which file. A file is drawn as often as its size makes likely, since making all mutants of all files takes minutes."""
+    """How many mutants to take from which file, some more than needed, since a file of tables may have none.
+
+    A file is drawn as often as its size makes likely: making all mutants of all files would take minutes.
+    """
     files = sorted(
         file.relative_to(copy) for package in packages for file in (copy / "ccproxy" / package).rglob("*.py")
     )
-    return Counter(draw.choices(files, [(copy / file).stat().st_size for file in files], k=count))
+    return Counter(draw.choices(files, [(copy / file).stat().st_size for file in files], k=count + count // 5))
 
 
 def _names(files: Counter[Path], draw: random.Random, processes: int) -> list[str]:
     with ProcessPoolExecutor(processes) as pool:
-        return [
+        names = [
             name
             for (_, number), made in zip(files.items(), pool.map(_mutants_of, files), strict=True)
             for name in draw.sample(made, min(number, len(made)))
         ]
+    draw.shuffle(names)
+    return names
 
 
 def _mutants_of(file: Path) -> list[str]:

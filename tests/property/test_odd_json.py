@@ -178,7 +178,7 @@ def test_odd_errors(client: Format, upstream: Format) -> None:
 
 
 @pytest.mark.parametrize("upstream", Format)
-def test_an_answer_that_is_none_is_an_error(upstream: Format) -> None:
+def test_an_answer_that_is_not_one_is_an_error(upstream: Format) -> None:
     for body in (b"{}", b"[]", b"null", b"3", b'"x"', b'{"ok": true}', b"{'a': 1}", b"", b"<html>"):
         for client in Format:
             if client is not upstream:

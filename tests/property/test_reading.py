@@ -135,7 +135,7 @@ def test_whole_bodies(client: Format, upstream: Format, body: Json, status: int)
 
 
 @pytest.mark.parametrize("raw", [b"", b"[1]", b"null", b'"text"', b"<html>", b"\xff\xfe", b"[" * 5000, b'{"a":' * 5000])
-def test_bodies_that_are_no_objects(raw: bytes) -> None:
+def test_bodies_that_are_not_objects(raw: bytes) -> None:
     for client, upstream in ROUTES:
         for status in (200, 500):
             whole = exchange(client, upstream, stream=False)

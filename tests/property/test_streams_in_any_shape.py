@@ -125,7 +125,7 @@ def test_arbitrary_bytes_end_in_an_error(route: tuple[Format, Format], pieces: l
     body=st.binary(max_size=80)
     | st.sampled_from([b"null", b"[]", b"{}", b'{"error": 1}', b'{"choices": null}', b'{"output": [1]}']),
 )
-def test_an_arbitrary_whole_answer_is_told_or_an_error(route: tuple[Format, Format], body: bytes) -> None:
+def test_an_arbitrary_whole_answer_is_converted_or_an_error(route: tuple[Format, Format], body: bytes) -> None:
     client, upstream = route
     exchange = translate_request(client, upstream, ASKING[client])
     status, headers, out = exchange.whole(200, body)
@@ -141,20 +141,20 @@ def test_an_arbitrary_whole_answer_is_told_or_an_error(route: tuple[Format, Form
     status=st.integers(400, 599),
     body=st.binary(max_size=80) | st.text().map(lambda text: json.dumps({"detail": text}).encode()),
 )
-def test_an_arbitrary_error_answer_is_told_in_the_clients_format(
+def test_an_arbitrary_error_is_sent_in_the_clients_format(
     route: tuple[Format, Format], status: int, body: bytes
 ) -> None:
     client, upstream = route
     exchange = translate_request(client, upstream, ASKING[client])
-    told, _, out = exchange.error(status, {"Retry-After": "3", "content-type": "text/html"}, body)
+    converted, _, out = exchange.error(status, {"Retry-After": "3", "content-type": "text/html"}, body)
     error = json.loads(out)["error"]
     assert error["message"]
-    assert 400 <= told < 600
+    assert 400 <= converted < 600
 
 
 @pytest.mark.parametrize(("client", "upstream"), ROUTES)
 @pytest.mark.parametrize("count", [0, 1, 5, 20])
-def test_a_failure_in_the_middle_is_told_once(client: Format, upstream: Format, count: int) -> None:
+def test_a_failure_in_the_middle_is_sent_once(client: Format, upstream: Format, count: int) -> None:
     stream = translator(client, upstream)
     out = stream.feed(sse(upstream, EVENTS[upstream][:count], done=False))
     out += stream.fail(UpstreamUnreachable("The line went dead"))
@@ -168,7 +168,7 @@ def test_a_failure_in_the_middle_is_told_once(client: Format, upstream: Format, 
 
 
 @pytest.mark.parametrize(("client", "upstream"), ROUTES)
-def test_the_same_words_over_and_over_are_no_reason_to_stop(client: Format, upstream: Format) -> None:
+def test_repeated_words_do_not_stop_a_stream(client: Format, upstream: Format) -> None:
     events = EVENTS[upstream]
     delta = next(
         e

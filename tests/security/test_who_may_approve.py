@@ -31,7 +31,7 @@ ALLOW = b'{"decision":"allow"}'
 
 @dataclass
 class Agent:
-    """A proxy in agent mode whose Claude Code wants to run `touch victim` and waits for somebody to allow it."""
+    """A proxy in agent mode whose Claude Code wants to run `touch victim` and waits for approval."""
 
     proxy: Proxy
     upstream: MessagesUpstream
@@ -219,7 +219,7 @@ print("tried", len(secrets), "found", sys.argv[3][::-1] in secrets, "answers", s
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="which process asks can be told on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="the process that asks is known on Linux only")
 async def test_a_tool_cannot_with_all_that_it_finds(tmp_path: Path) -> None:
     script, tries = tmp_path / "attack.py", tmp_path / "tries.sh"
     script.write_text(ATTACK)
@@ -241,7 +241,7 @@ async def test_a_tool_cannot_with_all_that_it_finds(tmp_path: Path) -> None:
 
 
 async def test_file_tools_do_not_reach_what_opens_and_decides(tmp_path: Path) -> None:
-    """Tools that are no programs of their own cannot detach themselves; but they could read the token, and another one send it."""
+    """Tools that do not start programs cannot detach themselves; but they could read the token, and another tool could send it."""
     secret = "l0gin-" + "of-a-provider"
     rules = [{"tool": "Bash(touch victim)", "decision": "ask"}]
     async with agent(tmp_path, *rules, permissions={"mode": "allow", "rules": rules}) as it:

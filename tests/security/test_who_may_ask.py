@@ -240,7 +240,7 @@ async def test_the_token_never_goes_upstream(serve: Serve, upstream: Upstream, a
         assert TOKEN.encode() not in upstream.last.everything
 
 
-async def test_with_passthrough_a_token_alone_is_no_key(serve: Serve, upstream: Upstream) -> None:
+async def test_with_passthrough_a_token_alone_is_not_a_key(serve: Serve, upstream: Upstream) -> None:
     proxy: Proxy = await serve(server={"auth_token": TOKEN}, providers={"claude_api": {"auth": "passthrough"}})
     for carrier in carriers(TOKEN):
         answer = await proxy.post("/api/v1/messages", message(), carrier)

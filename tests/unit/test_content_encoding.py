@@ -157,7 +157,7 @@ def test_bombs_are_not_unpacked(encoding: str) -> None:
 
 
 def test_a_bomb_in_the_outer_layer() -> None:
-    """What is inside is small, but nobody can know before the outer layer is decoded."""
+    """What is inside is small, but that shows only when the outer layer is decoded."""
     padded = gzip.compress(b"small") + b"\0" * (24 * MIB)
     with pytest.raises(TooLarge):
         decode(brotli.compress(padded, quality=5), "gzip, br", 8 * MIB)

@@ -106,9 +106,7 @@ class Gateway:
         """Pull the next piece of a response made here, once the client has read what came before."""
         body = of(flow).way.body
         assert body
-        if self.drained is not None:
-            await self.drained(flow.client_conn)
-        await body.pull()
+        await body.pull(self.drained(flow.client_conn) if self.drained is not None else None)
 
     @fail_closed
     async def upstream_answered(self, flow: http.HTTPFlow) -> None:
@@ -120,9 +118,11 @@ class Gateway:
     @fail_closed
     def response(self, flow: http.HTTPFlow) -> None:
         exchange = begin(flow)
-        if exchange.progress.from_upstream:
-            exchange.way.finish_response(flow)
-        self._finish(flow, exchange)
+        try:
+            if exchange.progress.from_upstream:
+                exchange.way.finish_response(flow)
+        finally:
+            self._finish(flow, exchange)
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._finish(flow, begin(flow))

@@ -80,7 +80,7 @@ class OwnEndpoints:
         """
         method, path = flow.request.method, flow.request.path.partition("?")[0]
         decides = path.startswith("/permissions/") and path != PERMISSIONS_STREAM
-        allowed = {"POST"} if decides else {"GET", "HEAD"}
+        allowed = {"POST"} if decides else {"GET"} if path == PERMISSIONS_STREAM else {"GET", "HEAD"}
         if method not in allowed:
             allow = ", ".join(sorted(allowed))
             raise MethodNotAllowed(f"{path[:200]} supports {allow}, not {method[:20]}", headers={"allow": allow})

@@ -31,7 +31,9 @@ def fail_closed(hook: Hook[Addon]) -> Hook[Addon]:
         if not isinstance(error, ExchangeError):
             logger.error("the gateway failed in %s", hook.__name__, exc_info=error)
             error = InternalError("ccproxy failed to handle this request; its log says more")
-        answer = error_response(exchange.begin(flow).format, error, flow.id)
+        current = exchange.begin(flow)
+        current.progress.from_upstream = False
+        answer = error_response(current.format, error, flow.id)
         if flow.response is not None and flow.response.stream:
             answer.stream = False
         flow.response = answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,7 @@ from mitmproxy.proxy.context import Context
 from ccproxy.addons.transport.flow_edits import twin
 from ccproxy.addons.transport.http1 import ClientSide, UpstreamSide
 from ccproxy.addons.transport.mitmproxy_internals import (
+    CUT,
     CommandGenerator,
     DropStream,
     GetHttpConnection,
@@ -22,6 +24,7 @@ from ccproxy.addons.transport.mitmproxy_internals import (
     ReceiveHttp,
     RegisterHttpConnection,
     RequestHeaders,
+    RequestProtocolError,
     SendHttp,
     StartHook,
     commands,
@@ -31,7 +34,11 @@ from ccproxy.addons.transport.mitmproxy_internals import (
     tunnel,
     upstream_proxy,
 )
-from ccproxy.addons.transport.stream import GatewayStream, Limits, Stop, Tick
+from ccproxy.addons.transport.responses import last_words
+from ccproxy.addons.transport.stream import STOPPING, GatewayStream, Limits, Stop, Tick
+from ccproxy.errors import Unavailable
+
+logger = logging.getLogger(__name__)
 
 IDLE_REUSE: Final = 60.0
 """Seconds after which a kept upstream connection is not used again: laptops sleep, firewalls forget."""
@@ -73,6 +80,7 @@ class GatewayLayer(HttpLayer):
         self._deadlines: dict[commands.Command, tuple[Server, Server]] = {}
         self.timed_out = False
         """The connection that was tried last was not established in time."""
+        self.stopping = False
         self._ticking: commands.RequestWakeup | None = None
         self._dropped: list[GatewayStream] = []
 
@@ -81,11 +89,16 @@ class GatewayLayer(HttpLayer):
             yield from self.wake_up(event)
             return
         if isinstance(event, Stopping):
-            yield from self.tick(Stop)
+            yield from self.stop()
             return
         if isinstance(event, events.Start):
             self.connections[self.context.client] = ClientSide(self.context.fork())
-        yield from super()._handle_event(event)
+        try:
+            yield from super()._handle_event(event)
+        except Exception:
+            # mitmproxy would log it and leave the client waiting.
+            logger.exception("A connection failed and is closed")
+            yield commands.CloseConnection(self.context.client)
         if isinstance(event, events.ConnectionClosed):
             self.connection_closed(event.connection)
         while self._dropped:
@@ -109,11 +122,29 @@ class GatewayLayer(HttpLayer):
             if server in self.waiting_for_establishment:
                 self.timed_out = True
                 yield commands.CloseConnection(transport)
+                yield from self.give_up_connecting(server, "no connection in time")
         else:
             self._ticking = None
             yield from self.tick(Tick)
             if self.streams:
                 yield from self.keep_time()
+
+    def give_up_connecting(self, server: Connection, reason: str) -> CommandGenerator[None]:
+        """Answer the streams that wait for a connection. mitmproxy would, but not where its own task is cancelled while it waits for its turn."""
+        for command in self.waiting_for_establishment.pop(server, []):
+            stream = self.command_sources.pop(command)
+            yield from self.event_to_child(stream, GetHttpConnectionCompleted(command, (None, reason)))
+
+    def stop(self) -> CommandGenerator[None]:
+        """End all exchanges. One whose hook still waits for something gets a bare error."""
+        self.stopping = True
+        for server in list(self.waiting_for_establishment):
+            yield from self.give_up_connecting(server, "ccproxy is stopping")
+        yield from self.tick(Stop)
+        side = self.connections[self.context.client]
+        if self.streams and isinstance(side, ClientSide) and side.request is not None and side.response is None:
+            yield commands.SendData(side.conn, last_words(Unavailable(STOPPING), side.request.path))
+            yield commands.CloseConnection(side.conn)
 
     def tick(self, event: type[Tick]) -> CommandGenerator[None]:
         """Send an event to each stream that waits for its upstream."""
@@ -168,7 +199,12 @@ class GatewayLayer(HttpLayer):
         elif isinstance(command, GetHttpConnection):
             yield from self.get_connection(command)
         elif isinstance(command, RegisterHttpConnection):
-            yield from self.register_connection(command)
+            if command.connection in self.waiting_for_establishment:  # else it came too late
+                yield from self.register_connection(command)
+            elif not command.err:
+                yield from self.event_to_child(
+                    self.connections[command.connection], RequestProtocolError(0, "too late", CUT)
+                )
         else:
             if isinstance(command, commands.OpenConnection):
                 self.connections[command.connection] = child
@@ -198,7 +234,8 @@ class GatewayLayer(HttpLayer):
                 del self._released[connection]
             elif self.limits.clock() - released > IDLE_REUSE:
                 del self._released[connection]
-                yield commands.CloseConnection(connection)
+                # Through the whole stack, which may have a tunnel or TLS in it.
+                yield from self.event_to_child(self.connections[connection], RequestProtocolError(0, "idle", CUT))
             elif reuse and event.connection_spec_matches(connection):
                 stream = self.command_sources.pop(event)
                 yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (connection, None)))

@@ -139,6 +139,7 @@ class Parent(Protocol):
     limits: Limits
     timed_out: bool
     """The connection that was tried last was not established in time."""
+    stopping: bool
 
     def take(self, connection: Connection) -> bool: ...
 
@@ -260,7 +261,10 @@ class GatewayStream(HttpStream):
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.check_killed(True)):  # noqa: FBT003
             return
-        if exchange.way.last_event is not None and event.end_stream:
+        if self.flow.response is not event.response:  # the gateway, or a script, has put another response in its place
+            yield self.let_go("the response is not used")
+            yield from self.send_response()
+        elif event.end_stream and (exchange.way.last_event is not None or exchange.way.transform is not None):
             yield from self.give_up(_without_last_event(), "the upstream sent an empty stream")
         elif self.flow.response.stream and not event.end_stream:
             yield self.head()
@@ -292,8 +296,21 @@ class GatewayStream(HttpStream):
                 self.flow.response = None
                 self.server_state = self.state_wait_for_response_headers
                 yield from self.forward()
+            elif self.flow.response is self.refused:
+                yield from self.deliver_refusal(self.refused)
             else:
                 yield from self.deliver()
+
+    def deliver_refusal(self, response: http.Response) -> CommandGenerator[None]:
+        """Pass on a response that was read and leads to no other attempt, as one that has just come."""
+        content, response.data.content = response.data.content, None
+        self.server_state = self.state_consume_response_body
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):  # noqa: FBT003
+            return
+        response.stream = False
+        response.data.content = content
+        yield from self.send_response()
 
     @expect(ResponseData, ResponseTrailers, ResponseEndOfMessage, Tick)
     def state_stream_response_body(self, event: events.Event) -> CommandGenerator[None]:
@@ -313,7 +330,7 @@ class GatewayStream(HttpStream):
                 yield SendHttp(event, self.context.client)
             else:
                 yield from self.send_data(converted)
-                if way.transform.stopped:
+                if way.transform.stopped or way.transform.failed is not None:
                     yield from self.enough()
         elif isinstance(event, Tick):
             yield from self.tick(event)
@@ -333,10 +350,14 @@ class GatewayStream(HttpStream):
             self.client_active = self.parent.limits.clock()
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
 
+    def let_go(self, reason: str) -> SendHttp:
+        """Have the upstream's connection closed, by the layer that is in charge of it: there may be a tunnel or TLS in between."""
+        return SendHttp(RequestProtocolError(self.stream_id, reason, CUT), self.context.server)
+
     def enough(self) -> CommandGenerator[None]:
         """The client has what it asked for: end its response and let the upstream go."""
         assert self.exchange.way.transform
-        yield commands.CloseConnection(self.context.server)
+        yield self.let_go("the client has what it asked for")
         yield from self.send_data(self.exchange.way.transform.close())
         yield from self.send_response(already_streamed=True)
         self.server_state = self.state_errored  # whatever the upstream has sent meanwhile is ignored
@@ -355,10 +376,14 @@ class GatewayStream(HttpStream):
         """Keep a piece of a response until it is whole, or have it folded as it comes."""
         way = self.exchange.way
         self.upstream_active = self.parent.limits.clock()
-        if way.fold is not None:
-            way.fold(data)
+        if way.folder is not None:
+            way.folder.feed(data)
             for tap in self.exchange.taps:
                 tap(data)
+            if way.folder.stopped or way.folder.failed is not None:
+                yield self.let_go("the response is complete, or cannot be read")
+                yield from self.send_response()
+                self.server_state = self.state_errored  # whatever the upstream has sent meanwhile is ignored
             return
         self.response_body_buf += data
         if len(self.response_body_buf) <= self.parent.limits.max_body:
@@ -482,7 +507,7 @@ class GatewayStream(HttpStream):
 
     def give_up(self, error: ExchangeError, reason: str) -> CommandGenerator[None]:
         """End an exchange whose upstream is not waited for any longer: with an error response, or as a broken stream."""
-        yield commands.CloseConnection(self.context.server)
+        yield self.let_go(reason)
         if self.server_state == self.state_stream_response_body:
             yield from self.break_off(error, reason)
         else:
@@ -532,7 +557,7 @@ class GatewayStream(HttpStream):
         )
         self.response_body_buf.clear()
         self.refused = None
-        promising = stale or (never_connected and not self.parent.timed_out)
+        promising = (stale or (never_connected and not self.parent.timed_out)) and not self.parent.stopping
         # If the client has left, nothing would close the new connection.
         if promising and exchange.progress.attempts < ATTEMPTS - 1 and self.context.client.connected:
             exchange.progress.attempts += 1
@@ -548,6 +573,8 @@ class GatewayStream(HttpStream):
     def explain(self, event: ResponseProtocolError, never_connected: bool) -> ExchangeError:  # noqa: FBT001
         """The error for the client. An upstream's malformed bytes are not quoted: they may hold anything."""
         name = self.upstream_name()
+        if self.parent.stopping:
+            return Unavailable(STOPPING)
         if never_connected and self.parent.timed_out:
             return UpstreamUnreachable(f"No connection to {name} in time (server.connect_timeout)")
         if never_connected:

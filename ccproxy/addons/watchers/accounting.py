@@ -44,6 +44,8 @@ class Account:
     """Reads a response that passes as it is; one that is converted is read by the conversion."""
     first_token: float | None = None
     """When the model's first output passed by, on the monotonic clock."""
+    was_fed: bool = False
+    """The tap has seen the response: a whole one that turned out too large to be held passes without it."""
     counts_as_open: bool = False
     """The metrics count its stream as open."""
 
@@ -51,6 +53,7 @@ class Account:
         """Read a chunk, and note the time of the model's first output."""
         if self.tap is not None:
             self.tap.feed(chunk)
+            self.was_fed = True
         if self.first_token is None:
             reading = self.tap.reading if self.tap is not None else self.way.reading
             if reading is not None and reading.saw_output:
@@ -111,7 +114,7 @@ class Accounting:
         if exchange.way.reading is None:
             kind, encoding = head.get("content-type", ""), head.get("content-encoding", "")
             account.tap = UsageTap(route.provider.format, kind, encoding)
-        if (flow.response and flow.response.stream) or exchange.way.fold is not None:
+        if (flow.response and flow.response.stream) or exchange.way.folder is not None:
             exchange.add_tap(account.feed)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[object] | None:
@@ -139,9 +142,9 @@ class Accounting:
             task.add_done_callback(self._tasks.discard)
             return
         if body and account.tap:
-            account.tap.feed(body)
+            account.feed(body)
         record = self._record(flow, exchange, account, outcome)
-        if held and record.price is not None:
+        if held and progress.from_upstream and record.price is not None:
             exchange.add_response_field(b"x-ccproxy-cost-usd", f"{record.price:f}")
         self._put(record)
 
@@ -154,11 +157,12 @@ class Accounting:
     async def _later(self, flow: http.HTTPFlow, account: Account, outcome: Outcome, body: bytes) -> None:
         assert account.tap
         await asyncio.to_thread(account.tap.feed, body)
+        account.was_fed = True
         await asyncio.to_thread(account.tap.finish)
         self._put(self._record(flow, begin(flow), account, outcome))
 
     async def done(self) -> None:
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.ledger is not None and self._started:
             await asyncio.to_thread(self.ledger.close)
 
@@ -259,7 +263,7 @@ class Accounting:
 
 
 def _is_read(account: Account, route: Route) -> bool:
-    return route.operation is Operation.CREATE and (account.tap is not None or account.way.reading is not None)
+    return route.operation is Operation.CREATE and (account.was_fed or account.way.reading is not None)
 
 
 def _is_streamed(flow: http.HTTPFlow, exchange: Exchange) -> bool:

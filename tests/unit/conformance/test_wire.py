@@ -69,7 +69,7 @@ def test_every_change_of_an_answer_is_seen(before: bytes, after: bytes, says: st
     assert found.startswith(says)
 
 
-def test_ccproxys_own_fields_are_no_change() -> None:
+def test_ccproxys_own_fields_are_not_a_change() -> None:
     sent, arrived = (
         parse(REQUEST, data)[0].response
         for data in (ANSWER, ANSWER.replace(b"\r\n\r\n3", b"\r\nx-ccproxy-flow: f\r\n\r\n3"))

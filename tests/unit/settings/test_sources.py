@@ -16,7 +16,7 @@ from ccproxy.settings.trust import trust
 
 
 @pytest.fixture
-def own(_nobody: None) -> Path:
+def own(_own_home: None) -> Path:
     """The user's own configuration file, not made yet."""
     path = config_dir() / "config.toml"
     path.parent.mkdir(parents=True)

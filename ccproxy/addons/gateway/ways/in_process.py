@@ -126,7 +126,7 @@ class InProcess(Way):
         status, headers, content = folder.result()
         headers = {"content-type": "application/json", "request-id": f"req_{flow.id}", **headers}
         if of_response := headers.pop("x-ccproxy-loss", ""):  # it lists those of the request too
-            losses += of_response.split(", ")
+            losses += of_response.removesuffix(", ...").split(", ")
         exchange.report_losses(losses)
         flow.response = response(status, content, headers)
 

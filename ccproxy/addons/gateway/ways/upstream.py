@@ -12,7 +12,7 @@ from mitmproxy import http
 from ccproxy.addons.exchange import Client, Transform, Way, of
 from ccproxy.addons.gateway.ways.shared import Shared
 from ccproxy.addons.transport.flow_edits import put_fields, send_to, twin
-from ccproxy.addons.transport.stream import ATTEMPTS
+from ccproxy.addons.transport.stream import ATTEMPTS, MAX_REFUSAL
 from ccproxy.auth.sources import Source
 from ccproxy.auth.wire import RequestCredential
 from ccproxy.content_encoding import MAX_OUTPUT_PER_FEED, ContentDecoder, ContentEncodingError, TooLarge, decode
@@ -165,7 +165,7 @@ class UpstreamWay(Way):
                 self.credential = credential
             return credential is not None
         if status == 400 and self.route.provider.refuses_by_name and self.conversation is not None:
-            return self._leave_out(flow, self.conversation, flow.response.content or b"")
+            return self._leave_out(flow, self.conversation, _refusal(flow.response))
         if status not in self.route.provider.retries:
             return False
         attempts = of(flow).progress.attempts
@@ -225,8 +225,7 @@ class UpstreamWay(Way):
         else:
             response.stream = False
             if response.status_code < 300 and is_sse and not _is_encoded(response):
-                self._folder = conversation.folder()
-                self.fold = self._folder.feed
+                self.folder = self._folder = conversation.folder()
 
     def _convert(self, flow: http.HTTPFlow, response: http.Response, conversation: Conversation) -> None:
         """Make the upstream's whole response the client's."""
@@ -248,8 +247,11 @@ class UpstreamWay(Way):
         else:
             status, headers, body = conversation.whole(response.status_code, content)
         headers = dict(headers)
-        if losses := headers.pop("x-ccproxy-loss", ""):  # those of the request, and of the response
-            of(flow).report_losses(losses.split(", "))
+        if losses := headers.pop(
+            "x-ccproxy-loss", ""
+        ):  # those of the request, and of the response; the list may have been cut
+            paths = [*(loss.path for loss in conversation.losses), *losses.removesuffix(", ...").split(", ")]
+            of(flow).report_losses(paths)
         response.status_code = status
         response.reason = ""
         response.raw_content = body
@@ -273,6 +275,14 @@ class UpstreamWay(Way):
             raise UpstreamBroken("The upstream's response is not what its content-encoding says") from None
 
 
+def _refusal(response: http.Response) -> bytes:
+    """The body of a response that refuses something; empty if it cannot be decoded."""
+    try:
+        return decode(response.raw_content or b"", response.headers.get("content-encoding", ""), MAX_REFUSAL)
+    except ContentEncodingError:
+        return b""
+
+
 class _Decoded:
     """A transform of an upstream's stream that is compressed, although no compression was asked for."""
 
@@ -284,6 +294,10 @@ class _Decoded:
     @property
     def stopped(self) -> bool:
         return self._failed or self._transform.stopped
+
+    @property
+    def failed(self) -> ExchangeError | None:
+        return self._transform.failed
 
     def feed(self, chunk: bytes) -> bytes:
         out: list[bytes] = []

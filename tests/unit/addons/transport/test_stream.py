@@ -134,7 +134,7 @@ def test_a_connect_that_works_the_third_time(play: Play) -> None:
     assert status(play.take()) == 200
 
 
-def test_the_next_request_begins_counting_anew(play: Play) -> None:
+def test_the_next_request_starts_its_own_count(play: Play) -> None:
     for _ in range(2):
         play.client_sends(REQUEST)
         for _ in range(3):
@@ -162,7 +162,7 @@ def test_the_connect_timeout_ends_with_the_connection(play: Play) -> None:
     assert status(play.take()) == 200
 
 
-def test_nobody_is_connected_to_for_a_client_that_has_left(play: Play) -> None:
+def test_no_connection_is_made_for_a_client_that_has_left(play: Play) -> None:
     play.client_sends(REQUEST)
     play.client_leaves()
     play.refused()

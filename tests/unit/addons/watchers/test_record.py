@@ -79,7 +79,7 @@ def test_a_restart_continues_the_file(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"log": {"entries": [', b"not JSON\n]}}\n" * 3])
-def test_what_is_no_recording_is_not_continued(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_recording_is_not_continued(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "all.har"
     file.write_bytes(content)
     recorder = Recorder(file, append=True)
