@@ -47,9 +47,6 @@ class Losses:
     def __iter__(self) -> Iterator[Loss]:
         return (Loss(path, reason) for path, reason in self._reasons.items())
 
-    def __len__(self) -> int:
-        return len(self._reasons)
-
     def merged(self, others: Losses) -> Losses:
         """These and the others."""
         both = Losses()

@@ -102,12 +102,6 @@ class ReplayCache:
         if self._on_failure is not None:
             self._on_failure(failure)
 
-    def clear(self) -> None:
-        """Remove all entries."""
-        self._entries.clear()
-        self._scopes.clear()
-        self.size = 0
-
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self.size -= entry.size
