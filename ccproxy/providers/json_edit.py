@@ -1,6 +1,6 @@
-"""Changes to single top-level keys of a JSON object that leave every other byte as it was.
+"""Changes of single top-level keys in a JSON object that preserve every other byte.
 
-Re-printing a body would change escapes, number spellings and white space, on which upstreams' caches and signatures depend.
+Serializing a body again would change escapes, numbers and white space, on which upstreams' caches and signatures depend.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ccproxy.translate import jsontext
 _SPACE: Final = " \t\n\r"
 _SPACES: Final = re.compile(r"[ \t\n\r]*+")
 _MAX_MEMBERS: Final = 1000
-"""Top-level keys of a body that is edited. The longest requests of any API have about sixty."""
+"""Top-level keys of a body. The largest requests of any API have about sixty."""
 _LENIENT: Final = JSONDecoder(parse_constant=jsontext.refuse_constant)
 
 
@@ -29,7 +29,7 @@ class _Remove:
 
 
 REMOVE: Final = _Remove()
-"""In `edited`: take the key out."""
+"""In `edited`: remove the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,16 @@ class Member:
 
 
 def loads(body: bytes) -> Any:
-    """Parse a body that is going to be translated.
+    """Parse a body to be translated.
 
     Raises:
-        BadRequest: it is not valid JSON, or holds a number that cannot be written again; the message says where.
+        BadRequest: it is not valid JSON, or contains a number that could not be written again. The message has the position.
 
     """
     try:
         return jsontext.exact(body)
     except ValueError:
-        pass  # the decoder below reads more, and says what is wrong
+        pass  # the decoder below reads more, and explains the error
     try:
         return jsontext.decode(body)
     except (ValueError, RecursionError) as error:
@@ -63,16 +63,16 @@ def loads(body: bytes) -> Any:
 
 
 def glance(body: bytes) -> Any:
-    """Parse a body that is forwarded as it is, to look at it only: numbers may lose digits.
+    """Parse a body that is forwarded unchanged. Numbers may lose digits.
 
     Raises:
-        BadRequest: it is not valid JSON; the message says where.
+        BadRequest: it is not valid JSON. The message has the position.
 
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass  # the standard library says where, and reads what orjson does not: lone surrogates, numbers of any size
+        pass  # the standard library also reads lone surrogates and large numbers, and finds the position of an error
     try:
         return _LENIENT.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -83,7 +83,7 @@ def members(text: str) -> Iterator[Member]:
     """The top-level members of a JSON object, in order.
 
     Raises:
-        BadRequest: the text is not a JSON object, or has too many members; the message says where.
+        BadRequest: the text is not a JSON object, or has too many members. The message has the position.
 
     """
     try:
@@ -135,15 +135,15 @@ def _invalid(error: ValueError | RecursionError) -> BadRequest:
         case RecursionError():
             where = "it is nested too deeply"
         case _:
-            where = "it has a number of too many digits"
+            where = "a number has too many digits"
     return BadRequest(f"The request body is not valid JSON: {where}")
 
 
 def edited(text: str, parts: list[Member], changes: Mapping[str, object]) -> str:
-    """`text`, whose members are `parts`, with the keys of `changes` set, added at the end, or removed (`REMOVE`); all else as it was.
+    """Return `text`, whose members are `parts`, with `changes` applied: keys are replaced, added at the end, or removed (`REMOVE`).
 
     Raises:
-        BadRequest: a new value is nested too deeply to be written.
+        BadRequest: a new value is nested too deeply.
 
     """
     out: list[str] = []
@@ -160,7 +160,7 @@ def edited(text: str, parts: list[Member], changes: Mapping[str, object]) -> str
         elif index + 1 < len(parts):
             out.append(text[position : member.start])
             position = parts[index + 1].start
-        else:  # the last member goes together with the comma before it, if one of those before stays
+        else:  # the last member: the comma before it may have to be removed too
             out.append(text[position : member.start])
             position = member.end
     close = text.rindex("}")
@@ -181,12 +181,12 @@ def _without_last_comma(head: str) -> str:
 
 def _skip(text: str, at: int) -> int:
     spaces = _SPACES.match(text, at)
-    assert spaces is not None  # it matches nothing, too
+    assert spaces is not None  # it also matches nothing
     return spaces.end()
 
 
 def _dumps(value: object) -> str:
     try:
-        return jsontext.dump_bytes(value).decode()  # a lone surrogate goes out as its escape
+        return jsontext.dump_bytes(value).decode()  # a lone surrogate is written as an escape
     except jsontext.TooDeep:
         raise BadRequest("The request body is nested too deeply") from None

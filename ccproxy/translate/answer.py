@@ -1,4 +1,4 @@
-"""What decoders and encoders of answers share: their shapes, the parts that they have open, and the request's side of an answer."""
+"""Interfaces of the decoders and encoders of answers, their context, and open parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class AnswerContext:
-    """The request's side of an answer."""
+    """What an encoder needs to know about the request."""
 
     request: Json
     """The body that the client sent: Responses echoes parts of it."""
@@ -24,28 +24,28 @@ class AnswerContext:
     include_usage: bool = False
     include: frozenset[str] = frozenset()
     created: int = 0
-    """Unix time for answers that require one if the upstream does not send it."""
+    """Unix time for formats that need one, if the upstream does not send it."""
     losses: Losses = field(default_factory=Losses)
-    """What the answer loses on its way."""
+    """Losses of the answer."""
     folding: bool = False
-    """Only the whole answer is needed: an encoder may leave out writing the stream, and keeps what the answer adds up to."""
+    """Only the whole answer is needed: the encoder collects it, and may return less of the stream."""
 
 
 class Decoder(Protocol):
-    """Reads an upstream's answer of one format into neutral events."""
+    """Reads an upstream's answer in one format into neutral events."""
 
     @property
     def output(self) -> list[Json]:
         """The whole answer so far as the upstream wrote it: Anthropic blocks, Responses items, or one Chat message."""
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
-        """The neutral events of one stream event. Unknown events give none. May raise `MALFORMED` on nonsense."""
+        """The neutral events of one stream event; none for an unknown one. May raise `MALFORMED`."""
 
     def done(self) -> list[Event]:
-        """The stream said `[DONE]`."""
+        """The stream contained `[DONE]`."""
 
     def flush(self) -> list[Event]:
-        """The stream is over; an `Error` when it had not come to its end."""
+        """The stream has ended: the remaining events, with an `Error` if the answer is not complete."""
 
     def whole(self, body: Json) -> list[Event]:
         """The neutral events of a whole answer."""
@@ -54,45 +54,44 @@ class Decoder(Protocol):
         """Characters of the parts that are open."""
 
     def shed(self) -> bool:
-        """Let go of the text and the output so far. Return False when some of it is still needed."""
+        """Release the text and output so far. Return False if some of it is still needed."""
 
 
 class Encoder(Protocol):
-    """Writes neutral events as a client's stream of one format, and folds them into the whole answer as it goes."""
+    """Writes neutral events as a client's stream in one format. With `folding`, it collects the whole answer."""
 
     def encode(self, event: Event) -> bytes:
-        """The framed bytes that this event becomes."""
+        """The bytes of this event in the stream."""
 
     def result(self) -> Json:
-        """The whole answer: what the stream adds up to."""
+        """The whole answer, with `folding` only."""
 
     def ping(self) -> bytes:
-        """A sign of life."""
+        """An event that keeps the connection alive."""
 
     @property
     def keeps(self) -> bool:
-        """Does it need the answer's text, or events of it, until the end?"""
+        """Whether it needs the text or events of the answer until the end."""
 
 
 NOT_AN_ANSWER = "The upstream's response is not an answer in its format"
 CITED_LIMIT = 1000
-"""Characters of an answer that one citation repeats. Anthropic's own have at most 150."""
+"""Characters of an answer that one citation quotes. Anthropic's own citations have at most 150."""
 MAX_ID = 256
-"""Characters of an answer's id and model, which some formats repeat in every event."""
+"""Characters of an answer's id and model name, which some formats repeat in every event."""
 
 
 def identity(value: object) -> str:
-    """An id or a model's name from an upstream, as text of bounded length; "" when it is neither text nor a number."""
+    """An id or model name from an upstream as text of limited length; "" if it is neither text nor a number."""
     if isinstance(value, str):
         return value[:MAX_ID]
     return str(value)[:MAX_ID] if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 class OpenPart:
-    """A part that a decoder has begun, and its text in the pieces in which it came.
+    """A part that is being decoded, with its text in pieces.
 
-    Citations name characters of the text: the pieces are found by their positions, because joining them for each citation would cost the square of
-    their number.
+    Citations refer to positions in the text. A search by position finds their pieces: joining all pieces for each citation would take quadratic time.
     """
 
     __slots__ = ("_dropped", "_ends", "chunks", "index", "part")
@@ -101,16 +100,16 @@ class OpenPart:
         self.index = index
         self.part = part
         self.chunks: list[str] = []
-        self._ends: list[int] | None = None  # the end of each piece, once positions are asked for
-        self._dropped = 0  # characters that were let go
+        self._ends: list[int] | None = None  # the end position of each piece, once a position is needed
+        self._dropped = 0  # characters that were released
 
     @property
     def shortened(self) -> bool:
-        """The beginning of the text was let go."""
+        """Whether the beginning of the text was released."""
         return self._dropped > 0
 
     def text(self) -> str:
-        """All of the text, or what is left of it."""
+        """The text, or the rest of it if `shortened`."""
         return "".join(self.chunks)
 
     def length(self) -> int:
@@ -141,7 +140,7 @@ class OpenPart:
         return "".join(pieces)[start - first : end - first]
 
     def shed(self) -> bool:
-        """Let go of the text so far. Return False when citations depend on it."""
+        """Release the text so far. Return False if citations depend on it."""
         if self.part.annotations:
             return False
         self._dropped = self.length()
@@ -151,4 +150,4 @@ class OpenPart:
 
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError)
-"""What reading an object of the wrong shape raises."""
+"""Exceptions from reading an object of the wrong shape."""

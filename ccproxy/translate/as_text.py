@@ -1,4 +1,4 @@
-"""Content as plain text, for formats that have no better words for it. Every rule is deterministic and stands here once."""
+"""Content as plain text, for formats without an equivalent. All rules are deterministic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 def document_head(document: Document) -> str:
-    """The line that says what a document is."""
+    """The line that introduces a document."""
     label = "Search result" if document.source else "Document"
     head = f"[{label}: {document.title}]" if document.title else f"[{label}]"
     if document.source:
@@ -22,7 +22,7 @@ def document_head(document: Document) -> str:
 
 
 def document_text(document: Document) -> str:
-    """A document of plain text, under a line that says what it is."""
+    """A document of plain text after the line that introduces it."""
     body = document.text
     if body is None:
         body = "\n".join(part.text for part in document.content or () if isinstance(part, Text))
@@ -30,12 +30,12 @@ def document_text(document: Document) -> str:
 
 
 def error_text(text: str) -> str:
-    """A failed tool's result where the format has no flag for it."""
+    """The result of a failed tool, for formats without a flag for errors."""
     return text if text.lstrip()[:5].lower() == "error" else f"Error: {text}"
 
 
 def mark_error(parts: list[Json], kind: str) -> None:
-    """The same for a result in parts: the first text says it."""
+    """Mark a result in parts as an error, in its first text."""
     for part in parts:
         if part.get("type") == kind:
             part["text"] = error_text(part["text"])
@@ -44,7 +44,7 @@ def mark_error(parts: list[Json], kind: str) -> None:
 
 
 def opaque_text(part: Opaque) -> str:
-    """What can be said in words of a part that only one format knows."""
+    """The text that stands for a part that only one format has; "" if there is none."""
     if part.type == "tool_reference":
         return f"Tool available: {part.raw.get('tool_name', '')}"
     if part.type == "compaction":
@@ -54,7 +54,7 @@ def opaque_text(part: Opaque) -> str:
 
 
 def described(tool: Tool) -> str:
-    """A tool's description with its input examples, for formats that have no place for them."""
+    """A tool's description with its input examples, for formats without a field for them."""
     if not tool.examples:
         return tool.description
     lines = "\n".join(dump(example) for example in tool.examples)
@@ -66,11 +66,11 @@ INPUT_ONLY: Json = {
     "properties": {"input": {"type": "string", "description": "The whole input of the tool, as plain text."}},
     "required": ["input"],
 }
-"""The schema of a function that stands for a tool of free text."""
+"""The schema of a function that replaces a free-text tool."""
 
 
 def with_grammar(tool: Tool) -> str:
-    """The description of a free-text tool with its grammar, for formats that do not know grammars."""
+    """The description of a free-text tool with its grammar, for formats without grammars."""
     grammar = tool.grammar or {}
     definition = grammar.get("definition")
     if not isinstance(definition, str):

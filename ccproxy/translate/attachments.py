@@ -1,4 +1,4 @@
-"""Files and images as OpenAI's formats carry them, in data URIs, read into the neutral form."""
+"""Files and images in data URIs, as in OpenAI's formats, read into the neutral form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLANKS = b" \t\n\r\f\v"
 _HEAD_LIMIT = 1000
 """Characters of a data URI before its comma: a media type and its parameters."""
 _MAX_BARE = 100_000
-"""Percent signs in a data URI that do not begin an escape."""
+"""Percent signs in a data URI that are not part of an escape."""
 _PDF_START = "JVBERi"  # base64 of "%PDF-"
 _TEXT_TYPES = (
     "application/json",
@@ -52,7 +52,7 @@ class Data(NamedTuple):
 
 
 def data_uri(url: str, path: str = "url") -> Data | None:
-    """The parts of a data URI (RFC 2397), or None when the URL is another one. Raises `BadRequest` when it is mostly bare percent signs."""
+    """The parts of a data URI (RFC 2397), or None for another URL. Raises `BadRequest` if too many of its percent signs encode nothing."""
     if url[:5].lower() != "data:":
         return None
     comma = url.find(",", 5, _HEAD_LIMIT)
@@ -66,15 +66,15 @@ def data_uri(url: str, path: str = "url") -> Data | None:
 
 
 def _unquoted(data: bytes, path: str) -> bytes:
-    """Bytes with their percent-encoding undone; a `%` without two digits stays.
+    """Decode percent-encoding; a `%` without two digits remains.
 
-    The codec of Python's own escapes does it in C: a loop in Python takes ten seconds for 20 MB of `%41`.
+    The codec for Python's own escapes does this in C. A loop in Python takes ten seconds for 20 MB of `%41`.
     """
     escaped = _BARE_PERCENT.sub(rb"\\x25", data.replace(b"\\", b"\\x5c"), count=_MAX_BARE).replace(b"%", b"\\x")
     try:
         return escaped.decode("unicode_escape").encode("latin-1")
     except UnicodeDecodeError as error:
-        raise bad(path, f"a data URI may have at most {_MAX_BARE} percent signs that encode nothing") from error
+        raise bad(path, f"at most {_MAX_BARE} percent signs of a data URI may encode nothing") from error
 
 
 def image(url: str, path: str) -> Image:
@@ -86,7 +86,7 @@ def image(url: str, path: str) -> Image:
 
 
 def file(encoded: str, name: str, path: str) -> Document | Image:
-    """A file's content: a data URI, or bare base64 whose type follows from its name. Raises `BadRequest` for anything but PDF, images and text."""
+    """A file from a data URI, or from base64 with a name that shows its type. Raises `BadRequest` for anything but PDF, images and text."""
     data = data_uri(encoded, path)
     media_type, content = (data.media_type, data.base64) if data is not None else (_guess(encoded, name), encoded)
     if media_type.startswith("image/"):

@@ -1,7 +1,7 @@
-"""Thinking that travels through another format: the provider's own object, sealed in an opaque string that clients echo by contract.
+"""Thinking in another format: the provider's own object, sealed in an opaque string that clients send back unchanged.
 
-`~ccp1.` + base64url(JSON `{"p": who minted it, "m": the model, "b": the object}`). `p` is the mark of provenance: an object goes back to the API family
-that minted it and to no other. Nothing in it is secret from the client, and nothing is trusted: what does not open is dropped.
+A capsule is `~ccp1.` + base64url(JSON `{"p": provider, "m": model, "b": object}`). An object is sent back only to the API family that created it. A capsule
+hides nothing from the client and is not trusted: one that cannot be opened is dropped.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ccproxy.translate.formats import Format
 Json = dict[str, Any]
 
 MARK = "~ccp1."
-"""It begins with a rare character, which can be looked for ten times as fast as a word: see `is_in`."""
+"""It begins with a rare character, because searching for a character is ten times as fast as searching for a word: see `is_in`."""
 _MARK_BYTES = MARK.encode()
 _RARE_ENOUGH = 100
-"""How often the mark's first character may occur before the whole mark is searched for instead."""
+"""Occurrences of the mark's first character after which the whole mark is searched for instead."""
 
 _NAMES = {Format.ANTHROPIC: "anthropic", Format.OPENAI_RESPONSES: "openai", Format.OPENAI_CHAT: "chat", None: "none"}
 _FORMATS = {name: fmt for fmt, name in _NAMES.items()}
 
 
 class Capsule(NamedTuple):
-    """An opened capsule. `fmt` is None when no provider takes the object back."""
+    """An open capsule. `fmt` is None if no provider accepts the object."""
 
     fmt: Format | None
     model: str
@@ -34,13 +34,13 @@ class Capsule(NamedTuple):
 
 
 def seal(fmt: Format | None, model: str, raw: Json) -> str:
-    """The capsule around an object that the upstream of format `fmt` minted."""
+    """A capsule around an object from an upstream with the format `fmt`."""
     data = jsontext.dump_bytes({"p": _NAMES[fmt], "m": model, "b": raw})
     return MARK + base64.urlsafe_b64encode(data).decode()
 
 
 def is_in(body: bytes) -> bool:
-    """Whether there may be a capsule in a request's bytes. 0.1 ms for 2 MB, where searching for the whole mark takes a millisecond."""
+    """Return True if a request's bytes may contain a capsule. This takes 0.1 ms for 2 MB; a search for the whole mark takes a millisecond."""
     at = body.find(b"~")
     for _ in range(_RARE_ENOUGH):
         if at < 0 or body.startswith(_MARK_BYTES, at):
@@ -50,20 +50,20 @@ def is_in(body: bytes) -> bool:
 
 
 def is_sealed(value: object) -> bool:
-    """Is it one of our capsules, intact or not?"""
+    """Return True for a capsule, intact or not."""
     return isinstance(value, str) and value.startswith(MARK)
 
 
 def unseal(value: str) -> Capsule | None:
-    """The content of a capsule, or None when it is none or was damaged."""
+    """The content of a capsule, or None if the value is not an intact capsule."""
     if not value.startswith(MARK):
         return None
     try:
-        found = jsontext.parse_bytes(base64.b64decode(value[len(MARK) :], altchars=b"-_", validate=True))
+        content = jsontext.parse_bytes(base64.b64decode(value[len(MARK) :], altchars=b"-_", validate=True))
     except (jsontext.Garbled, binascii.Error, ValueError):
         return None
-    if not isinstance(found, dict) or not isinstance(found.get("b"), dict):
+    if not isinstance(content, dict) or not isinstance(content.get("b"), dict):
         return None
-    minted_by, model = found.get("p"), found.get("m")
+    minted_by, model = content.get("p"), content.get("m")
     fmt = _FORMATS.get(minted_by) if isinstance(minted_by, str) else None
-    return Capsule(fmt, model if isinstance(model, str) else "", found["b"])
+    return Capsule(fmt, model if isinstance(model, str) else "", content["b"])

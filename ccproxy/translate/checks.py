@@ -1,4 +1,4 @@
-"""Shape checks for what a client sent: the value, or a `BadRequest` that names the JSON path."""
+"""Checks of values in a client's request: each returns the value, or raises `BadRequest` with the JSON path."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _T = TypeVar("_T")
 
 UNKNOWN_FIELD = "unknown field"
 _SHOWN = 64
-"""Characters of a client's own word that an error quotes."""
+"""Characters of a client's text that an error quotes."""
 _SHOWN_LEVELS = 16
-"""Levels of a path that an error about depth shows."""
+"""Levels of the path in an error about depth."""
 
 
 def bad(path: str, message: str, code: str | None = None) -> BadRequest:
-    """The error for a value that is not acceptable."""
+    """The error for a value that is not accepted."""
     path = printable(path)
     return BadRequest(f"{path}: {message}", param=path, code=code)
 
 
 def quoted(value: object) -> str:
-    """A value as an error names it: a short text in quotes, anything else by its type."""
+    """A value for an error message: text in quotes, or the type of anything else."""
     if isinstance(value, str):
         return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
     return {dict: "an object", list: "an array", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
 
 
 def too_deep(body: Json) -> BadRequest:
-    """The error for a request that is nested deeper than `jsontext.MAX_READ_DEPTH`, with the beginning of the path to the deepest part."""
+    """The error for a request that is nested deeper than `jsontext.MAX_READ_DEPTH`, with the beginning of the path to the deepest value."""
     path = ""
     for key in _deepest(body)[:_SHOWN_LEVELS]:
         path = child(path, key) if isinstance(key, str) else f"{path}[{key}]"
@@ -41,7 +41,7 @@ def too_deep(body: Json) -> BadRequest:
 
 
 def _deepest(value: object) -> list[str | int]:
-    """The keys on the way to a part that is nested too deeply."""
+    """The keys that lead to a value that is nested too deeply."""
     keys: list[str | int] = []
     members: list[Iterator[tuple[str | int, object]]] = [_members(value)]
     while members and len(keys) <= MAX_READ_DEPTH:
@@ -120,21 +120,21 @@ def optional_list(value: object, path: str) -> list[Any]:
 
 
 def texts(value: object, path: str) -> list[str]:
-    """A list of strings, or nothing."""
+    """A list of strings, which may be missing."""
     return [text(item, f"{path}[{i}]") for i, item in enumerate(optional_list(value, path))]
 
 
-def note_unknown(value: Json, known: AbstractSet[str], path: str, losses: Losses) -> None:
-    """Report the members of an object that the translator does not read. A null says nothing and is not missed."""
-    if value.keys() <= known:
+def note_unknown(value: Json, expected: AbstractSet[str], path: str, losses: Losses) -> None:
+    """Note a loss for each member that the translator does not read, unless it is null."""
+    if value.keys() <= expected:
         return
     for key, member in value.items():
-        if key not in known and member is not None:
+        if key not in expected and member is not None:
             losses.add(child(path, str(key)), UNKNOWN_FIELD)
 
 
 def pick(table: dict[str, Callable[..., _T]], kind: object, path: str, what: str) -> Callable[..., _T]:
-    """The reader for an object of this `type`; a 400 names an unknown one."""
+    """The reader for an object of this `type`. Raises `BadRequest` for an unknown one."""
     if isinstance(kind, str) and kind in table:
         return table[kind]
     raise bad(path, f"unknown {what} {quoted(kind)}" if isinstance(kind, str) else f"{what} must be a string")

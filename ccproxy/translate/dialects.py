@@ -1,4 +1,4 @@
-"""The three formats by what can be done with them: read a request, decode an answer, encode an answer."""
+"""Each format's parser of requests, and its decoder and encoder of answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 class Dialect(NamedTuple):
-    """One format."""
+    """The functions of one format."""
 
     parse: Callable[[Json, Losses], Request]
     decoder: Callable[[], Decoder]

@@ -1,4 +1,4 @@
-"""The one door of the translator: everything a gateway needs to serve a client of one format from an upstream of another.
+"""The interface of the translator: everything that a gateway needs to serve a client of one format from an upstream of another.
 
     exchange = translate_request(Format.OPENAI_CHAT, Format.ANTHROPIC, body, AnthropicProfile.of_model(body["model"]))
     send(exchange.encode(), exchange.headers)
@@ -6,10 +6,9 @@
     SSE to a client that does not:    f = exchange.folder(); f.feed(chunk); …; status, headers, out = f.result()
     JSON:                             status, headers, out = exchange.whole(status, body)
     JSON to a client that streams:    out = exchange.whole_as_stream(body)
-    an error answer:                  status, headers, out = exchange.error(status, headers, body)
+    an error response:                status, headers, out = exchange.error(status, headers, body)
 
-Where client and upstream speak the same format, nothing is translated: see `native`. A gateway that holds the bytes forwards them as they came unless
-`exchange.changed` says otherwise.
+If client and upstream use the same format, nothing is translated: see `native`. A gateway that has the bytes forwards them unless `exchange.changed` is set.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ __all__ = ["Folder", "Loss", "ReplayCache", "StreamTranslator", "Translated", "t
 
 @dataclass(slots=True)
 class Translated:
-    """A translated request, and all that is needed to translate its answer back."""
+    """A translated request, and everything needed to translate its answer."""
 
     client: Format
     upstream: Format
     body: Json
     """The body for the upstream."""
     stream: bool
-    """Did the client ask for a stream?"""
+    """Whether the client asked for a stream."""
     changed: bool
-    """False when the body is the client's own, untouched."""
+    """False if the body is the client's own object."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers that have to accompany the body, in lower case: `session-id`, the Lite header of Codex."""
+    """Headers for the upstream, in lower case: `session-id`, and the Lite header of Codex."""
     reading: Reading = field(default_factory=Reading)
     """What the upstream's response reports about itself: filled in by the translator or folder that was made last, and by `whole`, `whole_as_stream` and
     `error`."""
@@ -65,18 +64,18 @@ class Translated:
 
     @property
     def losses(self) -> list[Loss]:
-        """What the request lost."""
+        """The losses of the request."""
         return list(self._losses)
 
     def encode(self) -> bytes:
-        """The body for the upstream, as JSON. Raises `BadRequest` when it is nested too deeply."""
+        """The body for the upstream, as JSON. Raises `BadRequest` if it is nested too deeply."""
         try:
             return jsontext.dump_bytes(self.body)
         except jsontext.TooDeep as error:
             raise too_deep(self._context.request if self._context is not None else self.body) from error
 
     def loss_header(self) -> str:
-        """The value of `x-ccproxy-loss`: JSON paths, comma-separated, ASCII, at most 4 KB. Empty when nothing was lost."""
+        """The value of `x-ccproxy-loss`, see `losses.loss_header`. Empty if nothing was lost."""
         return self._losses.header()
 
     def without(self, parameter: str) -> Translated:
@@ -84,14 +83,14 @@ class Translated:
         return replace(self.noting([parameter], REFUSED), body=without(self.body, parameter), changed=True)
 
     def noting(self, paths: Iterable[str], reason: str) -> Translated:
-        """Return the same request with further losses: parts that the caller left out of it."""
+        """The same request with further losses, of parts that the caller left out."""
         losses = self._losses.merged(Losses())
         for path in paths:
             losses.add(path, reason)
         return replace(self, _losses=losses)
 
     def folded(self) -> Translated:
-        """The same request of a client that did not ask for a stream."""
+        """The same request, as from a client that did not ask for a stream."""
         return replace(self, stream=False)
 
     def stream_translator(self) -> StreamTranslator:
@@ -116,7 +115,7 @@ class Translated:
         folder = self.folder()
         if answer is not None:
             folder.feed_whole(answer)
-        else:  # a stream after all, or nothing that can be read
+        else:  # a stream, or unreadable
             folder.feed(body)
         return folder.result(status)
 
@@ -150,17 +149,17 @@ class Translated:
         )
 
     def _reader(self) -> Reader:
-        made = reader(self.upstream)
-        self.reading = made.reading
-        return made
+        new = reader(self.upstream)
+        self.reading = new.reading
+        return new
 
 
 def _answer_object(body: bytes) -> Json | None:
     try:
-        found = jsontext.parse_bytes(body)
+        value = jsontext.parse_bytes(body)
     except jsontext.Garbled:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def translate_request(
@@ -178,11 +177,11 @@ def translate_request(
 ) -> Translated:
     """Translate a request.
 
-    `profile` says what the upstream accepts (guessed from the model's name when left out). `principal` and `provider` keep the replay cache's entries
-    apart. `created` is the Unix time in answers if the upstream does not send one.
+    `profile` is what the upstream accepts, by default guessed from the model's name. `principal` and `provider` separate the entries of the replay cache.
+    `created` is the Unix time for answers, if the upstream does not send one.
 
-    Raises `BadRequest` with `param` = the JSON path if the request has a part that the upstream does not support, or (with `strict`) if anything at
-    all would be lost. Pure: the same arguments and cache state give the same result, and the body that is given is never changed.
+    Raises `BadRequest` with the JSON path as `param` if the upstream does not support something that the answer depends on or, with `strict`, if anything
+    would be lost. Pure: the same arguments and cache give the same result, and `body` is never changed.
     """
     profile = profile or default_profile(upstream, str(body.get("model") or ""))
     losses = Losses(strict=strict)

@@ -1,4 +1,4 @@
-"""Free-text tools where a format knows only JSON: `{"input": "<the text>"}`, wrapped and unwrapped while it streams."""
+"""Free-text tools for formats that only have JSON arguments: `{"input": "<the text>"}`, wrapped and unwrapped while it streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 _OPENING = re.compile(r'\A\s*\{\s*"input"\s*:\s*"')
 _OPENING_LIMIT = 1000
-"""Characters in which the opening has to come; models write 10."""
+"""Characters before which the text has to begin; models write 10."""
 _BEGUN_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 _HIGH_SURROGATE = re.compile(r"\\u[Dd][89ABab][0-9A-Fa-f]{2}\Z")
 
@@ -24,7 +24,7 @@ def wrap_start() -> str:
 
 
 def wrap_text(text: str) -> str:
-    """A piece of the text as the inside of a JSON string."""
+    """A piece of the text, escaped for a JSON string."""
     return quote(text)[1:-1]
 
 
@@ -45,7 +45,7 @@ def unwrap_object(text: str) -> Json:
 
 
 def unwrap_text(arguments: str) -> str:
-    """The free text in a call's whole arguments; the arguments themselves when the model did not keep to the schema."""
+    """The free text in the complete arguments of a call; the arguments themselves if the model did not follow the schema."""
     try:
         value = parse(arguments)
     except Garbled:
@@ -57,22 +57,22 @@ def unwrap_text(arguments: str) -> str:
 
 
 class Unwrapper:
-    """Takes the JSON in pieces and gives the text in pieces, as soon as it is sure of it."""
+    """Takes the JSON in pieces, and returns the text in pieces as soon as it is certain."""
 
-    __slots__ = ("_given", "_held", "_state")
+    __slots__ = ("_held", "_pieces", "_state")
 
     def __init__(self) -> None:
-        self._held = ""  # JSON that is not decoded yet: the beginning, or an escape that is not complete
+        self._held = ""  # JSON that is not decoded yet: the beginning, or an incomplete escape
         self._state = _State.OPENING
-        self._given: list[str] = []
+        self._pieces: list[str] = []
 
     @property
     def text(self) -> str:
-        """All text given so far."""
-        return "".join(self._given)
+        """All text so far."""
+        return "".join(self._pieces)
 
     def feed(self, piece: str) -> str:
-        """More JSON; the text that it adds. Nothing while the opening is not complete, or is not the expected one."""
+        """Take more JSON, and return the text that it adds: none before the text begins, or if the JSON is not as expected."""
         if self._state is _State.OVER:
             return ""
         json_text = self._held + piece
@@ -88,45 +88,45 @@ class Unwrapper:
         return self._decoded(json_text)
 
     def close(self, arguments: str) -> str:
-        """The call is whole: the text that is still missing."""
-        if self._given:  # what could not be decoded of it then cannot be decoded now
+        """The call is complete: return the rest of the text."""
+        if self._pieces:  # the rest cannot be decoded
             return ""
         text = unwrap_text(arguments)
-        self._given.append(text)
+        self._pieces.append(text)
         return text
 
     def _decoded(self, json_text: str) -> str:
-        """The text in the JSON, up to the closing quote or an escape that is not complete."""
+        """The text in the JSON, up to the closing quote or an incomplete escape."""
         end = _complete(json_text)
         try:
             text, stop = scanstring(json_text[:end] + '"', 0, False)  # noqa: FBT003 - strict, by position only
-        except ValueError:  # an escape that JSON does not have: nothing after it is certain
+        except ValueError:  # an invalid escape: the rest is uncertain
             self._held, self._state = "", _State.OVER
             return ""
         if stop <= end:
             self._held, self._state = "", _State.OVER
-        elif _HIGH_SURROGATE.search(json_text, max(0, end - 6), end):  # its other half may follow
+        elif _HIGH_SURROGATE.search(json_text, max(0, end - 6), end):  # the second half may follow
             self._held, text = json_text[end - 6 :], text[:-1]
         else:
             self._held = json_text[end:]
         if text:
-            self._given.append(text)
+            self._pieces.append(text)
         result: str = text
         return result
 
 
 def _complete(json_text: str) -> int:
-    """The length of the inside of a JSON string without an escape that is begun at its end."""
+    """The length of the inside of a JSON string without an incomplete escape at its end."""
     escape = _BEGUN_ESCAPE.search(json_text, max(0, len(json_text) - 5))
     if escape is None:
         return len(json_text)
     before = json_text[: escape.start()]
     backslashes = len(before) - len(before.rstrip("\\"))
-    return len(json_text) if backslashes % 2 else escape.start()  # an odd number of them escapes this one
+    return len(json_text) if backslashes % 2 else escape.start()  # if odd, this backslash is escaped itself
 
 
 class _State(Enum):
-    """How far the JSON has been read."""
+    """The position in the JSON."""
 
     OPENING = auto()
     INSIDE = auto()

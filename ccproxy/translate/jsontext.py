@@ -1,9 +1,9 @@
-"""JSON in and out, by orjson, which takes a third to a fifth of the time for a long conversation.
+"""Reading and writing JSON with orjson, which takes a third to a fifth of the time of the standard library for a long conversation.
 
-The standard library does what orjson reads differently (it makes floats of integers beyond 64 bits) or not at all, and what it does not write.
+The standard library handles the rest: integers beyond 64 bits, which orjson reads as floats, and lone surrogates.
 
-Reading is strict (no NaN) and turns every failure into one declared error. Writing succeeds for everything that was read and is not nested deeper than
-`MAX_DEPTH`: a lone surrogate, which JSON can name but UTF-8 cannot hold, goes out as an escape.
+Reading is strict: NaN and numbers beyond the range of a float are errors. Writing succeeds for everything that was read and is not nested deeper than
+`MAX_DEPTH`. A lone surrogate is written as an escape, because UTF-8 cannot represent it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 import orjson
 
 _ORJSON_DEPTH = 254
-"""Levels of arrays and objects that orjson writes. The standard library's limit depends on the caller's own depth."""
+"""Levels of arrays and objects that orjson writes. The limit of the standard library depends on the depth of the stack."""
 MAX_DEPTH = 250
 """Levels that are written."""
 MAX_READ_DEPTH = 200
-"""Levels that are read where the value becomes part of a larger one, which must be writable too."""
+"""Levels of values that become part of larger ones, which must be writable too."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _sorted = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True, check_circular=False).encode
 
 
 class Garbled(Exception):
-    """The text is not JSON. Only for upstream input, where it becomes an error event."""
+    """The text is not valid JSON. Only for input from an upstream, which then ends in an error."""
 
 
 class NotANumber(ValueError):
-    """A number that JSON does not have, or that cannot be written again."""
+    """A number that is not valid JSON, or that could not be written again."""
 
 
 class TooDeep(ValueError):
@@ -39,7 +39,7 @@ class TooDeep(ValueError):
 
 
 def refuse_constant(name: str) -> Any:
-    """`parse_constant` for decoders: NaN and the infinities are JavaScript."""
+    """`parse_constant` for decoders: refuse NaN and infinities."""
     raise NotANumber(f"{name} is not JSON")
 
 
@@ -51,7 +51,7 @@ def _finite(digits: str) -> float:
 
 
 STRICT = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)
-"""Reads what can be written again."""
+"""Reads only values that can be written again."""
 _scan = STRICT.scan_once  # type: ignore[attr-defined]  # public in CPython since 2.6, unknown to typeshed
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
@@ -61,24 +61,23 @@ _BEFORE_NUMBERS = frozenset({b"", *(b":,[ \t\r\n-"[at : at + 1] for at in range(
 
 
 def exact(data: bytes) -> Any:
-    """Any JSON value, read by orjson in a third of the time that the standard library takes.
+    """Any JSON value, read by orjson in a third of the time of the standard library.
 
-    Raises ValueError for invalid JSON, and for what orjson would read differently or not at all (integers beyond 64 bits become floats there): read
-    that with the standard library.
+    Raises ValueError for invalid JSON, and for values that orjson does not read exactly, such as integers beyond 64 bits: use `decode` for those.
     """
-    digits = data.translate(_DIGITS)  # this and `find` take a twentieth of the time that a pattern takes
+    digits = data.translate(_DIGITS)  # this and `find` take a twentieth of the time of a pattern
     at = digits.find(_LONG)
     while at >= 0:
-        if digits[at - 1 : at] in _BEFORE_NUMBERS:  # else it is the end of a name, such as an id
+        if digits[at - 1 : at] in _BEFORE_NUMBERS:  # else it is the end of a name, for example an id
             raise ValueError("perhaps an integer of more than 64 bits")
         end = _NO_DIGIT.search(digits, at)
-        assert end is not None  # it matches at the end, too
+        assert end is not None  # it also matches at the end
         at = digits.find(_LONG, end.start())
     return orjson.loads(data)
 
 
 def decode(data: bytes) -> Any:
-    """Any JSON value from UTF-8 (a byte order mark is skipped), read by the standard library: what `exact` does not read.
+    """Any JSON value from UTF-8 (a byte order mark is skipped), read by the standard library.
 
     Raises ValueError (`json.JSONDecodeError`, `UnicodeDecodeError`, `NotANumber`, or plain for an integer of thousands of digits) or RecursionError.
     """
@@ -86,7 +85,7 @@ def decode(data: bytes) -> Any:
 
 
 quote = json.encoder.encode_basestring
-"""A string as a JSON literal, non-ASCII left as it is."""
+"""A string as a JSON literal. Non-ASCII characters are not escaped."""
 
 
 def parse(text: str) -> Any:
@@ -95,7 +94,7 @@ def parse(text: str) -> Any:
         value, end = _scan(text, 0)
         if end == len(text) and end <= 2 * MAX_READ_DEPTH:  # most stream events: too short to be nested too deeply
             return value
-        if end != len(text):  # white space around it, or a fault: the full decoder tells which
+        if end != len(text):  # white space or an error, which the full decoder distinguishes
             value = STRICT.decode(text)
     except (StopIteration, ValueError, RecursionError):
         try:
@@ -134,7 +133,7 @@ def is_deep(value: Any, limit: int = MAX_READ_DEPTH) -> bool:
 
 
 def _exceeds(value: Any, limit: int) -> bool:
-    """The same for values that orjson does not write. Goes level by level, because a recursion would meet the interpreter's limit first."""
+    """The same for values that orjson does not write. Iterates level by level: a recursion would reach the interpreter's limit."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(limit):
         inner: list[Any] = []
@@ -166,19 +165,19 @@ def dump_bytes(value: Any) -> bytes:
 
 
 def _written(value: Any) -> str:
-    """What orjson does not write: integers beyond 64 bits, lone surrogates, dicts of other classes, very deep nesting."""
+    """JSON text of values that orjson does not write: integers beyond 64 bits, lone surrogates, other dict classes, deep nesting."""
     if _exceeds(value, MAX_DEPTH):
         raise TooDeep("it is nested too deeply")
     return _encode(value)
 
 
 def canonical(value: Any) -> bytes:
-    """JSON that is equal for equal values, whatever the order of their keys."""
+    """JSON that is equal for equal values, in any order of keys."""
     return _sorted(value).encode()
 
 
 def utf8(text: str) -> bytes:
-    """UTF-8 of text that is JSON already. A lone surrogate, all that UTF-8 cannot hold, becomes its escape, which JSON writes in the same way."""
+    """JSON text as UTF-8. Only lone surrogates cannot be encoded, and JSON has the same escape for them."""
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What a translation could not carry over, by JSON path and reason."""
+"""Losses of a translation, by JSON path and reason."""
 
 from __future__ import annotations
 
@@ -18,37 +18,34 @@ _MORE = "..."
 
 
 class Loss(NamedTuple):
-    """Something in the request that the other side does not receive. `path` is a JSON path such as `tools[0].strict`: printable ASCII."""
+    """A part of a request or answer that was left out. `path` is a JSON path such as `tools[0].strict`, in printable ASCII."""
 
     path: str
     reason: str
 
 
 class Losses:
-    """Collects losses; with `strict` the first one refuses the request."""
+    """Collects losses. With `strict`, the first one refuses the request."""
 
-    __slots__ = ("_seen", "strict")
+    __slots__ = ("_reasons", "strict")
 
     def __init__(self, *, strict: bool = False) -> None:
-        self._seen: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self.strict = strict
 
     def add(self, path: str, reason: str) -> None:
-        """Note a loss, once per path. Raises `BadRequest` when strict."""
+        """Note a loss, once per path. Raises `BadRequest` if `strict`."""
         path = printable(path)
         if self.strict:
             raise BadRequest(f"{path}: {reason} (translate.strict is on)", param=path)
-        self._seen.setdefault(path, reason)
+        self._reasons.setdefault(path, reason)
 
     def note(self, path: str, reason: str) -> None:
-        """Note a loss that never refuses a request: the client may not even have asked for what is lost."""
-        self._seen.setdefault(printable(path), reason)
+        """Note a loss that never refuses a request, because the client may not have asked for what is lost."""
+        self._reasons.setdefault(printable(path), reason)
 
     def __iter__(self) -> Iterator[Loss]:
-        return (Loss(path, reason) for path, reason in self._seen.items())
-
-    def __len__(self) -> int:
-        return len(self._seen)
+        return (Loss(path, reason) for path, reason in self._reasons.items())
 
     def merged(self, others: Losses) -> Losses:
         """These and the others."""
@@ -59,11 +56,11 @@ class Losses:
 
     def header(self) -> str:
         """The value of `x-ccproxy-loss`, see `loss_header`."""
-        return loss_header(self._seen)
+        return loss_header(self._reasons)
 
 
 def loss_header(paths: Iterable[str]) -> str:
-    """The value of `x-ccproxy-loss`: comma-separated paths in printable ASCII, at most 4 KB; `...` ends a list that was cut."""
+    """The value of `x-ccproxy-loss`: comma-separated paths in printable ASCII, at most 4 KB. A shortened list ends in `...`."""
     shown: list[str] = []
     size = 0
     for path in paths:
@@ -77,9 +74,9 @@ def loss_header(paths: Iterable[str]) -> str:
 
 
 def printable(path: str) -> str:
-    """A path in printable ASCII without commas, everything else as JSON escapes, and not longer than `MAX_PATH`.
+    """A path of at most `MAX_PATH` characters in printable ASCII without commas; other characters are escaped as in JSON.
 
-    Keys in it are the client's own words, and it becomes one of the paths of a header.
+    The keys in it come from the client, and it becomes part of a header.
     """
     if len(path) <= MAX_PATH and path.isascii() and path.isprintable() and "," not in path:
         return path

@@ -1,4 +1,4 @@
-"""Tool names and call ids across formats: what one side may not say is shortened for it, the same way every time, and found again on the way back."""
+"""Tool names and call ids in other formats: shortened for the upstream, always in the same way, and restored for the client."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ OPENAI_NAME_LIMIT = 64
 ANTHROPIC_NAME_LIMIT = 128
 """https://docs.claude.com/en/docs/agents-and-tools/tool-use: ^[a-zA-Z0-9_-]{1,128}$"""
 CALL_ID_LIMIT = 64
-"""`call_id` of the Responses API. Anthropic's ids have the same letters and no stated length."""
+"""`call_id` of the Responses API. Anthropic's ids use the same characters and have no documented limit."""
 
 
 def fit(name: str, limit: int) -> str:
-    """A name of at most `limit` letters, digits, `_` and `-`: the name itself, or a readable part of it and a hash of all of it."""
+    """A name of at most `limit` letters, digits, `_` and `-`: the name itself, or its readable part with a hash."""
     if len(name) <= limit and _ALLOWED.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -34,7 +34,7 @@ def schema_name(name: str) -> str:
 
 
 class ClientTool(NamedTuple):
-    """A tool as the client knows it."""
+    """A tool under its name at the client."""
 
     name: str
     namespace: str = ""
@@ -42,39 +42,39 @@ class ClientTool(NamedTuple):
 
 
 class Names:
-    """The tools of one request under the names that its upstream knows."""
+    """The tools of one request, and their names at the upstream."""
 
-    __slots__ = ("_back", "_forth", "limit")
+    __slots__ = ("_client_tools", "_upstream_names", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._forth: dict[tuple[str, str], str] = {}
-        self._back: dict[str, ClientTool] = {}
+        self._upstream_names: dict[tuple[str, str], str] = {}
+        self._client_tools: dict[str, ClientTool] = {}
 
     def declare(self, tool: Tool) -> str:
-        """The upstream's name for a tool that the request offers."""
+        """The upstream's name of a tool in the request."""
         return self._name(tool.name, tool.namespace, tool.variety)
 
     def upstream(self, name: str, namespace: str = "") -> str:
-        """The upstream's name for a tool that a call, a result or a choice mentions."""
-        return self._forth.get((namespace, name)) or self._name(name, namespace, "function")
+        """The upstream's name of a tool in a call, result or tool choice."""
+        return self._upstream_names.get((namespace, name)) or self._name(name, namespace, "function")
 
     def reserve(self, name: str) -> None:
-        """A name that the upstream gives to a tool of its own: a client's tool of that name gets another."""
-        self._back.setdefault(name, ClientTool(name))
+        """Reserve the name of one of the upstream's own tools: a client's tool with that name gets another."""
+        self._client_tools.setdefault(name, ClientTool(name))
 
     def client(self, name: str, namespace: str = "") -> ClientTool:
-        """The client's name for a tool that the upstream calls."""
-        return self._back.get(name) or ClientTool(name, namespace)
+        """The client's name of a tool that the upstream calls."""
+        return self._client_tools.get(name) or ClientTool(name, namespace)
 
     def _name(self, name: str, namespace: str, variety: Variety) -> str:
         key = (namespace, name)
-        known = self._forth.get(key)
-        if known is not None:
-            return known
+        present = self._upstream_names.get(key)
+        if present is not None:
+            return present
         flat = fit(f"{namespace}__{name}" if namespace else name, self.limit)
-        if flat in self._back:
+        if flat in self._client_tools:
             flat = fit(f"{flat}.{namespace}.{name}", self.limit)
-        self._forth[key] = flat
-        self._back[flat] = ClientTool(name, namespace, variety)
+        self._upstream_names[key] = flat
+        self._client_tools[flat] = ClientTool(name, namespace, variety)
         return flat

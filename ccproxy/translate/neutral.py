@@ -1,10 +1,10 @@
 """The neutral form between the three wire formats: a conversation with its tools, and the events of an answer.
 
-What a format says exactly stays exact: reasoning keeps the object that its provider minted, parts that only one format knows stay `Opaque` with their
-`raw` object, and every part knows the JSON `path` where it stood, so that a refusal can name it.
+Nothing exact is lost: reasoning contains the provider's own object, parts that only one format has are `Opaque` with their `raw` object, and every part
+has its JSON `path` for error messages.
 
-An answer is a sequence of events, whole answers included: a whole message is the fold of its events. Parts are numbered by the decoder and may interleave
-(a Responses upstream may stream two calls at once); encoders whose format is sequential put them in a row.
+An answer is a sequence of events, also if it is whole. The decoder numbers the parts, and they may interleave: a Responses upstream may stream two calls at
+the same time. Encoders of sequential formats put them in order.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ class Document:
     content: list[Text | Image] | None = None
     title: str = ""
     context: str = ""
-    source: str = ""  # a search result's origin
+    source: str = ""  # of a search result
     cache: Json | None = None
 
 
 Variety = Literal["function", "custom", "local_shell", "shell", "apply_patch", "tool_search"]
-"""How the client's format says a call: `custom` takes free text; the last four are item types of Responses, and functions everywhere else."""
+"""The kind of a call in the client's format: `custom` has free text; the last four are item types of Responses, and functions elsewhere."""
 
 
 @dataclass(slots=True)
 class ToolCall:
-    """The model asked for a tool.
+    """A call of a tool.
 
-    `arguments` is the text as the model wrote it (JSON, or a custom tool's free text), `input` the parsed object; a parser sets the one its format has.
+    `arguments` is the model's own text (JSON, or the free text of a custom tool), and `input` the parsed object. A parser sets the one that its format has.
     """
 
     path: str
@@ -85,7 +85,7 @@ class ToolCall:
 
 @dataclass(slots=True)
 class ToolResult:
-    """What the client's tool gave back for call `id`."""
+    """The result of the call `id`."""
 
     path: str
     id: str
@@ -97,9 +97,9 @@ class ToolResult:
 
 @dataclass(slots=True)
 class Reasoning:
-    """What the model thought: the `raw` object in the format `fmt` of the provider that minted it.
+    """Thinking of the model: the `raw` object in the format `fmt` of the provider that created it.
 
-    `fmt` is None when no provider will take it back: only `text` is left of it then.
+    If no provider accepts the object any more, `fmt` is None and only `text` remains.
     """
 
     path: str
@@ -110,7 +110,7 @@ class Reasoning:
 
 @dataclass(slots=True)
 class Opaque:
-    """A part that only its own format knows, such as a server tool's result. `policy` says what becomes of it elsewhere."""
+    """A part that only its own format has, such as the result of a server tool. `policy` has the action for other formats."""
 
     path: str
     fmt: Format
@@ -120,7 +120,7 @@ class Opaque:
 
 @dataclass(slots=True)
 class Verbatim:
-    """A whole assistant turn as the upstream wrote it: Anthropic blocks, Responses items, or one Chat message."""
+    """An assistant turn in the upstream's own objects: Anthropic blocks, Responses items, or one Chat message."""
 
     fmt: Format
     raw: list[Json]
@@ -132,7 +132,7 @@ RequestPart = Content | ToolCall | ToolResult | Reasoning | Verbatim
 
 @dataclass(slots=True)
 class Turn:
-    """One message (or one Responses item); formats that merge or split them do so when they render."""
+    """One message, or one Responses item. Renderers merge or split turns for their format."""
 
     role: Role
     parts: list[RequestPart]
@@ -141,10 +141,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Tool:
-    """A tool on offer.
+    """A tool that the model may call.
 
-    `kind`: "function" has a `schema`; "custom" takes free text in an optional `grammar`; "web_search" runs at the provider with `options` in Anthropic's
-    names; "tool_search" at the provider finds deferred tools; "hosted" is any other tool of one provider, by its `type`.
+    `kind`: "function" has a `schema`; "custom" accepts free text with an optional `grammar`; "web_search" runs at the provider with `options` in Anthropic's
+    names; "tool_search" finds deferred tools at the provider; "hosted" is any other tool of one provider, with its `type`.
     """
 
     kind: Literal["function", "custom", "web_search", "tool_search", "hosted"]
@@ -161,7 +161,7 @@ class Tool:
     defer: bool = False
     examples: list[Any] | None = None
     cache: Json | None = None
-    schema_name: str = "parameters"  # the member of the tool that holds `schema`
+    schema_name: str = "parameters"  # the member of the tool that contains `schema`
 
     @property
     def schema_path(self) -> str:
@@ -171,17 +171,17 @@ class Tool:
 
 @dataclass(slots=True)
 class ToolChoice:
-    """`tool` names one in `names`; `allowed` restricts to `names`, and `required` says whether one must be called."""
+    """With `tool`, `names` has one name; with `allowed`, only `names` may be called, and with `required` one must be."""
 
     mode: Literal["auto", "required", "none", "tool", "allowed"]
-    names: list[str] = field(default_factory=list)  # as the client knows them, with namespace `ns.name`
+    names: list[str] = field(default_factory=list)  # the client's names, with a namespace as `ns.name`
     required: bool = False
     path: str = "tool_choice"
 
 
 @dataclass(slots=True)
 class Thinking:
-    """How hard to think. `budget` in tokens and `effort` by name; `kind` "" when the client said neither on nor off."""
+    """Settings for thinking: `effort` by name, `budget` in tokens. `kind` is "" if the client neither enables nor disables it."""
 
     kind: Literal["", "on", "off", "adaptive", "between_tools"] = ""
     effort: str = ""
@@ -192,7 +192,7 @@ class Thinking:
 
 @dataclass(slots=True)
 class OutputFormat:
-    """Structured output: a JSON schema, or only the promise of some JSON object (`schema` is None)."""
+    """Structured output: a JSON schema, or any JSON object if `schema` is None."""
 
     path: str
     schema: Json | None = None
@@ -203,7 +203,7 @@ class OutputFormat:
 
 @dataclass(slots=True)
 class Request:
-    """A parsed request. `raw` is the body as it came."""
+    """A parsed request. `raw` is the client's body."""
 
     fmt: Format
     raw: Json
@@ -226,7 +226,7 @@ class Request:
     service_tier: str = ""  # auto, default, flex, priority
     cache_key: str = ""
     cache: Json | None = None  # a breakpoint for the whole request
-    cached: bool = False  # the client set at least one breakpoint
+    cached: bool = False  # there is at least one breakpoint
     stream: bool = False
     include_usage: bool = False
     include: frozenset[str] = frozenset()
@@ -239,15 +239,15 @@ PartKind = Literal["text", "refusal", "reasoning", "tool_call", "server_tool", "
 
 @dataclass(slots=True)
 class Part:
-    """A part of an answer: at its start what is known of it, at its end all of it.
+    """A part of an answer: in `PartStart` what is known by then, in `PartEnd` all of it.
 
-    `text` is what the deltas add up to: the visible text of text, refusal and reasoning parts, a call's arguments as they were written.
+    `text` is the sum of the deltas: the visible text of text, refusal and reasoning parts, or the arguments of a call as the model wrote them.
     """
 
     kind: PartKind
     text: str = ""
-    id: str = ""  # of a call: the id that its result will name
-    name: str = ""  # of a call: the tool's name as the upstream knows it; of a server tool: web_search, …
+    id: str = ""  # of a call: the id that its result refers to
+    name: str = ""  # of a call: the tool's name at the upstream; of a server tool: web_search, …
     variety: Variety = "function"
     namespace: str = ""
     encrypted: str = ""  # of reasoning: Anthropic's signature or redacted data, OpenAI's encrypted content
@@ -258,7 +258,7 @@ class Part:
 
 @dataclass(slots=True)
 class Annotation:
-    """A citation. `start` and `end` count characters in the part's text; -1 when the upstream does not tell."""
+    """A citation. `start` and `end` are positions in the part's text, or -1 if the upstream does not send them."""
 
     url: str
     title: str = ""
@@ -271,7 +271,7 @@ class Annotation:
 
 @dataclass(slots=True)
 class Start:
-    """The answer begins. `usage` is what is known of it now, mostly the input; `created` is Unix time, 0 when untold."""
+    """The answer begins. `usage` is the usage so far, mostly of the input; `created` is Unix time, or 0 if unknown."""
 
     id: str = ""
     model: str = ""
@@ -281,7 +281,7 @@ class Start:
 
 @dataclass(slots=True)
 class PartStart:
-    """Part number `index` opens."""
+    """Part number `index` begins."""
 
     index: int
     part: Part
@@ -289,7 +289,7 @@ class PartStart:
 
 @dataclass(slots=True)
 class Delta:
-    """More text of an open part."""
+    """More text of a part."""
 
     index: int
     text: str
@@ -297,7 +297,7 @@ class Delta:
 
 @dataclass(slots=True)
 class Annotate:
-    """A citation of an open text part."""
+    """A citation of a text part."""
 
     index: int
     annotation: Annotation
@@ -305,7 +305,7 @@ class Annotate:
 
 @dataclass(slots=True)
 class PartEnd:
-    """Part number `index` is whole, and `part` is all of it."""
+    """Part number `index` is complete, and `part` is all of it."""
 
     index: int
     part: Part
@@ -313,20 +313,20 @@ class PartEnd:
 
 @dataclass(slots=True)
 class UsageUpdate:
-    """The usage so far; each replaces the one before."""
+    """The usage so far, which replaces earlier ones."""
 
     usage: Usage
 
 
 @dataclass(slots=True)
 class Finish:
-    """A proper end. Nothing follows."""
+    """The answer is complete. Nothing follows."""
 
     reason: StopClass
     stop_sequence: str | None = None
     explanation: str = ""
     category: str = ""
-    raw: str = ""  # the upstream's own name of the reason
+    raw: str = ""  # the upstream's own reason
 
 
 @dataclass(slots=True)
@@ -338,7 +338,7 @@ class Error:
 
 @dataclass(slots=True)
 class Ping:
-    """A sign of life."""
+    """An event that keeps the connection alive."""
 
 
 Event = Start | PartStart | Delta | Annotate | PartEnd | UsageUpdate | Finish | Error | Ping

@@ -1,8 +1,8 @@
-"""Assistant turns as the upstream wrote them, kept for clients that cannot carry all of them back.
+"""Assistant turns in the upstream's own objects, stored for clients that cannot send all of a turn back.
 
-Most Chat clients drop fields that they do not know, and with them the thinking's signatures; and no format carries the records of server tools into
-another. An entry is found again by who asked (principal, provider, model) and a hash of the whole conversation up to and including the turn as the client
-shows it, never by the turn alone: "Done." ends many conversations. Memory only, bounded in bytes and time.
+Most Chat clients drop fields that they do not know, and with them the signatures of thinking. No format has a place for another format's server tools. The key
+of an entry is its scope (principal, provider, model) and a hash of the whole conversation, including the turn as the client sends it. The turn alone would not
+be enough: "Done." ends many conversations. Entries are in memory only, limited in bytes and time.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from ccproxy.translate.neutral import (
 Json = dict[str, Any]
 
 _OVERHEAD = 200
-"""Bytes of book-keeping for an entry, roughly."""
+"""Approximate bytes of bookkeeping for an entry."""
 _CONTAINER = 200
-"""Bytes of an object or array in memory beyond its JSON, roughly."""
+"""Approximate bytes of an object or array in memory, in addition to its JSON."""
 
 
 class _Entry(NamedTuple):
@@ -46,7 +46,7 @@ class _Entry(NamedTuple):
 
 
 class ReplayCache:
-    """A bounded LRU cache of turns. `clock` gives seconds; without one nothing expires. `on_failure` is called if a turn could not be stored."""
+    """An LRU cache of turns. `clock` returns seconds; without it, entries do not expire. `on_failure` gets the exception if a turn could not be stored."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class ReplayCache:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._scopes: dict[bytes, int] = {}
         self.size = 0
-        """Bytes held."""
+        """Bytes in the cache."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def holds(self, scope: bytes) -> bool:
-        """Is there anything of this scope? Where there is not, nothing needs hashing."""
+        """Return True if there is an entry of this scope. If not, no hash is needed."""
         return scope in self._scopes
 
     def get(self, key: bytes, fmt: Format) -> list[Json] | None:
@@ -83,7 +83,7 @@ class ReplayCache:
         return entry.raw
 
     def put(self, key: bytes, scope: bytes, fmt: Format, raw: list[Json]) -> None:
-        """Keep a turn. What is larger than the whole cache is not kept."""
+        """Store a turn, unless it is larger than the whole cache."""
         data = jsontext.dump_bytes(raw)
         size = len(data) + _OVERHEAD + _CONTAINER * (data.count(b"{") + data.count(b"["))
         if size > self._limit:
@@ -98,28 +98,22 @@ class ReplayCache:
             self._drop(next(iter(self._entries)))
 
     def report(self, failure: Exception) -> None:
-        """Pass on why a turn could not be stored."""
+        """Report an exception because of which a turn could not be stored."""
         if self._on_failure is not None:
             self._on_failure(failure)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
-        self._scopes.clear()
-        self.size = 0
 
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self.size -= entry.size
-        left = self._scopes[entry.scope] - 1
-        if left:
-            self._scopes[entry.scope] = left
+        count = self._scopes[entry.scope] - 1
+        if count:
+            self._scopes[entry.scope] = count
         else:
             del self._scopes[entry.scope]
 
 
 def scope_of(principal: str, provider: str, model: str) -> bytes:
-    """Who asked whom: nothing crosses from one scope to another."""
+    """The scope of a request: one scope has no access to the entries of another."""
     return hashlib.sha256("\0".join((principal, provider, model)).encode("utf-8", "surrogatepass")).digest()
 
 
@@ -127,10 +121,10 @@ def scope_of(principal: str, provider: str, model: str) -> bytes:
 
 
 class _Hash:
-    """A running hash over what is visible of a conversation."""
+    """A hash of the visible part of a conversation, turn by turn."""
 
     def __init__(self, seed: bytes) -> None:
-        self._hash = hashlib.sha256(seed)  # in hardware almost everywhere, and three times as fast there as its rivals
+        self._hash = hashlib.sha256(seed)  # most processors compute it in hardware, three times as fast as other hashes
 
     def add(self, *texts: str) -> None:
         framed = "".join([f"{len(text)}:{text}" for text in texts])
@@ -141,47 +135,47 @@ class _Hash:
 
 
 def _seeded(request: Request, scope: bytes) -> _Hash:
-    found = _Hash(scope)
-    found.add(jsontext.dump(request.raw.get("tools")))
-    return found
+    digest = _Hash(scope)
+    digest.add(jsontext.dump(request.raw.get("tools")))
+    return digest
 
 
-def _add_turn(found: _Hash, turn: Turn) -> None:
-    found.add(turn.role)
+def _add_turn(digest: _Hash, turn: Turn) -> None:
+    digest.add(turn.role)
     for part in turn.parts:
-        _add_part(found, part)
+        _add_part(digest, part)
 
 
-def _add_part(found: _Hash, part: RequestPart) -> None:
+def _add_part(digest: _Hash, part: RequestPart) -> None:
     match part:
         case Text():
-            found.add("text", part.text)
+            digest.add("text", part.text)
         case Image():
-            found.add("image", part.media_type, part.data, part.url)
+            digest.add("image", part.media_type, part.data, part.url)
         case Document():
-            found.add("document", part.media_type, part.data, part.url, part.text or "", part.title)
+            digest.add("document", part.media_type, part.data, part.url, part.text or "", part.title)
             for inner in part.content or ():
-                _add_part(found, inner)
+                _add_part(digest, inner)
         case ToolResult():
-            found.add("result", part.id)
+            digest.add("result", part.id)
             if isinstance(part.content, str):
-                found.add(part.content)
+                digest.add(part.content)
             else:
                 for piece in part.content:
-                    _add_part(found, piece)
+                    _add_part(digest, piece)
         case _:
             pass
 
 
-def _add_answer(found: _Hash, text: str, calls: Iterable[tuple[str, str, bytes]]) -> None:
-    """An assistant's turn as any client shows it: its text without the white space around it, and its calls."""
-    found.add("assistant", text.strip())
+def _add_answer(digest: _Hash, text: str, calls: Iterable[tuple[str, str, bytes]]) -> None:
+    """Add an assistant turn as any client sends it: its calls, and its text without surrounding white space."""
+    digest.add("assistant", text.strip())
     for identity, name, arguments in calls:
-        found.add(identity, name, arguments.decode("ascii"))
+        digest.add(identity, name, arguments.decode("ascii"))
 
 
 def _canonical(arguments: str) -> bytes:
-    """Arguments whose spelling a client may have changed."""
+    """Arguments in one spelling, because a client may have changed it."""
     try:
         return jsontext.canonical(jsontext.parse(arguments) if arguments.strip() else {})
     except jsontext.Garbled:
@@ -196,12 +190,12 @@ def _shown(turns: list[Turn]) -> tuple[str, list[tuple[str, str, bytes]]]:
             if isinstance(part, Text):
                 texts.append(part.text)
             elif isinstance(part, ToolCall):
-                given = (
+                arguments = (
                     jsontext.canonical(part.input)
                     if part.arguments is None
                     else _arguments(part.variety, part.arguments)
                 )
-                calls.append((part.id, f"{part.namespace}.{part.name}", given))
+                calls.append((part.id, f"{part.namespace}.{part.name}", arguments))
     return "".join(texts), calls
 
 
@@ -213,7 +207,7 @@ def _arguments(variety: str, arguments: str) -> bytes:
 
 
 class Memory(NamedTuple):
-    """The cache as one exchange sees it: the scope of its client, and the format of its upstream."""
+    """The cache for one exchange, with the scope of its client and the format of its upstream."""
 
     cache: ReplayCache
     scope: bytes
@@ -221,34 +215,34 @@ class Memory(NamedTuple):
 
 
 def restore(request: Request, memory: Memory) -> None:
-    """Put the turns that the cache remembers in place of what the client sent of them."""
+    """Replace turns of the client by their originals from the cache."""
     if not memory.cache.holds(memory.scope):
         return
-    found = _seeded(request, memory.scope)
+    digest = _seeded(request, memory.scope)
     turns: list[Turn] = []
     run: list[Turn] = []
     for turn in request.turns:
         if turn.role == "assistant":
             run.append(turn)
             continue
-        turns += _recalled(run, found, memory)
+        turns += _recalled(run, digest, memory)
         run = []
-        _add_turn(found, turn)
+        _add_turn(digest, turn)
         turns.append(turn)
-    turns += _recalled(run, found, memory)
+    turns += _recalled(run, digest, memory)
     request.turns = turns
 
 
-def _recalled(run: list[Turn], found: _Hash, memory: Memory) -> list[Turn]:
+def _recalled(run: list[Turn], digest: _Hash, memory: Memory) -> list[Turn]:
     if not run:
         return run
-    _add_answer(found, *_shown(run))
-    raw = memory.cache.get(found.digest(), memory.fmt)
+    _add_answer(digest, *_shown(run))
+    raw = memory.cache.get(digest.digest(), memory.fmt)
     return run if raw is None else [Turn("assistant", [Verbatim(memory.fmt, raw)], run[0].path)]
 
 
 class Recorder:
-    """Remembers the answer to one request when it has come to its end."""
+    """Stores the answer to one request when it is complete."""
 
     def __init__(self, memory: Memory, request: Request, turns: list[Turn], names: Names) -> None:
         self._memory = memory
@@ -257,38 +251,38 @@ class Recorder:
         self._names = names
 
     def report(self, failure: Exception) -> None:
-        """Pass on why a turn could not be stored."""
+        """Report an exception because of which a turn could not be stored."""
         self._memory.cache.report(failure)
 
     def record(self, parts: list[Part], raw: list[Json]) -> None:
-        """Keep the turn if the client's format would lose some of it."""
+        """Store the turn, if the client's format loses some of it."""
         if not raw or not any(self._would_lose(part) for part in parts):
             return
-        found = _seeded(self._request, self._memory.scope)
+        digest = _seeded(self._request, self._memory.scope)
         run: list[Turn] = []
         for turn in self._turns:
             if turn.role == "assistant":
                 run.append(turn)
                 continue
-            self._add_run(found, run)
+            self._add_run(digest, run)
             run = []
-            _add_turn(found, turn)
-        self._add_run(found, run)
+            _add_turn(digest, turn)
+        self._add_run(digest, run)
         text = "".join(part.text for part in parts if part.kind in ("text", "refusal"))
         calls = []
         for part in parts:
             if part.kind == "tool_call":
                 tool = self._names.client(part.name, part.namespace)
                 free = tool.variety == "custom" and part.variety != "custom"
-                given = jsontext.canonical(unwrap_text(part.text)) if free else _arguments(part.variety, part.text)
-                calls.append((part.id, f"{tool.namespace}.{tool.name}", given))
-        _add_answer(found, text, calls)
-        self._memory.cache.put(found.digest(), self._memory.scope, self._memory.fmt, raw)
+                arguments = jsontext.canonical(unwrap_text(part.text)) if free else _arguments(part.variety, part.text)
+                calls.append((part.id, f"{tool.namespace}.{tool.name}", arguments))
+        _add_answer(digest, text, calls)
+        self._memory.cache.put(digest.digest(), self._memory.scope, self._memory.fmt, raw)
 
     @staticmethod
-    def _add_run(found: _Hash, run: list[Turn]) -> None:
+    def _add_run(digest: _Hash, run: list[Turn]) -> None:
         if run:
-            _add_answer(found, *_shown(run))
+            _add_answer(digest, *_shown(run))
 
     def _would_lose(self, part: Part) -> bool:
         if part.kind == "reasoning":

@@ -1,11 +1,11 @@
-"""JSON schemas between the two vendors' rules for constrained output.
+"""JSON Schemas under the two vendors' rules for constrained output.
 
-Anthropic: https://docs.claude.com/en/docs/build-with-claude/structured-outputs (what its SDKs do to a schema before they send it).
+Anthropic: https://docs.claude.com/en/docs/build-with-claude/structured-outputs (the changes that its SDKs make to a schema).
 OpenAI: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
 
-Every schema is visited once, and each keyword of it is written once, so that the result is at most a small multiple of the input: a list of types
-becomes one variant per type, and each keyword goes to the variant that it constrains. References stay references, so cycles and shared definitions
-cost nothing. A `Budget` bounds the work of one request on top of that.
+Each schema is visited once, and each of its keywords is written once, so that the result is at most a small multiple of the input: a list of types becomes
+one variant per type, and each keyword belongs to the variant that it constrains. References are not resolved, so cycles and shared definitions take no extra
+work. In addition, a `Budget` limits the work for one request.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Json = dict[str, Any]
 EMPTY_OBJECT: Json = {"type": "object", "properties": {}}
 
 MAX_DEPTH = 100
-"""Levels of schemas inside schemas. OpenAI accepts 10; hand-written schemas have fewer than 20."""
+"""Levels of nested schemas. OpenAI accepts 10; schemas written by hand have fewer than 20."""
 MAX_NODES = 50_000
-"""Schemas, enum values and names of required properties in one request. The largest real tools have a few thousand."""
+"""Schemas, enum values and names of required properties in one request. The largest known tools have a few thousand."""
 MAX_DESCRIBED = 1_000_000
 """Characters of keywords that one request may move into descriptions."""
 
@@ -33,7 +33,7 @@ _ANTHROPIC_FORMATS = frozenset(
 _COMBINERS = ("anyOf", "oneOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 _SHARED = ("enum", "const", "anyOf", "allOf")
-"""Keywords of a rewritten schema that stand instead of a type."""
+"""Keywords of a rewritten schema that replace its type."""
 _LABELS = frozenset(("type", "title", "description", "$ref", *_DEFINITIONS))
 _TYPE_OF_KEYWORD = {
     **dict.fromkeys(
@@ -72,11 +72,11 @@ _TYPE_OF_KEYWORD = {
     ),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), "number"),
 }
-"""The type that a keyword constrains; it says nothing about values of other types."""
+"""The type that a keyword constrains. It does not apply to values of other types."""
 
 
 class _Place(NamedTuple):
-    """A schema's place in the request: turned into a JSON path only when an error needs it."""
+    """The position of a schema in the request. Its JSON path is built only for an error."""
 
     parent: _Place | None
     key: str | int
@@ -95,31 +95,31 @@ class _Place(NamedTuple):
 
 
 class Budget:
-    """The work that the schemas of one request may cause."""
+    """A limit on the work for the schemas of one request."""
 
     nodes = MAX_NODES
     characters = MAX_DESCRIBED
 
     def visit(self, place: _Place, count: int = 1) -> None:
-        """Count schemas or their values. Raises `BadRequest` with the path of the one that is too many."""
+        """Count schemas or their values. Raises `BadRequest` with the path at which the limit is exceeded."""
         self.nodes -= count
         if self.nodes < 0:
             raise bad(place.path, f"the schemas of a request may have at most {MAX_NODES} parts")
 
     def describe(self, place: _Place, text: str) -> None:
-        """Count text that goes into descriptions."""
+        """Count text that is added to descriptions. Raises `BadRequest` beyond the limit."""
         self.characters -= len(text)
         if self.characters < 0:
             raise bad(
                 place.path,
-                f"at most {MAX_DESCRIBED} characters of keywords that the upstream does not support fit into descriptions",
+                f"at most {MAX_DESCRIBED} characters of unsupported keywords can be moved into descriptions",
             )
 
 
 def for_anthropic(schema: object, path: str = "schema", budget: Budget | None = None) -> Json:
-    """The schema as Anthropic's constrained output accepts it: closed objects and few keywords; all others go into descriptions.
+    """The schema for Anthropic's constrained output: closed objects and few keywords. Descriptions contain all other keywords.
 
-    Raises `BadRequest` with the JSON path below `path` when the schema is too deep or too large.
+    Raises `BadRequest` with a JSON path that begins with `path` if the schema is too deep or too large.
     """
     return _Rewriter(budget or Budget()).schema(schema, _Place(None, path), MAX_DEPTH)
 
@@ -131,7 +131,7 @@ class _Rewriter:
         self._budget = budget
 
     def schema(self, schema: object, place: _Place, levels: int) -> Json:
-        """One schema. `levels` is how many more may be nested in it."""
+        """Rewrite one schema. `levels` more may be nested in it."""
         self._budget.visit(place)
         if not isinstance(schema, dict):
             return {}
@@ -166,10 +166,10 @@ class _Rewriter:
     def _union(
         self, schema: Json, result: Json, kinds: list[str], written: set[str], *, place: _Place, levels: int
     ) -> Json:
-        """Write `"type": ["string", "null"]` as one variant per type; the keywords that belong to none of them."""
+        """Write `"type": ["string", "null"]` as one variant per type. Return the keywords that belong to none of them."""
         literal = {key: result.pop(key) for key in _SHARED if key in result}
         variants: dict[str, Json] = {}
-        if literal:  # it says for all types together what values there are
+        if literal:  # they list the values for all types
             variants[""] = literal
             if "null" in kinds:
                 variants["null"] = {"type": "null"}
@@ -190,7 +190,7 @@ class _Rewriter:
         return leftover
 
     def _shared(self, schema: Json, result: Json, place: _Place, levels: int) -> set[str]:
-        """Write literals and variants; the keywords that are written then."""
+        """Write literals and variants. Return the keywords that are done."""
         written: set[str] = set()
         enum = schema.get("enum")
         if isinstance(enum, list) and enum and all(map(_is_primitive, enum)):
@@ -212,7 +212,7 @@ class _Rewriter:
         return written
 
     def _keywords(self, kind: str | None, schema: Json, result: Json, place: _Place, levels: int) -> set[str]:
-        """Write the keywords that belong to a type; the names of those that are written then."""
+        """Write the keywords that belong to a type. Return the keywords that are done."""
         if kind == "object" or (kind is None and "properties" in schema):
             return self._object(schema, result, place, levels)
         if kind == "array":
@@ -245,11 +245,11 @@ class _Rewriter:
 
 
 def _kinds(schema: Json, place: _Place) -> list[str]:
-    """The types that a schema names, each once."""
-    given = schema.get("type")
-    if given is None:
+    """The types of a schema, without duplicates."""
+    declared = schema.get("type")
+    if declared is None:
         return []
-    kinds = given if isinstance(given, list) else [given]
+    kinds = declared if isinstance(declared, list) else [declared]
     if not all(isinstance(kind, str) for kind in kinds):
         raise bad(f"{place.path}.type", "must be a string or an array of strings")
     return list(dict.fromkeys(kinds))
@@ -264,7 +264,7 @@ def _is_primitive(value: object) -> bool:
 
 
 def _describe(result: Json, leftover: Json, place: _Place, budget: Budget) -> None:
-    """Keywords that the grammar cannot hold: the model may still follow them when it reads them."""
+    """Add unsupported keywords to the description: the model may still follow them."""
     if not leftover:
         return
     try:
@@ -285,9 +285,9 @@ def _describe(result: Json, leftover: Json, place: _Place, budget: Budget) -> No
 
 
 def tool_input(schema: Json | None, path: str = "schema", budget: Budget | None = None) -> Json:
-    """An input schema that Anthropic accepts: an object at the top, without combiners next to it.
+    """An input schema that Anthropic accepts: an object at the top level, without `anyOf`, `oneOf` or `allOf`.
 
-    Raises `BadRequest` with the JSON path below `path` when the combiners are too large.
+    Raises `BadRequest` with a JSON path that begins with `path` if these are too large.
     """
     if not schema:
         return EMPTY_OBJECT
@@ -347,9 +347,9 @@ _OPENAI_UNSUPPORTED = frozenset(
 
 
 def is_openai_strict(schema: object, path: str = "schema", budget: Budget | None = None) -> bool:
-    """Does OpenAI accept this schema with `strict: true`? Closed objects whose every property is required, an object at the top.
+    """Return True if OpenAI accepts this schema with `strict: true`: an object at the top level, and only closed objects with required properties.
 
-    Raises `BadRequest` with the JSON path below `path` when the schema is too large.
+    Raises `BadRequest` with a JSON path that begins with `path` if the schema is too large.
     """
     if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return False
@@ -369,7 +369,7 @@ def is_openai_strict(schema: object, path: str = "schema", budget: Budget | None
 
 
 def _nested(schema: Json, place: _Place) -> list[tuple[object, _Place]]:
-    """The schemas inside a schema."""
+    """The schemas directly inside a schema."""
     nested: list[tuple[object, _Place]] = []
     for key in ("properties", *_DEFINITIONS):
         inside = _Place(place, key)

@@ -1,41 +1,41 @@
 """Server-sent events on bytes: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 
-Incremental: a chunk may end anywhere, inside a line end or a UTF-8 sequence too. CR, LF and CRLF end lines, several `data` lines are one text, comments
-and unknown fields are skipped, a byte order mark is skipped once. An event without its closing blank line is
-an event only when the stream ends there: some servers leave the last line ends out.
+The parser is incremental: a chunk may end anywhere, also inside a line end or a UTF-8 sequence. CR, LF and CRLF end a line, several `data` lines are joined,
+and comments, unknown fields and a byte order mark at the beginning are skipped. An event without its blank line counts only at the end of the stream, because
+some servers omit the last line ends.
 """
 
 from __future__ import annotations
 
 SseEvent = tuple[str, str]
-"""The event's name ("" when it has none) and its data."""
+"""The event's name ("" if it has none) and its data."""
 
 MAX_EVENT_BYTES = 16 * 2**20
-"""Bytes of one event. The largest in use, the whole response at the end of a Responses stream, has one or two million."""
+"""Bytes of one event. The largest ones, whole responses at the end of Responses streams, have one or two million."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(ValueError):
-    """An event, or a line of one, has more bytes than the limit."""
+    """An event has more bytes than the limit."""
 
 
 class SseParser:
-    """Feed it bytes, get events. An event that exceeds the limit raises `EventTooLarge`, and the parser takes no more input after that."""
+    """Takes bytes and returns events. After an event that exceeds the limit, all further input is ignored."""
 
     __slots__ = ("_after_cr", "_at_start", "_broken", "_data", "_line", "_name", "_size", "comments", "limit")
 
     def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
-        self._line = bytearray()  # the begun line: it grows in place, however many chunks it takes
+        self._line = bytearray()  # the incomplete line, which grows in place
         self._data: list[str] = []
-        self._size = 0  # characters of the begun event, at most
+        self._size = 0  # an upper limit of the characters in the incomplete event
         self._name = ""
         self._at_start = True
         self._after_cr = False
         self._broken = False
         self.limit = limit
         self.comments = 0
-        """Comment lines seen: an upstream's sign of life."""
+        """Comment lines so far: upstreams send them to keep the connection alive."""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that this chunk completes. Raises `EventTooLarge`."""
@@ -43,7 +43,7 @@ class SseParser:
             chunk = self._start(chunk)
         if not chunk:
             return []
-        if self._after_cr:  # the CR that ended the last chunk may have been half of a CRLF
+        if self._after_cr:  # the CR at the end of the last chunk may belong to a CRLF
             self._after_cr = False
             if chunk[0] == 10:
                 chunk = chunk[1:]
@@ -65,12 +65,12 @@ class SseParser:
         if end != len(chunk):
             self._line += chunk[end:]
         events = self._lines(text.split("\n"))
-        if self._data:  # an event that goes on in the next chunk
+        if self._data:  # an incomplete event
             self._measure(len(text), new=bool(events))
         return events
 
     def _measure(self, length: int, *, new: bool) -> None:
-        """Bound the begun event by an estimate that needs no count per line: all text since it began, or since the last exact count."""
+        """Limit the incomplete event. The estimate is all text since its beginning, so that complete events cost nothing."""
         self._size = length if new else self._size + length
         if self._size > self.limit:
             self._size = sum(map(len, self._data)) + len("data: \n") * len(self._data)
@@ -78,7 +78,7 @@ class SseParser:
                 raise self._too_large()
 
     def _start(self, chunk: bytes) -> bytes:
-        """The first bytes without a byte order mark; nothing while they may be the beginning of one, or when the parser has given up."""
+        """The first bytes without a byte order mark: none if they may be the beginning of one, or after an event that exceeds the limit."""
         if self._broken:
             return b""
         chunk = bytes(self._line) + chunk
@@ -91,7 +91,7 @@ class SseParser:
 
     def _lines(self, lines: list[str]) -> list[SseEvent]:
         events: list[SseEvent] = []
-        lines.pop()  # what split leaves after the last line end: nothing
+        lines.pop()  # the text after the last line end: empty
         for line in lines:
             if not line:
                 if self._data:
@@ -109,18 +109,18 @@ class SseParser:
         return events
 
     def _too_large(self) -> EventTooLarge:
-        self._broken = self._at_start = True  # one flag less to look at for each chunk
+        self._broken = self._at_start = True  # so that `feed` needs to check only one flag
         self._line.clear()
         self._data = []
         return EventTooLarge(f"The upstream sent an event of more than {self.limit} bytes")
 
     def close(self) -> list[SseEvent]:
-        """The stream is over: the event that was begun and lacks its blank line, if there is one. Raises `EventTooLarge`."""
+        """The stream has ended: return the last event if it has no blank line. Raises `EventTooLarge`."""
         return self.feed(b"\n\n") if self._line or self._data else []
 
 
 def frame(name: str, data: bytes) -> bytes:
-    """One event. `data` is one line, as compact JSON always is."""
+    """The bytes of an event. `data` has to be one line, as compact JSON is."""
     if name:
         return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
     return b"data: " + data + b"\n\n"

@@ -1,4 +1,4 @@
-"""An answer on its way: upstream bytes -> SSE -> decoder -> filters -> encoder -> client bytes. Nothing here raises, whatever the upstream sends.
+"""The translation of an answer: upstream bytes -> SSE -> decoder -> filters -> encoder -> client bytes. No input from an upstream raises an exception here.
 
 The upstream's response is read once. `reading` (of `StreamTranslator` and `Folder`) is filled in on the way with all that the ledger needs: model, usage, stop
 reason, error, whether the response came to its end, whether the model's first output has arrived. It equals what `ledger.tap.UsageTap` would read from the same
@@ -36,14 +36,14 @@ from ccproxy.translate.stops import StopClass
 
 Json = dict[str, Any]
 
-UNREADABLE = "The upstream sent something that cannot be read"
+UNREADABLE = "The upstream sent something that ccproxy cannot read"
 
 CHECKED_BYTES: Final = 64 * 2**20
-"""Bytes of an upstream's stream after which what is kept of it is let go of, or measured. The longest answers of models have about 40 million."""
+"""Bytes of an upstream's stream after which its state is released or measured. The longest answers of models have about 40 million."""
 MAX_TEXT: Final = 32 * 2**20
-"""Characters of an answer that has to be kept to its end. The longest answers have one or two million."""
+"""Characters of an answer that is needed whole. The longest answers have one or two million."""
 MAX_PARTS: Final = 100_000
-"""Parts of an answer, and citations in it."""
+"""Parts of an answer, and citations."""
 
 
 class _TooLarge(Exception):
@@ -58,7 +58,7 @@ _FAILURES = (Garbled, _TooLarge, _NotRecorded, *MALFORMED)
 
 
 def _explained(failure: Exception) -> ExchangeError:
-    """The error that the client receives."""
+    """The error for the client."""
     match failure:
         case _TooLarge() | EventTooLarge():
             return UpstreamBroken(str(failure))
@@ -69,7 +69,7 @@ def _explained(failure: Exception) -> ExchangeError:
 
 
 class Pipeline:
-    """Decoder, filters and encoder of one answer, and what passes through them."""
+    """The decoder, filters and encoder of one answer."""
 
     __slots__ = (
         "_checks",
@@ -111,12 +111,12 @@ class Pipeline:
         self._held: dict[int, list[str]] = {}
         self._parts: dict[int, Part] = {}
         self._started = False
-        self._text = 0  # characters of the parts that have ended
+        self._text = 0  # characters in finished parts
         self._checks = 0
         self._citations = 0
 
     def write(self, events: list[Event], out: list[bytes]) -> None:
-        """Encode events, until the answer is over."""
+        """Encode events until the answer ends."""
         stops = self.stops
         if stops is not None:
             events = [passed for event in events for passed in stops.feed(event)]
@@ -165,15 +165,15 @@ class Pipeline:
     def _record(self, recorder: Recorder) -> None:
         try:
             recorder.record([self._parts[index] for index in sorted(self._parts)], self.decoder.output)
-        except Exception as error:  # of any kind: a stream without its last event would pass for a network failure
+        except Exception as error:  # of any kind: else the stream would lack its last event
             recorder.report(error)
             raise _NotRecorded from error
 
     def reduce(self) -> None:
-        """Bound what is kept of a long answer: called once for each `CHECKED_BYTES` of the upstream's stream.
+        """Limit the memory for a long answer. To be called once per `CHECKED_BYTES` of the upstream's stream.
 
-        What only a replay needs is let go of: a stream may continue for any length. An answer that is needed whole, as Responses clients need it in the
-        last event, has a limit.
+        State that only a replay needs is released, so a stream may have any length. An answer that is needed whole has a limit: Responses clients receive it
+        in the last event.
         """
         self._checks += 1
         self._parts.clear()
@@ -187,7 +187,7 @@ class Pipeline:
     def fail(self, error: ExchangeError) -> bytes:
         """End the answer with an error, or properly if a stop sequence has ended it. Return nothing when it is over already."""
         out: list[bytes] = []
-        self._held.clear()  # an answer that failed does not need it, and it may be the part that cannot be read
+        self._held.clear()  # not needed any more, and perhaps the part that cannot be read
         if not self.over:
             self.write([Error(error)], out)
         return b"".join(out)
@@ -219,7 +219,7 @@ class StreamTranslator:
     def stopped(self) -> bool:
         """The upstream need not continue: abort it and call `close()`, or continue to feed for exact usage.
 
-        Either a stop sequence matched that the upstream does not know, or its stream cannot be translated any further.
+        Either ccproxy found a stop sequence, or the rest of the stream cannot be translated.
         """
         return self._given_up or (self._pipeline.stops is not None and self._pipeline.stops.match is not None)
 
@@ -237,7 +237,7 @@ class StreamTranslator:
             self._give_up(error, out)
             return b"".join(out)
         self._read(events, out)
-        if self._parser.comments != self._comments:  # the upstream's sign of life is the client's too
+        if self._parser.comments != self._comments:  # the upstream keeps the connection alive
             self._comments = self._parser.comments
             if not out and not pipeline.over:
                 return pipeline.encoder.ping()
@@ -263,7 +263,7 @@ class StreamTranslator:
                 self._give_up(error, out)
 
     def _give_up(self, failure: Exception, out: list[bytes]) -> None:
-        """End the client's stream in an error: the upstream's cannot be translated any further."""
+        """End the client's stream in an error, because the rest of the upstream's cannot be translated."""
         self._given_up = True
         out.append(self._pipeline.fail(_explained(failure)))
 
@@ -291,7 +291,7 @@ class StreamTranslator:
         return b"".join(out)
 
     def _written(self, decode: Callable[..., list[Event]], *args: object) -> bytes:
-        """The client's bytes for all that one step of the decoder gives."""
+        """The client's bytes for the events of one step of the decoder."""
         out: list[bytes] = []
         try:
             self._pipeline.write(decode(*args), out)
@@ -300,7 +300,7 @@ class StreamTranslator:
         return b"".join(out)
 
     def ping(self) -> bytes:
-        """A sign of life in the client's format."""
+        """An event of the client's format that keeps the connection alive."""
         return self._pipeline.encoder.ping()
 
     def fail(self, error: ExchangeError) -> bytes:
@@ -355,7 +355,7 @@ class Folder:
         if error is not None:
             headers.update(error.headers)
             return error_status(self._client, error), headers, error_body(self._client, error)
-        lost = self._request_losses.merged(self._losses).header()
-        if lost:
-            headers["x-ccproxy-loss"] = lost
+        losses = self._request_losses.merged(self._losses).header()
+        if losses:
+            headers["x-ccproxy-loss"] = losses
         return status, headers, dump_bytes(self._pipeline.encoder.result())

@@ -70,14 +70,14 @@ values = st.recursive(
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path] if path else []
+    paths = [path] if path else []
     if isinstance(value, dict):
         for key, item in value.items():
-            found += _places(item, (*path, key))
+            paths += _places(item, (*path, key))
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            found += _places(item, (*path, i))
-    return found
+            paths += _places(item, (*path, i))
+    return paths
 
 
 @st.composite

@@ -218,7 +218,7 @@ BACK: dict[Format, Profile] = {
 
 @settings(max_examples=150, deadline=None)
 @given(history=histories(), client=st.sampled_from(list(Format)), upstream=st.sampled_from(list(Format)))
-def test_what_was_said_goes_over_and_comes_back(history: History, client: Format, upstream: Format) -> None:
+def test_a_conversation_survives_the_way_there_and_back(history: History, client: Format, upstream: Format) -> None:
     if client is upstream:
         return
     if A in (client, upstream):  # the place of instructions among what the user says differs: Anthropic's follow it

@@ -97,7 +97,7 @@ def _bad_source(kind: object, path: str) -> Exception:
     if kind == "file":
         return bad(
             f"{path}.source.file_id",
-            "a file id is known to the provider that stores the file only: send the data",
+            "only the provider that stores the file knows its id: send the data instead",
             "unsupported_content",
         )
     return bad(f"{path}.source.type", f"unknown source {quoted(kind)}")
@@ -108,25 +108,25 @@ def _document(block: Json, path: str, losses: Losses) -> Document:
     source = an_object(block.get("source"), f"{path}.source")
     kind = source.get("type")
     note_unknown(source, _SOURCE, f"{path}.source", losses)
-    found = Document(
+    document = Document(
         path,
         title=optional_text(block.get("title"), f"{path}.title"),
         context=optional_text(block.get("context"), f"{path}.context"),
         cache=parse_cache(block, path),
     )
     if kind == "base64":
-        found.media_type = text(source.get("media_type"), f"{path}.source.media_type")
-        found.data = text(source.get("data"), f"{path}.source.data")
+        document.media_type = text(source.get("media_type"), f"{path}.source.media_type")
+        document.data = text(source.get("data"), f"{path}.source.data")
     elif kind == "url":
-        found.url = text(source.get("url"), f"{path}.source.url")
+        document.url = text(source.get("url"), f"{path}.source.url")
     elif kind == "text":
-        found.media_type = optional_text(source.get("media_type"), f"{path}.source.media_type")
-        found.text = text(source.get("data"), f"{path}.source.data")
+        document.media_type = optional_text(source.get("media_type"), f"{path}.source.media_type")
+        document.text = text(source.get("data"), f"{path}.source.data")
     elif kind == "content":
-        found.content = _plain_parts(source.get("content"), f"{path}.source.content", losses)
+        document.content = _plain_parts(source.get("content"), f"{path}.source.content", losses)
     else:
         raise _bad_source(kind, path)
-    return found
+    return document
 
 
 def _plain_parts(content: object, path: str, losses: Losses) -> list[Text | Image]:
@@ -134,7 +134,7 @@ def _plain_parts(content: object, path: str, losses: Losses) -> list[Text | Imag
     parts: list[Text | Image] = []
     for part in parse_content(content, path, losses):
         if not isinstance(part, Text | Image):
-            raise bad(path, "only text and images may stand here")
+            raise bad(path, "only text and images are allowed here")
         parts.append(part)
     return parts
 
@@ -173,35 +173,37 @@ def _tool_use(block: Json, path: str, losses: Losses) -> ToolCall:
         note_unknown(block, _TOOL_USE, path, losses)
         caller = block.get("caller")
         if isinstance(caller, dict) and caller.get("type") != "direct":
-            losses.add(f"{path}.caller", "programmatic tool calling runs at Anthropic only")
-    given = block.get("input")
-    if not isinstance(given, dict):
+            losses.add(f"{path}.caller", "programmatic tool calling works only at Anthropic")
+    arguments = block.get("input")
+    if not isinstance(arguments, dict):
         raise bad(f"{path}.input", "must be an object")
     identity, name = block.get("id"), block.get("name")
     if not isinstance(identity, str) or not isinstance(name, str):
         raise bad(f"{path}.{'name' if isinstance(identity, str) else 'id'}", "must be a string")
     cache = parse_cache(block, path) if "cache_control" in block else None
-    return ToolCall(path, identity, name, input=given, cache=cache)
+    return ToolCall(path, identity, name, input=arguments, cache=cache)
 
 
 def _tool_result(block: Json, path: str, losses: Losses) -> ToolResult:
     note_unknown(block, _TOOL_RESULT, path, losses)
     content = block.get("content")
-    found: str | list[Content]
+    parts: str | list[Content]
     if content is None:
-        found = ""
+        parts = ""
     elif isinstance(content, str):
-        found = content
+        parts = content
     else:
-        found = []
+        parts = []
         for part in parse_content(content, f"{path}.content", losses):
             if not isinstance(part, Text | Image | Document | Opaque):
-                raise bad(f"{path}.content", "a tool result holds text, images, documents and search results only")
-            found.append(part)
+                raise bad(
+                    f"{path}.content", "a tool result may contain only text, images, documents and search results"
+                )
+            parts.append(part)
     return ToolResult(
         path,
         text(block.get("tool_use_id"), f"{path}.tool_use_id"),
-        found,
+        parts,
         optional_bool(block.get("is_error"), f"{path}.is_error") or False,
         cache=parse_cache(block, path),
     )

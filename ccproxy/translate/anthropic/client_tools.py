@@ -1,4 +1,4 @@
-"""The tools that Anthropic publishes and the client runs, as plain functions for everybody else.
+"""Tools that Anthropic defines and the client runs, as functions for other upstreams.
 
 Schemas as published: https://docs.claude.com/en/docs/agents-and-tools/tool-use (bash, text editor, memory).
 """
@@ -78,5 +78,5 @@ _TOOLS: dict[str, tuple[str, Json]] = {
 
 
 def published(kind: str) -> tuple[str, Json] | None:
-    """Description and input schema of a tool type such as `bash_20250124`; None when the client does not run it."""
+    """The description and input schema of a tool type such as `bash_20250124`; None for tools that the client does not run."""
     return next((tool for prefix, tool in _TOOLS.items() if kind.startswith(prefix)), None)

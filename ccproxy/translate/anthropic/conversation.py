@@ -1,7 +1,7 @@
 """Turns of the neutral form, written as Anthropic messages.
 
-Append-only: what a history renders to is the beginning of what the longer history renders to, because prompt caches and the signatures of preserved
-thinking hang on it. So instructions inside the conversation stay there, blocks are never joined, and nothing depends on what comes later.
+The result is append-only: a longer history begins with the messages of a shorter one, because prompt caches and the signatures of preserved thinking depend
+on that. So instructions inside the conversation stay there, blocks are never joined, and nothing depends on later turns.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccproxy.translate import jsontext, policy
-from ccproxy.translate.checks import bad
+from ccproxy.translate.checks import bad, quoted
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import Names, fit
@@ -33,9 +33,9 @@ Json = dict[str, Any]
 _ID_LIMIT = 256
 _IMAGE_TYPES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 _NOT_MINTED_HERE = "thinking goes back only to the provider that signed it"
-_EMPTY = "empty text says nothing and is refused"
+_EMPTY = "Anthropic refuses blank text"
 OPENING = "(The conversation begins with the assistant.)"
-"""Stands where Anthropic demands a user message and the client has none."""
+"""The first user message, if the client has none: Anthropic requires one."""
 
 
 class Conversation:
@@ -48,7 +48,7 @@ class Conversation:
         self._names = names
         self._losses = losses
         self._mid_system = mid_system
-        self._results: list[Json] = []  # of the user turn that is being gathered: results come first
+        self._results: list[Json] = []  # of the current user turn, in which results come first
         self._blocks: list[Json] = []
         self._later_system: list[Json] = []
         self._assistant: list[Json] | None = None
@@ -63,27 +63,28 @@ class Conversation:
                 if self._assistant is None:
                     self._open_assistant(turn)
                 for part in turn.parts:
-                    self._answer(part)
+                    self._assistant_part(part)
             else:
                 self._end_assistant()
                 if turn.role == "system":
                     self._instructions(turn)
                 else:
                     for part in turn.parts:
-                        self._said(part)
+                        self._user_part(part)
         self._end_user()
         self._end_assistant()
         if not self.messages:
             raise bad(
-                "messages" if request.fmt is not Format.OPENAI_RESPONSES else "input", "holds nothing that can be sent"
+                "messages" if request.fmt is not Format.OPENAI_RESPONSES else "input",
+                "contains nothing that can be sent",
             )
 
     # --- instructions ---
 
     def _leading(self, turns: list[Turn]) -> int:
-        """Write the instructions at the beginning; the index of the first other turn.
+        """Write the instructions at the beginning. Return the index of the first other turn.
 
-        Anthropic wants the first message from the user. Where none follows the instructions, the last of them is that message.
+        Anthropic requires a user message first. If none follows the instructions, the last instruction is that message.
         """
         count = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
         stand_in = count > 0 and (count == len(turns) or turns[count].role == "assistant")
@@ -94,10 +95,10 @@ class Conversation:
                     self.system.append(block)
         if stand_in:
             self._losses.add(
-                turns[count - 1].path, "Anthropic's first message is the user's: this instruction is sent as one"
+                turns[count - 1].path, "Anthropic requires a user message first: this instruction is sent as one"
             )
             for part in turns[count - 1].parts:
-                self._said(part)
+                self._user_part(part)
         return count
 
     def _instruction(self, part: RequestPart) -> Json | None:
@@ -106,10 +107,10 @@ class Conversation:
         if isinstance(part, Opaque):
             self._foreign(part)
             return None
-        raise bad(getattr(part, "path", "messages"), "instructions are text")
+        raise bad(getattr(part, "path", "messages"), "instructions must be text")
 
     def _instructions(self, turn: Turn) -> None:
-        """Instructions inside the conversation: a message of their own after the user's turn, or a reminder in it."""
+        """Write instructions inside the conversation: in a message after the user's turn, or as a reminder in it."""
         for part in turn.parts:
             block = self._instruction(part)
             if block is None:
@@ -121,7 +122,7 @@ class Conversation:
 
     # --- the user's turn ---
 
-    def _said(self, part: RequestPart) -> None:
+    def _user_part(self, part: RequestPart) -> None:
         match part:
             case Text():
                 block = self._text(part)
@@ -136,11 +137,11 @@ class Conversation:
             case Opaque():
                 self._foreign(part)
             case ToolCall() | Reasoning() | Verbatim():
-                raise bad(getattr(part, "path", "messages"), "may stand in an assistant's turn only")
+                raise bad(getattr(part, "path", "messages"), "is allowed only in an assistant's turn")
 
     def _end_user(self) -> None:
         content = [*self._results, *self._blocks]
-        if self._later_system and not content:  # after an answer, with no user turn to follow
+        if self._later_system and not content:  # after an answer, without a user turn
             content = [_reminder(block) for block in self._later_system]
             self._later_system = []
         if content:
@@ -153,7 +154,7 @@ class Conversation:
 
     def _open_assistant(self, turn: Turn) -> None:
         if not self.messages:
-            self._losses.add(turn.path, "Anthropic's first message is the user's: a line is put before this one")
+            self._losses.add(turn.path, "Anthropic requires a user message first: one is added before this one")
             self.messages.append({"role": "user", "content": [{"type": "text", "text": OPENING}]})
         self._assistant = []
 
@@ -165,7 +166,7 @@ class Conversation:
                 self.messages.append({"role": "assistant", "content": self._assistant})
         self._assistant = None
 
-    def _answer(self, part: RequestPart) -> None:
+    def _assistant_part(self, part: RequestPart) -> None:
         blocks = self._assistant
         assert blocks is not None
         match part:
@@ -185,7 +186,7 @@ class Conversation:
             case Opaque():
                 self._foreign(part)
             case Image() | Document() | ToolResult():
-                raise bad(part.path, "may stand in a user's turn only")
+                raise bad(part.path, "is allowed only in a user's turn")
 
     def _call(self, call: ToolCall) -> Json:
         block: Json = {
@@ -210,7 +211,7 @@ class Conversation:
             parsed = None
         if isinstance(parsed, dict):
             return parsed
-        self._losses.add(call.path, "arguments that are not a JSON object are passed on as text")
+        self._losses.add(call.path, "arguments that are not a JSON object are sent as text")
         return {"_raw_arguments": written}
 
     # --- blocks ---
@@ -232,12 +233,14 @@ class Conversation:
 
     def _image(self, image: Image) -> Json:
         if image.detail not in ("", "auto"):
-            self._losses.add(image.detail_path, "Anthropic chooses the resolution")
+            self._losses.add(image.detail_path, "Anthropic selects the resolution")
         if image.url:
             return self._marked({"type": "image", "source": {"type": "url", "url": image.url}}, image.cache)
         if image.media_type not in _IMAGE_TYPES:
             raise bad(
-                image.path, f"Anthropic takes JPEG, PNG, GIF and WebP, not {image.media_type}", "unsupported_content"
+                image.path,
+                f"Anthropic accepts JPEG, PNG, GIF and WebP, not {quoted(image.media_type)}",
+                "unsupported_content",
             )
         source = {"type": "base64", "media_type": image.media_type, "data": image.data}
         return self._marked({"type": "image", "source": source}, image.cache)
@@ -289,5 +292,5 @@ class Conversation:
 
 
 def _reminder(block: Json) -> Json:
-    """What Anthropic's own clients do with instructions for models that take none inside the conversation."""
+    """Instructions as Anthropic's own clients send them to models that accept none inside the conversation."""
     return {**block, "text": f"<system-reminder>\n{block['text']}\n</system-reminder>"}

@@ -46,7 +46,7 @@ _DELTA_TEXT = {
 
 
 class _Open(OpenPart):
-    """A block that has begun."""
+    """A block that is being decoded."""
 
     __slots__ = ("block",)
 
@@ -56,7 +56,7 @@ class _Open(OpenPart):
 
 
 class Decoder:
-    """See `answer.Decoder`."""
+    """An `answer.Decoder` for this format."""
 
     def __init__(self) -> None:
         self.output: list[Json] = []
@@ -80,8 +80,8 @@ class Decoder:
             case "content_block_start":
                 return self._block_start(event["index"], event["content_block"])
             case "content_block_stop":
-                found = self._open.pop(event["index"], None)
-                return self._close(found) if found is not None else []
+                opened = self._open.pop(event["index"], None)
+                return self._close(opened) if opened is not None else []
             case "message_delta":
                 return self._message_delta(event)
             case "message_stop":
@@ -111,9 +111,9 @@ class Decoder:
         events = self._start(body)
         for index, block in enumerate(body["content"]):
             events += self._block_start(index, block)
-            found = self._open.pop(index, None)
-            if found is not None:
-                events += self._close(found)
+            opened = self._open.pop(index, None)
+            if opened is not None:
+                events += self._close(opened)
         events += self._message_delta({"delta": body, "usage": body.get("usage")})
         events += self._stop()
         return events
@@ -132,7 +132,7 @@ class Decoder:
         kind = block["type"]
         events: list[Event] = []
         before = self._open.pop(index, None)
-        if before is not None:  # an index used twice: what stood there is over
+        if before is not None:  # an index used twice: the first block ends here
             events += self._close(before)
         part = Part(_KINDS.get(kind, "opaque"), fmt=Format.ANTHROPIC)
         opened = _Open(self._count, part, block)
@@ -180,21 +180,21 @@ class Decoder:
 
     def _cite(self, opened: _Open, citation: Json) -> Annotate:
         url = citation.get("url") or citation.get("source") or ""
-        found = Annotation(
+        annotation = Annotation(
             url if isinstance(url, str) and "://" in url else "",
             str(citation.get("title") or citation.get("document_title") or ""),
             str(citation.get("cited_text") or ""),
             raw=citation,
             fmt=Format.ANTHROPIC,
         )
-        opened.part.annotations.append(found)
-        return Annotate(opened.index, found)
+        opened.part.annotations.append(annotation)
+        return Annotate(opened.index, annotation)
 
     def _close(self, opened: _Open) -> list[Event]:
         part, events = opened.part, []
         untouched = not opened.chunks and not opened.shortened
         if part.kind in ("tool_call", "server_tool") and untouched and opened.block.get("input"):
-            text = dump(opened.block["input"])  # some servers send the whole input with the start
+            text = dump(opened.block["input"])  # some servers send all of the input in the first event
             opened.chunks.append(text)
             events.append(Delta(opened.index, text))
         part.text = opened.text()
@@ -203,7 +203,7 @@ class Decoder:
         return [*events, PartEnd(opened.index, part)]
 
     def _raw(self, opened: _Open) -> Json:
-        """The block as a whole answer would have held it."""
+        """The block as in a whole answer."""
         part, block = opened.part, opened.block
         match block["type"]:
             case "text":
@@ -259,7 +259,7 @@ class Decoder:
 
 
 def _text(value: object) -> str:
-    """A member that has to be text. Raises TypeError, as reading any object of the wrong shape does."""
+    """A member that has to be text. Raises TypeError, one of `answer.MALFORMED`."""
     if not isinstance(value, str):
         raise TypeError("not a string")
     return value

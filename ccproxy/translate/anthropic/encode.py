@@ -1,6 +1,6 @@
 """Neutral events, written as an Anthropic stream and folded into a message. https://docs.claude.com/en/docs/build-with-claude/streaming
 
-The format is sequential: one block is open at a time, in order 0, 1, 2… Parts that arrive while another is open wait until it closes.
+The format is sequential: one block is open at a time, in the order 0, 1, 2… Parts that arrive meanwhile wait until it is closed.
 """
 
 from __future__ import annotations
@@ -68,14 +68,16 @@ class _Front:
 
 
 class Encoder:
-    """See `answer.Encoder`."""
+    """An `answer.Encoder` for this format."""
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._front: _Front | None = None
-        self._waiting: OrderedDict[int, list[Event]] = OrderedDict()  # the first is taken often: in a dict that is slow
+        self._waiting: OrderedDict[int, list[Event]] = (
+            OrderedDict()
+        )  # taking the first item of a dict again and again is slow
         self._blocks = 0
-        self._content: list[Json] = []  # for the whole message only
+        self._content: list[Json] = []  # for the whole message
         self._message: Json = {}
         self._usage = Usage()
         self._refusals: list[str] = []
@@ -108,7 +110,7 @@ class Encoder:
                 return b""
 
     def result(self) -> Json:
-        """The message that the stream adds up to."""
+        """The whole message."""
         return self._message
 
     def ping(self) -> bytes:
@@ -143,14 +145,14 @@ class Encoder:
 
     def _finish(self, event: Finish) -> bytes:
         out = []
-        while self._front is not None:  # a decoder ends its parts; one that did not must not leave a block open
+        while self._front is not None:  # if the decoder did not end all parts
             out.append(self._end(self._front.part))
         reason = _REASONS[event.reason]
         refused = "".join(self._refusals)
         if refused and event.reason is StopClass.END:
             reason = "refusal"
         if event.reason is StopClass.OTHER and event.raw:
-            self._context.losses.add("stop_reason", f"no such reason: {event.raw}")
+            self._context.losses.add("stop_reason", f"no equivalent of the stop reason {event.raw}")
         delta: Json = {"stop_reason": reason, "stop_sequence": event.stop_sequence}
         if reason == "refusal":
             category = event.category if event.category in _REFUSAL_CATEGORIES else None
@@ -185,13 +187,13 @@ class Encoder:
         return self._end(event.part)
 
     def _wait(self, event: Delta | Annotate | PartEnd) -> None:
-        """Keep an event of a part that waits. One of a part that never began is left out."""
+        """Add an event to a waiting part. Events of a part that has not begun are ignored."""
         waiting = self._waiting.get(event.index)
         if waiting is not None:
             waiting.append(event)
 
     def _end(self, part: Part) -> bytes:
-        """Close the open part, and write what waited for that."""
+        """Close the open part, and write the waiting ones."""
         front = self._front
         assert front is not None
         out = [self._close(front, part)]
@@ -205,7 +207,7 @@ class Encoder:
         return self._front is None
 
     def _begin(self, index: int, part: Part) -> bytes:
-        """A part comes to the front. Only a call starts its block at once: of others it is not known yet whether they hold anything."""
+        """Make a part the open one. Only a call starts its block immediately: other parts may be empty."""
         front = _Front(index, part)
         self._front = front
         if part.kind != "tool_call":
@@ -253,7 +255,7 @@ class Encoder:
         return frame("content_block_stop", b'{"type":"content_block_stop","index":%d}' % (self._blocks - 1))
 
     def _whole_block(self, front: _Front, block: Json) -> bytes:
-        """A block that has no deltas."""
+        """A block without deltas."""
         return self._block_start(front, block) + self._block_stop(block)
 
     def _cite(self, front: _Front, annotation: Annotation) -> bytes:
@@ -270,7 +272,7 @@ class Encoder:
                 "encrypted_index": _SEALED_INDEX,
             }
         else:
-            self._context.losses.add("content.citations", "a citation without an address")
+            self._context.losses.add("content.citations", "a citation without a URL")
             return b""
         front.citations.append(citation)
         return self._other_delta({"type": "citations_delta", "citation": citation})
@@ -305,7 +307,7 @@ class Encoder:
                 return self._whole_block(front, raw)
             signature = part.encrypted
         elif part.fmt is Format.OPENAI_RESPONSES and not part.encrypted:
-            signature = capsule.seal(None, self._model, {})  # nothing that the provider would take back
+            signature = capsule.seal(None, self._model, {})  # without content that the provider accepts
         else:
             signature = capsule.seal(part.fmt, self._model, raw)
         if not front.started and part.fmt is not Format.ANTHROPIC:
@@ -328,15 +330,15 @@ class Encoder:
             return self._whole_block(front, raw)
         if part.kind == "server_tool" and part.name == "web_search" and raw is not None:
             return self._web_search(front, part, raw)
-        self._context.losses.add(f"output.{part.name}", "the record of the other provider's own tool")
+        self._context.losses.add(f"output.{part.name}", "the record of a provider's own tool")
         return b""
 
     def _web_search(self, front: _Front, part: Part, item: Json) -> bytes:
-        """OpenAI's search as Anthropic tells of its own. Capsules in it keep it from ever going to Anthropic, and bring it back to OpenAI."""
+        """OpenAI's web search in the form of Anthropic's. The capsules in it make sure that it returns only to OpenAI."""
         raw_action = item.get("action")
         action: Json = raw_action if isinstance(raw_action, dict) else {}
         identity = "srvtoolu_" + _NO_ID.sub("_", part.id)
-        given = {
+        arguments = {
             key: value
             for key, value in action.items()
             if key in ("query", "queries", "url", "pattern") and value is not None
@@ -356,6 +358,6 @@ class Encoder:
                     }
                 )
                 sealed = _SEALED_INDEX
-        call = {"type": "server_tool_use", "id": identity, "name": "web_search", "input": given}
-        found = {"type": "web_search_tool_result", "tool_use_id": identity, "content": results}
-        return self._whole_block(front, call) + self._whole_block(front, found)
+        call = {"type": "server_tool_use", "id": identity, "name": "web_search", "input": arguments}
+        result = {"type": "web_search_tool_result", "tool_use_id": identity, "content": results}
+        return self._whole_block(front, call) + self._whole_block(front, result)

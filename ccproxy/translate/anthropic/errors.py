@@ -1,4 +1,4 @@
-"""Errors of the Anthropic API, read and written. https://docs.claude.com/en/api/errors"""
+"""Reading and writing errors of the Anthropic API. https://docs.claude.com/en/api/errors"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def read_error(body: Json, status: int) -> UpstreamError:
-    """An error answer or event. `status` is 0 for an event: its kind tells the status."""
+    """Read an error response, or an error event with `status` 0: then the type determines the status."""
     inner = body.get("error")
     error: Json = inner if isinstance(inner, dict) else {}
     kind = error.get("type")
@@ -27,14 +27,14 @@ def read_error(body: Json, status: int) -> UpstreamError:
 
 
 def status(error: ExchangeError) -> int:
-    """The HTTP status of an error for Anthropic's clients: OpenAI uses 503 for 529, and 429 for more than rate limits."""
+    """The HTTP status of an error for Anthropic's clients. OpenAI uses 503 instead of 529, and 429 also for other errors than rate limits."""
     if error.kind in ("overloaded_error", "billing_error", "permission_error"):
         return error_tables.KINDS[error.kind].status
     return error.status
 
 
 def body(error: ExchangeError, request_id: str | None) -> bytes:
-    """An error answer."""
+    """The body of an error response."""
     inner = {"type": error.kind, "message": error_tables.anthropic_message(error)}
     return dump_bytes({"type": "error", "error": inner, "request_id": request_id})
 

@@ -59,7 +59,7 @@ _WEB_SEARCH_OPTIONS = ("allowed_domains", "blocked_domains", "user_location", "m
 
 
 def parse(body: Json, losses: Losses) -> Request:
-    """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
+    """Read a request. Raises `BadRequest` with the JSON path of an invalid value."""
     request = Request(Format.ANTHROPIC, body, text(body.get("model"), "model"))
     _conversation(request, losses)
     _tools(request, losses)
@@ -77,7 +77,7 @@ def _conversation(request: Request, losses: Losses) -> None:
         parts = parse_content(system, "system", losses)
         first = parts[0] if parts else None
         if isinstance(first, Text) and first.text.startswith(_BILLING_LINE):
-            losses.add(first.path, "Claude Code's billing line is for Anthropic")
+            losses.add(first.path, "Claude Code's billing line is only for Anthropic")
             del parts[0]
         request.turns.append(Turn("system", parts, "system"))
     messages = a_list(body.get("messages"), "messages")
@@ -138,16 +138,18 @@ def _custom_tool(tool: Json, path: str, losses: Losses) -> Tool:
 
 
 def _typed_tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
-    """A tool that Anthropic defines, by its dated type."""
+    """A tool that Anthropic defines, by its type with a date."""
     name = optional_text(tool.get("name"), f"{path}.name")
-    found = published(kind)
-    if found is not None:
-        known = frozenset(
+    definition = published(kind)
+    if definition is not None:
+        members = frozenset(
             ("type", "name", "cache_control", "strict", "input_examples", "defer_loading", "allowed_callers")
         )
-        note_unknown(tool, known, path, losses)
+        note_unknown(tool, members, path, losses)
         examples = optional_list(tool.get("input_examples"), f"{path}.input_examples") or None
-        return Tool("function", name, path, found[0], found[1], examples=examples, cache=parse_cache(tool, path))
+        return Tool(
+            "function", name, path, definition[0], definition[1], examples=examples, cache=parse_cache(tool, path)
+        )
     if kind.startswith("web_search_"):
         options = {key: tool[key] for key in _WEB_SEARCH_OPTIONS if tool.get(key) is not None}
         note_unknown(tool, frozenset(("type", "name", "cache_control", *_WEB_SEARCH_OPTIONS)), path, losses)
@@ -178,7 +180,7 @@ def _settings(request: Request, losses: Losses) -> None:
         request.service_tier = "priority"
     container = body.get("container")
     if isinstance(container, dict) and container.get("skills"):
-        raise bad("container.skills", "skills run at Anthropic only", "unsupported_parameter")
+        raise bad("container.skills", "skills work only at Anthropic", "unsupported_parameter")
     _thinking_settings(request, losses)
     _output_settings(request, losses)
 
@@ -187,22 +189,22 @@ def _thinking_settings(request: Request, losses: Losses) -> None:
     thinking = optional_object(request.raw.get("thinking"), "thinking")
     if not thinking:
         return
-    found = request.thinking
-    found.path = "thinking"
+    settings = request.thinking
+    settings.path = "thinking"
     match thinking.get("type"):
         case "enabled":
-            found.kind = "on"
-            found.budget = optional_int(thinking.get("budget_tokens"), "thinking.budget_tokens")
+            settings.kind = "on"
+            settings.budget = optional_int(thinking.get("budget_tokens"), "thinking.budget_tokens")
         case "adaptive":
-            found.kind = "adaptive"
+            settings.kind = "adaptive"
         case "disabled":
-            found.kind = "off"
+            settings.kind = "off"
         case "between_tools":
-            found.kind = "between_tools"
+            settings.kind = "between_tools"
         case other:
             raise bad("thinking.type", f"unknown kind of thinking {quoted(other)}")
     display = optional_text(thinking.get("display"), "thinking.display")
-    found.visible = found.kind in ("on", "adaptive") and display != "omitted"
+    settings.visible = settings.kind in ("on", "adaptive") and display != "omitted"
     note_unknown(thinking, frozenset(("type", "budget_tokens", "display")), "thinking", losses)
 
 
@@ -214,11 +216,11 @@ def _output_settings(request: Request, losses: Losses) -> None:
         (config.get("format"), "output_config.format"),
         (request.raw.get("output_format"), "output_format"),
     ):
-        wanted = optional_object(holder, path)
-        if wanted:
-            if wanted.get("type") != "json_schema":
-                raise bad(f"{path}.type", f"unknown output format {quoted(wanted.get('type'))}")
-            schema = an_object(wanted.get("schema"), f"{path}.schema")
-            note_unknown(wanted, frozenset(("type", "schema")), path, losses)
+        output = optional_object(holder, path)
+        if output:
+            if output.get("type") != "json_schema":
+                raise bad(f"{path}.type", f"unknown output format {quoted(output.get('type'))}")
+            schema = an_object(output.get("schema"), f"{path}.schema")
+            note_unknown(output, frozenset(("type", "schema")), path, losses)
             request.output = OutputFormat(path, schema, optional_text(schema.get("title"), f"{path}.schema.title"))
             return

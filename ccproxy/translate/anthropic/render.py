@@ -6,7 +6,7 @@ from typing import Any
 
 from ccproxy.translate import as_text, policy, schema
 from ccproxy.translate.anthropic.conversation import Conversation
-from ccproxy.translate.checks import bad
+from ccproxy.translate.checks import bad, quoted
 from ccproxy.translate.formats import Format
 from ccproxy.translate.losses import Losses
 from ccproxy.translate.names import ANTHROPIC_NAME_LIMIT, Names
@@ -32,7 +32,7 @@ _BUDGETS = {
 
 
 def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple[Json, Names]:
-    """The request body, and the tool names to translate the answer with. Raises `BadRequest` for what cannot be said."""
+    """The request body, and the tool names for the answer. Raises `BadRequest` for unsupported values."""
     names = Names(ANTHROPIC_NAME_LIMIT)
     budget = schema.Budget()
     tools = _tools(request, names, losses, budget)
@@ -56,7 +56,7 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
     marked = [block for _, block in tools if "cache_control" in block] + conversation.breakpoints
     if marked:
         _limit_breakpoints(marked, losses)
-    elif profile.auto_cache_control:  # OpenAI's clients are used to automatic caching
+    elif profile.auto_cache_control:  # OpenAI's clients expect automatic caching
         body["cache_control"] = {"type": "ephemeral"}
     if request.stream:
         body["stream"] = True
@@ -64,27 +64,27 @@ def render(request: Request, profile: AnthropicProfile, losses: Losses) -> tuple
 
 
 def _max_tokens(request: Request, profile: AnthropicProfile, losses: Losses) -> int:
-    wanted = request.max_tokens
-    if wanted is None:
+    limit = request.max_tokens
+    if limit is None:
         return profile.max_tokens
-    if profile.limit is not None and wanted > profile.limit:
-        losses.add(request.max_tokens_path, f"the model writes at most {profile.limit} tokens")
+    if profile.limit is not None and limit > profile.limit:
+        losses.add(request.max_tokens_path, f"the model's limit is {profile.limit} tokens")
         return profile.limit
-    return wanted
+    return limit
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
 def _tools(request: Request, names: Names, losses: Losses, budget: schema.Budget) -> list[tuple[Tool, Json]]:
-    """Return each available tool with its form in Messages."""
+    """The tools with their blocks."""
     for tool in request.tools:
         if tool.kind == "web_search":
             names.reserve("web_search")
         elif tool.kind == "tool_search":
             names.reserve("tool_search_tool_bm25")
     searches = any(tool.kind == "tool_search" for tool in request.tools)
-    found: list[tuple[Tool, Json]] = []
+    blocks: list[tuple[Tool, Json]] = []
     for tool in request.tools:
         block = _tool(tool, names, losses, budget)
         if block is None:
@@ -93,11 +93,11 @@ def _tools(request: Request, names: Names, losses: Losses, budget: schema.Budget
             if searches:
                 block["defer_loading"] = True
             else:
-                losses.add(f"{tool.path}.defer_loading", "without a tool search all tools are offered at once")
+                losses.add(f"{tool.path}.defer_loading", "without a tool search, all tools are offered at once")
         if tool.cache is not None:
             block["cache_control"] = tool.cache
-        found.append((tool, block))
-    return _allowed(request, found, names, losses)
+        blocks.append((tool, block))
+    return _allowed(request, blocks, names, losses)
 
 
 def _tool(tool: Tool, names: Names, losses: Losses, budget: schema.Budget) -> Json | None:
@@ -139,20 +139,20 @@ def _web_search(tool: Tool, losses: Losses) -> Json:
     for key, value in tool.options.items():
         if key == "search_context_size":
             if value != "medium":
-                losses.add(f"{tool.path}.search_context_size", "Anthropic chooses how much it reads")
+                losses.add(f"{tool.path}.search_context_size", "Anthropic decides how much it reads")
         else:
             block[key] = value
     return block
 
 
 def _allowed(request: Request, tools: list[tuple[Tool, Json]], names: Names, losses: Losses) -> list[tuple[Tool, Json]]:
-    """`allowed_tools`: Anthropic has no such restriction, so only the allowed are offered. That changes the prompt's prefix."""
+    """Apply `allowed_tools`: Anthropic has no equivalent, so other tools are left out, which changes the prefix of the prompt."""
     choice = request.tool_choice
     if choice is None or choice.mode != "allowed" or (choice.required and len(choice.names) == 1):
         return tools
-    losses.add(choice.path, "tools that are not allowed are not offered, which changes the cached prefix")
-    wanted = {names.upstream(name) for name in choice.names} | set(choice.names)
-    return [(tool, block) for tool, block in tools if block["name"] in wanted or tool.name in wanted]
+    losses.add(choice.path, "tools that are not allowed are left out, which changes the cached prefix")
+    allowed = {names.upstream(name) for name in choice.names} | set(choice.names)
+    return [(tool, block) for tool, block in tools if block["name"] in allowed or tool.name in allowed]
 
 
 def _tool_choice(request: Request, tools: list[tuple[Tool, Json]], names: Names) -> Json | None:
@@ -182,11 +182,11 @@ def _tool_choice(request: Request, tools: list[tuple[Tool, Json]], names: Names)
 
 
 def _choose(name: str, tools: list[tuple[Tool, Json]], names: Names) -> str:
-    """The upstream's name of a chosen tool; a tool in a namespace is found by its own name too."""
+    """The upstream's name of a chosen tool. A tool in a namespace may be chosen by its own name."""
     for tool, block in tools:
         if tool.name == name:
-            found: str = block["name"]
-            return found
+            upstream_name: str = block["name"]
+            return upstream_name
     return names.upstream(name)
 
 
@@ -195,7 +195,7 @@ def _mentions_tools(request: Request) -> bool:
 
 
 def _mentioned(request: Request, names: Names) -> list[Json]:
-    """A conversation with calls must declare tools: those it mentions, not to be called."""
+    """Declarations of the tools in the conversation: Anthropic requires them, although they may not be called."""
     seen: dict[str, Json] = {}
     for turn in request.turns:
         for part in turn.parts:
@@ -209,56 +209,56 @@ def _mentioned(request: Request, names: Names) -> list[Json]:
 
 
 def _thinking(request: Request, profile: AnthropicProfile, body: Json, losses: Losses) -> None:
-    wanted = request.thinking
-    if wanted.kind == "off" or wanted.effort == "none":
+    settings = request.thinking
+    if settings.kind == "off" or settings.effort == "none":
         if "disabled" in profile.thinking:
             body["thinking"] = {"type": "disabled"}
         elif profile.thinking == {"adaptive"} and not profile.forced_choice:
-            losses.add(wanted.path, "this model always thinks")
-    elif wanted.effort or wanted.kind or wanted.visible:
-        if wanted.budget is not None and "enabled" in profile.thinking:
-            _manual(request, wanted.budget, body, losses)
+            losses.add(settings.path, "this model always thinks")
+    elif settings.effort or settings.kind or settings.visible:
+        if settings.budget is not None and "enabled" in profile.thinking:
+            _manual(request, settings.budget, body, losses)
         elif "adaptive" in profile.thinking:
             _adaptive(request, profile, body)
         elif "enabled" in profile.thinking:
-            if wanted.effort or wanted.kind:
-                _manual(request, wanted.budget or _BUDGETS.get(wanted.effort, 8192), body, losses)
+            if settings.effort or settings.kind:
+                _manual(request, settings.budget or _BUDGETS.get(settings.effort, 8192), body, losses)
         else:
-            losses.add(wanted.path, "this model does not think")
+            losses.add(settings.path, "this model does not support thinking")
     if body.get("thinking", {}).get("type") == "enabled":
         _check_manual(request, body, losses)
     choice = body.get("tool_choice", {}).get("type")
     if choice in ("any", "tool") and not profile.forced_choice:
-        raise bad("tool_choice", "this model takes no forced tool choice: use auto", "unsupported_parameter")
+        raise bad("tool_choice", "this model does not accept a forced tool choice: use auto", "unsupported_parameter")
 
 
 def _adaptive(request: Request, profile: AnthropicProfile, body: Json) -> None:
-    wanted = request.thinking
-    body["thinking"] = {"type": "adaptive", "display": "summarized"} if wanted.visible else {"type": "adaptive"}
-    effort = wanted.effort or (effort_of_budget(wanted.budget) if wanted.budget is not None else "")
+    settings = request.thinking
+    body["thinking"] = {"type": "adaptive", "display": "summarized"} if settings.visible else {"type": "adaptive"}
+    effort = settings.effort or (effort_of_budget(settings.budget) if settings.budget is not None else "")
     effort = clamp_effort(effort, profile.efforts) if effort else ""
     if effort:
         body["output_config"] = {"effort": effort}
 
 
 def _manual(request: Request, budget: int, body: Json, losses: Losses) -> None:
-    """A budget below `max_tokens`, with room for an answer."""
+    """Enable thinking with a budget below `max_tokens`, which leaves room for an answer."""
     limit: int = body["max_tokens"]
     if limit <= _MIN_BUDGET:
         losses.add(
             request.thinking.path,
-            f"thinking needs more than {_MIN_BUDGET} tokens and {request.max_tokens_path} allows {limit}",
+            f"thinking needs more than {_MIN_BUDGET} tokens, and {request.max_tokens_path} allows {limit}",
         )
         return
     body["thinking"] = {"type": "enabled", "budget_tokens": max(_MIN_BUDGET, min(budget, limit - _MIN_BUDGET))}
 
 
 def _check_manual(request: Request, body: Json, losses: Losses) -> None:
-    """What manual thinking does not go together with: a forced tool, or a tool loop whose thinking is lost."""
+    """Disable thinking with a budget if a tool is forced, or if the thinking of a tool loop is missing."""
     if body.get("tool_choice", {}).get("type") in ("any", "tool"):
         losses.add(
             request.thinking.path,
-            "thinking with a budget does not go with a forced tool choice: switched off for this request",
+            "thinking with a budget cannot be combined with a forced tool choice: it is off for this request",
         )
         del body["thinking"]
         return
@@ -268,7 +268,9 @@ def _check_manual(request: Request, body: Json, losses: Losses) -> None:
     if messages[-1]["content"][0].get("type") != "tool_result":
         return
     if messages[-2]["content"][0].get("type") not in ("thinking", "redacted_thinking"):
-        losses.add(request.thinking.path, "the thinking before this tool result is lost: switched off for this request")
+        losses.add(
+            request.thinking.path, "the thinking before this tool result is missing: thinking is off for this request"
+        )
         del body["thinking"]
 
 
@@ -276,25 +278,25 @@ def _check_manual(request: Request, body: Json, losses: Losses) -> None:
 
 
 def _output(request: Request, body: Json, losses: Losses, budget: schema.Budget) -> None:
-    wanted = request.output
-    if wanted is None:
+    output = request.output
+    if output is None:
         return
-    if wanted.schema is None:
-        losses.add(wanted.path, "a schema is needed to constrain the answer to JSON")
+    if output.schema is None:
+        losses.add(output.path, "Anthropic needs a schema to constrain the answer to JSON")
         return
-    if wanted.description:
-        losses.add(f"{wanted.path}.description", "Anthropic takes the schema only")
+    if output.description:
+        losses.add(f"{output.path}.description", "Anthropic accepts only the schema")
     config = body.setdefault("output_config", {})
-    constraint = schema.for_anthropic(wanted.schema, f"{wanted.path}.schema", budget)
+    constraint = schema.for_anthropic(output.schema, f"{output.path}.schema", budget)
     config["format"] = {"type": "json_schema", "schema": constraint}
 
 
 def _settings(request: Request, profile: AnthropicProfile, body: Json, losses: Losses) -> None:
-    if request.verbosity and request.fmt is Format.OPENAI_RESPONSES:  # Chat's is a field of its own, in the table
-        losses.add("text.verbosity", "no such setting")
+    if request.verbosity and request.fmt is Format.OPENAI_RESPONSES:  # in Chat it is a separate field, see the policy
+        losses.add("text.verbosity", "not supported")
     stops = [stop for stop in request.stops if stop.strip()]
     if len(stops) != len(request.stops):
-        losses.add(request.stops_path, "Anthropic takes no blank stop sequences")
+        losses.add(request.stops_path, "Anthropic does not accept blank stop sequences")
     if stops:
         body["stop_sequences"] = stops
     _sampling(request, profile, body, losses)
@@ -310,35 +312,35 @@ def _settings(request: Request, profile: AnthropicProfile, body: Json, losses: L
         case tier:
             losses.add(
                 "service_tier",
-                f"{tier}: faster answers cost more and are switched on in the configuration"
+                f"{quoted(tier)}: faster answers cost more and have to be enabled in the configuration"
                 if tier != "flex"
-                else "no such tier",
+                else "Anthropic has no such tier",
             )
 
 
 def _sampling(request: Request, profile: AnthropicProfile, body: Json, losses: Losses) -> None:
     thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
-    given = {"temperature": request.temperature, "top_p": request.top_p, "top_k": request.top_k}
-    for field, value in given.items():
+    parameters = {"temperature": request.temperature, "top_p": request.top_p, "top_k": request.top_k}
+    for field, value in parameters.items():
         if value is None:
             continue
         if not profile.takes_sampling:
-            losses.add(field, "this version or model takes no sampling parameters")
+            losses.add(field, "this version or model does not accept sampling parameters")
         elif thinks and not (field == "temperature" and value == 1):
-            losses.add(field, "no sampling parameters go with thinking")
+            losses.add(field, "sampling parameters cannot be combined with thinking")
         elif field == "temperature":
             if value > 1:
-                losses.add(field, "at most 1 at Anthropic")
+                losses.add(field, "Anthropic's maximum is 1")
             body[field] = min(value, 1)
         elif field == "top_p" and "temperature" in body:
-            losses.add(field, "Anthropic takes temperature or top_p, not both")
+            losses.add(field, "Anthropic accepts temperature or top_p, but not both")
         else:
             body[field] = value
 
 
 def _limit_breakpoints(marked: list[Json], losses: Losses) -> None:
-    """Anthropic takes four cache breakpoints: the last ones, which cover the most, are kept."""
+    """Remove breakpoints beyond the four that Anthropic accepts. The last ones cover the most, and remain."""
     for block in marked[: max(0, len(marked) - _MAX_BREAKPOINTS)]:
         del block["cache_control"]
     if len(marked) > _MAX_BREAKPOINTS:
-        losses.add("cache_control", f"at most {_MAX_BREAKPOINTS} cache breakpoints: the last ones are kept")
+        losses.add("cache_control", f"at most {_MAX_BREAKPOINTS} cache breakpoints are possible: the last ones remain")

@@ -1,4 +1,4 @@
-"""Turns of the neutral form, written as Chat messages. Append-only, as everywhere."""
+"""Turns of the neutral form, written as Chat messages. Append-only, because prompt caches depend on it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Conversation:
         self._names = names
         self._losses = losses
         self._custom_tools = custom_tools
-        self._texts: list[Json] = []  # of the assistant's message that is being gathered
+        self._texts: list[Json] = []  # of the current assistant message
         self._calls: list[Json] = []
         self._reasoning: dict[str, list[Any]] = {}
 
@@ -47,13 +47,13 @@ class Conversation:
         for turn in turns:
             if turn.role == "assistant":
                 for part in turn.parts:
-                    self._answer(part)
+                    self._assistant_part(part)
                 continue
             self._end_assistant()
             if turn.role == "system":
                 self._message("system", self._content(turn.parts))
             else:
-                self._said(turn)
+                self._user_turn(turn)
         self._end_assistant()
 
     def _message(self, role: str, content: list[Json]) -> None:
@@ -64,7 +64,7 @@ class Conversation:
 
     # --- the user's turn ---
 
-    def _said(self, turn: Turn) -> None:
+    def _user_turn(self, turn: Turn) -> None:
         rest: list[RequestPart] = []
         shown: list[Json] = []
         for part in turn.parts:
@@ -75,7 +75,7 @@ class Conversation:
         self._message("user", shown + self._content(rest))
 
     def _result(self, result: ToolResult, shown: list[Json]) -> None:
-        """A tool message holds text only: what a tool shows follows in the user's message."""
+        """Write a tool message. It may contain only text, so images and files follow in the user's message."""
         self._note_cache(result)
         content = result.content
         if isinstance(content, str):
@@ -106,22 +106,22 @@ class Conversation:
                     if part.detail in ("auto", "low", "high"):
                         image["detail"] = part.detail
                     elif part.detail:
-                        self._losses.add(part.detail_path, "Chat knows low, high and auto")
+                        self._losses.add(part.detail_path, "Chat supports low, high and auto")
                     content.append({"type": "image_url", "image_url": image})
                 case Document():
                     self._document(part, content)
                 case Opaque():
-                    said = self._foreign(part)
-                    if said:
-                        content.append({"type": "text", "text": said})
+                    text = self._foreign(part)
+                    if text:
+                        content.append({"type": "text", "text": text})
                 case _:
-                    raise bad(part.path, "may stand in an assistant's turn only")
+                    raise bad(part.path, "is allowed only in an assistant's turn")
         return content
 
     def _document(self, document: Document, content: list[Json]) -> None:
         self._note_cache(document)
         if document.url:
-            raise bad(document.path, "Chat takes no addresses of files: send the data", "unsupported_content")
+            raise bad(document.path, "Chat does not accept file URLs: send the data instead", "unsupported_content")
         if document.text is None and document.content is None:
             if document.context:
                 content.append({"type": "text", "text": as_text.document_head(document)})
@@ -133,7 +133,7 @@ class Conversation:
 
     # --- the assistant's turn ---
 
-    def _answer(self, part: RequestPart) -> None:
+    def _assistant_part(self, part: RequestPart) -> None:
         match part:
             case Text():
                 self._note_cache(part)
@@ -151,14 +151,14 @@ class Conversation:
                 self._end_assistant()
                 self.messages.extend(part.raw)
             case Opaque():
-                said = self._foreign(part)
-                if said:
-                    self._texts.append({"type": "text", "text": said})
+                text = self._foreign(part)
+                if text:
+                    self._texts.append({"type": "text", "text": text})
             case _:
-                raise bad(part.path, "may stand in a user's turn only")
+                raise bad(part.path, "is allowed only in a user's turn")
 
     def _recall(self, minted: Json) -> None:
-        """Gather this server's own reasoning, several parts in one message: lists are joined, and so are texts."""
+        """Collect this server's own reasoning. Several parts of one message are joined, lists as well as texts."""
         for key, value in minted.items():
             if isinstance(value, list | str):
                 self._reasoning.setdefault(key, []).append(value)
@@ -199,7 +199,7 @@ class Conversation:
 
 
 def _joined(values: list[Any]) -> Any:
-    """The values of a member that several parts of one message have; those of another type than the first are left out."""
+    """Join the values of one member. Values of another type than the first one are left out."""
     if isinstance(values[0], str):
         return "".join(value for value in values if isinstance(value, str))
     return [item for value in values if isinstance(value, list) for item in value]

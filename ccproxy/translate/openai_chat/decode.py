@@ -1,6 +1,6 @@
 """A Chat Completions answer, streamed or whole, read into neutral events. https://platform.openai.com/docs/api-reference/chat-streaming
 
-The format has no parts: text ends where a call or another thought begins. Of several choices the first is read.
+The format has no parts: text ends when a call or reasoning begins. Only the first choice is read.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _STOPS = CLASSES[Format.OPENAI_CHAT]
 
 
 class Decoder:
-    """See `answer.Decoder`."""
+    """An `answer.Decoder` for this format."""
 
     def __init__(self) -> None:
         self.output: list[Json] = []
         self._count = 0
-        self._flow: OpenPart | None = None  # the open text, refusal or reasoning: one at a time
+        self._flow: OpenPart | None = None  # the open text, refusal or reasoning
         self._calls: dict[int, OpenPart] = {}  # by the call's index
         self._details = Details()  # of the open reasoning
-        self._early: list[Json] = []  # annotations that came before their text
+        self._early: list[Json] = []  # annotations that arrived before their text
         self._message: Json = {"role": "assistant", "content": None}
         self._texts: dict[str, list[str]] = {}  # of the message's content and refusal
         self._called = False
@@ -53,7 +53,7 @@ class Decoder:
         self._reason: str | None = None
 
     def decode(self, event: Json, name: str = "") -> list[Event]:
-        del name  # chunks have none
+        del name  # chunks have no name
         if self._ended:
             return []
         if event.get("error"):
@@ -70,7 +70,7 @@ class Decoder:
         return events
 
     def done(self) -> list[Event]:
-        """`[DONE]`: the end, if a finish reason came before it."""
+        """`[DONE]`: the end, if there was a finish reason."""
         return self.flush()
 
     def flush(self) -> list[Event]:
@@ -119,7 +119,7 @@ class Decoder:
     def _finish(self) -> Finish:
         reason = _STOPS.get(self._reason or "", StopClass.OTHER)
         if reason is StopClass.END and self._called:
-            reason = StopClass.TOOL_USE  # many servers say "stop" next to a call
+            reason = StopClass.TOOL_USE  # many servers use "stop" also after a call
         self._message.update({key: "".join(texts) for key, texts in self._texts.items()})
         self.output.append(self._message)
         return Finish(reason, raw=self._reason or "")
@@ -131,7 +131,7 @@ class Decoder:
         if isinstance(content, str) and content and len(delta) == 1:
             return self._text("text", content)
         events = self._thoughts(delta)
-        if isinstance(content, list):  # some servers answer in parts
+        if isinstance(content, list):  # some servers send content in parts
             content = "".join(part["text"] for part in content if isinstance(part.get("text"), str))
         if content:
             events += self._text("text", content)
@@ -214,7 +214,7 @@ class Decoder:
             self._calls[place] = opened
             events.append(PartStart(opened.index, part))
         text = inner.get("input" if custom else "arguments")
-        if isinstance(text, dict):  # some servers send the object
+        if isinstance(text, dict):  # some servers send an object
             text = dump(text)
         if text:
             opened.chunks.append(text)

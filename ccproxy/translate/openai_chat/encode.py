@@ -1,7 +1,7 @@
 """Neutral events, written as Chat Completions chunks and folded into a completion.
 
-Extension fields must survive OpenAI's own accumulator, which joins strings and wants an integer index in every list entry: `format` and `id` stand in the
-first delta of an index only, indices are dense, and citations come in one delta.
+Extension fields have to survive the accumulator of OpenAI's SDK, which joins strings and requires an integer index in every list entry: only the first delta of
+an index has `format` and `id`, indices are dense, and all citations are in one delta.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class _Open:
 
 
 class Encoder:
-    """See `answer.Encoder`."""
+    """An `answer.Encoder` for this format."""
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._open: dict[int, _Open] = {}
         self._parts = 0
-        # Texts of the whole answer: all where it is needed, else the last one, which tells that there are any.
+        # With `folding`, all texts of the answer. Otherwise only the last one, which shows that there are any.
         self._texts: list[str] | deque[str] = [] if context.folding else deque(maxlen=1)
         self._refusals: list[str] | deque[str] = [] if context.folding else deque(maxlen=1)
         self._thoughts: list[str] | deque[str] = [] if context.folding else deque(maxlen=1)
@@ -97,10 +97,10 @@ class Encoder:
             case Ping():
                 return PING_COMMENT
             case Annotate():
-                return b""  # placed when the text is whole
+                return b""  # written at the end of the text
 
     def result(self) -> Json:
-        """The completion that the stream adds up to."""
+        """The whole completion."""
         return self._completion
 
     def ping(self) -> bytes:
@@ -234,7 +234,7 @@ class Encoder:
     def _thought(self, opened: _Open, text: str) -> bytes:
         key = "summary" if opened.part.fmt is Format.OPENAI_RESPONSES else "text"
         if opened.entry is None:
-            shown = f"\n\n{text}" if self._thoughts else text  # one string for all that was thought
+            shown = f"\n\n{text}" if self._thoughts else text  # all thoughts are one string
             self._thoughts.append(shown)
             entry = self._detail(opened, {"type": f"reasoning.{key}", key: text})
             return self._chunk(f'{{"reasoning_content":{quote(shown)},"reasoning_details":[{dump(entry)}]}}')
@@ -246,7 +246,7 @@ class Encoder:
         return self._chunk(f'{{"reasoning_content":{quoted},"reasoning_details":[{detail}]}}')
 
     def _detail(self, opened: _Open, fields: Json) -> Json:
-        """A new entry of reasoning_details. `format`, `id` and `pos` stand in its first delta only."""
+        """Begin an entry of `reasoning_details`. Only its first delta has `format`, `id` and `pos`."""
         opened.place = self._detail_count
         self._detail_count += 1
         entry = {**fields, "format": FORMAT_NAMES[opened.part.fmt], "index": opened.place, "pos": opened.position}
@@ -276,7 +276,7 @@ class Encoder:
     def _place_annotations(self, part: Part) -> None:
         for annotation in part.annotations:
             if not annotation.url:
-                self._context.losses.add("content.citations", "a citation without an address")
+                self._context.losses.add("content.citations", "a citation without a URL")
                 continue
             start, end = (annotation.start, annotation.end) if annotation.start >= 0 else (0, len(part.text))
             place = {"start_index": self._length + start, "end_index": self._length + end}

@@ -25,7 +25,7 @@ from ccproxy.translate.openai_chat.reasoning import parse_reasoning
 Json = dict[str, Any]
 
 _PLAIN = frozenset(("role", "content", "name"))
-_NO_NAMES = "speakers have no names there"
+_NO_NAMES = "the upstream has no names of speakers"
 _ASSISTANT = frozenset(
     (
         "role",
@@ -89,7 +89,7 @@ def _assistant(message: Json, path: str, losses: Losses) -> Turn:
             parts.append(_legacy_call(legacy, f"{path}.function_call"))
         if message.get("audio") is not None:
             raise bad(
-                f"{path}.audio", "this upstream does not support audio of an earlier answer", "unsupported_content"
+                f"{path}.audio", "audio of an earlier answer is not supported by this upstream", "unsupported_content"
             )
         parts = parse_reasoning(message, path, parts)
         if message.get("annotations"):
@@ -154,7 +154,7 @@ def _tool_call(call: Json, path: str, losses: Losses) -> ToolCall:
 
 
 def _legacy_id(name: str) -> str:
-    """`function_call` has no ids: a call and the result of that name belong together."""
+    """An id for a `function_call`, which has none: a call and a result with the same name belong together."""
     return f"call_{name}"
 
 
@@ -180,14 +180,14 @@ def _content(content: object, path: str, losses: Losses) -> list[RequestPart]:
 
 
 def parse_cache(part: Json, path: str) -> Json | None:
-    """A cache breakpoint: OpenAI's own, or Anthropic's as OpenRouter's clients send it."""
-    theirs = optional_object(part.get("cache_control"), f"{path}.cache_control")
-    if theirs:
-        return theirs
-    ours = optional_object(part.get("prompt_cache_breakpoint"), f"{path}.prompt_cache_breakpoint")
-    if not ours:
+    """A cache breakpoint: OpenAI's, or Anthropic's as OpenRouter's clients send it."""
+    anthropic = optional_object(part.get("cache_control"), f"{path}.cache_control")
+    if anthropic:
+        return anthropic
+    openai = optional_object(part.get("prompt_cache_breakpoint"), f"{path}.prompt_cache_breakpoint")
+    if not openai:
         return None
-    return {"type": "ephemeral", "ttl": "1h"} if ours.get("ttl") else {"type": "ephemeral"}
+    return {"type": "ephemeral", "ttl": "1h"} if openai.get("ttl") else {"type": "ephemeral"}
 
 
 def _text_part(part: Json, path: str, losses: Losses) -> Text:
@@ -203,11 +203,11 @@ def _refusal_part(part: Json, path: str, losses: Losses) -> Text:
 
 def _image_part(part: Json, path: str, losses: Losses) -> Image:
     note_unknown(part, _IMAGE_PART, path, losses)
-    given = an_object(part.get("image_url"), f"{path}.image_url")
-    note_unknown(given, frozenset(("url", "detail")), f"{path}.image_url", losses)
-    image = attachments.image(text(given.get("url"), f"{path}.image_url.url"), path)
+    source = an_object(part.get("image_url"), f"{path}.image_url")
+    note_unknown(source, frozenset(("url", "detail")), f"{path}.image_url", losses)
+    image = attachments.image(text(source.get("url"), f"{path}.image_url.url"), path)
     image.detail, image.detail_path = (
-        optional_text(given.get("detail"), f"{path}.image_url.detail"),
+        optional_text(source.get("detail"), f"{path}.image_url.detail"),
         f"{path}.image_url.detail",
     )
     image.cache = parse_cache(part, path)
@@ -216,22 +216,22 @@ def _image_part(part: Json, path: str, losses: Losses) -> Image:
 
 def _file_part(part: Json, path: str, losses: Losses) -> Document | Image:
     note_unknown(part, _FILE_PART, path, losses)
-    given = an_object(part.get("file"), f"{path}.file")
-    note_unknown(given, frozenset(("file_data", "file_id", "filename")), f"{path}.file", losses)
-    if given.get("file_id") is not None and given.get("file_data") is None:
+    source = an_object(part.get("file"), f"{path}.file")
+    note_unknown(source, frozenset(("file_data", "file_id", "filename")), f"{path}.file", losses)
+    if source.get("file_id") is not None and source.get("file_data") is None:
         raise bad(
             f"{path}.file.file_id",
-            "a file id is known to the provider that stores the file only: send the data",
+            "only the provider that stores the file knows its id: send the data instead",
             "unsupported_content",
         )
-    name = optional_text(given.get("filename"), f"{path}.file.filename")
-    found = attachments.file(text(given.get("file_data"), f"{path}.file.file_data"), name, path)
-    found.cache = parse_cache(part, path)
-    return found
+    name = optional_text(source.get("filename"), f"{path}.file.filename")
+    attachment = attachments.file(text(source.get("file_data"), f"{path}.file.file_data"), name, path)
+    attachment.cache = parse_cache(part, path)
+    return attachment
 
 
 def _audio_part(_part: Json, path: str, _losses: Losses) -> Text:
-    raise bad(path, "this upstream does not support audio input", "unsupported_content")
+    raise bad(path, "audio input is not supported by this upstream", "unsupported_content")
 
 
 _PARTS: dict[str, Callable[[Json, str, Losses], Text | Image | Document]] = {

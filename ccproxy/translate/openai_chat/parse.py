@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def parse(body: Json, losses: Losses) -> Request:
-    """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
+    """Read a request. Raises `BadRequest` with the JSON path of an invalid value."""
     request = Request(Format.OPENAI_CHAT, body, text(body.get("model"), "model"))
     messages = a_list(body.get("messages"), "messages")
     if not messages:
@@ -91,7 +91,7 @@ def _custom_type(tool: Json, path: str, losses: Losses) -> Tool:
     note_unknown(custom, frozenset(("name", "description", "format")), path, losses)
     grammar = optional_object(custom.get("format"), f"{path}.format")
     inner = grammar.get("grammar")
-    if grammar.get("type") == "grammar" and isinstance(inner, dict):  # Chat nests it, Responses does not
+    if grammar.get("type") == "grammar" and isinstance(inner, dict):  # nested in Chat, but not in Responses
         note_unknown(inner, frozenset(("definition", "syntax")), f"{path}.format.grammar", losses)
         note_unknown(grammar, frozenset(("type", "grammar")), f"{path}.format", losses)
         grammar = {"type": "grammar", **inner}
@@ -108,28 +108,28 @@ _TOOLS: dict[str, Callable[[Json, str, Losses], Tool]] = {"function": _function_
 
 def _web_search(options: Json, losses: Losses) -> Tool:
     path = "web_search_options"
-    found: Json = {}
+    settings: Json = {}
     location = optional_object(options.get("user_location"), f"{path}.user_location")
     if location:
-        found["user_location"] = {
+        settings["user_location"] = {
             "type": "approximate",
             **optional_object(location.get("approximate"), f"{path}.user_location.approximate"),
         }
     if options.get("search_context_size") is not None:
-        found["search_context_size"] = options["search_context_size"]
+        settings["search_context_size"] = options["search_context_size"]
     note_unknown(options, frozenset(("user_location", "search_context_size")), path, losses)
-    return Tool("web_search", "web_search", path, options=found)
+    return Tool("web_search", "web_search", path, options=settings)
 
 
 def _choice(body: Json, losses: Losses) -> ToolChoice | None:
-    given, path = body.get("tool_choice"), "tool_choice"
-    if given is None:
-        given, path = body.get("function_call"), "function_call"
-    if given is None:
+    value, path = body.get("tool_choice"), "tool_choice"
+    if value is None:
+        value, path = body.get("function_call"), "function_call"
+    if value is None:
         return None
-    if isinstance(given, str):
-        return pick(_PLAIN_CHOICES, given, path, "tool choice")(path)
-    choice = an_object(given, path)
+    if isinstance(value, str):
+        return pick(_PLAIN_CHOICES, value, path, "tool choice")(path)
+    choice = an_object(value, path)
     if path == "function_call":
         return ToolChoice("tool", [text(choice.get("name"), "function_call.name")], path=path)
     kind = choice.get("type", "function")
@@ -171,8 +171,8 @@ def _settings(request: Request, losses: Losses) -> None:
         request.max_tokens = optional_int(body.get("max_tokens"), "max_tokens")
         request.max_tokens_path = "max_tokens"
     stop = body.get("stop")
-    given = [stop] if isinstance(stop, str) else optional_list(stop, "stop")
-    request.stops = [text(item, f"stop[{i}]") for i, item in enumerate(given)]
+    stops = [stop] if isinstance(stop, str) else optional_list(stop, "stop")
+    request.stops = [text(item, f"stop[{i}]") for i, item in enumerate(stops)]
     request.stops_path = "stop"
     request.temperature = optional_number(body.get("temperature"), "temperature")
     request.top_p = optional_number(body.get("top_p"), "top_p")
@@ -190,51 +190,53 @@ def _settings(request: Request, losses: Losses) -> None:
     _thinking(request, losses)
 
 
-def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
-    note_unknown(wanted, frozenset(("type", "json_schema")), "response_format", losses)
-    match wanted.get("type"):
+def _output(output: Json, losses: Losses) -> OutputFormat | None:
+    note_unknown(output, frozenset(("type", "json_schema")), "response_format", losses)
+    match output.get("type"):
         case None | "text":
             return None
         case "json_object":
             return OutputFormat("response_format")
         case "json_schema":
             path = "response_format.json_schema"
-            given = an_object(wanted.get("json_schema"), path)
-            note_unknown(given, frozenset(("name", "schema", "description", "strict")), path, losses)
+            definition = an_object(output.get("json_schema"), path)
+            note_unknown(definition, frozenset(("name", "schema", "description", "strict")), path, losses)
             return OutputFormat(
                 path,
-                an_object(given.get("schema"), f"{path}.schema"),
-                optional_text(given.get("name"), f"{path}.name"),
-                optional_text(given.get("description"), f"{path}.description"),
-                optional_bool(given.get("strict"), f"{path}.strict"),
+                an_object(definition.get("schema"), f"{path}.schema"),
+                optional_text(definition.get("name"), f"{path}.name"),
+                optional_text(definition.get("description"), f"{path}.description"),
+                optional_bool(definition.get("strict"), f"{path}.strict"),
             )
         case other:
             raise bad("response_format.type", f"unknown response format {quoted(other)}")
 
 
 def _thinking(request: Request, losses: Losses) -> None:
-    """How hard to think: OpenAI's `reasoning_effort`, OpenRouter's `reasoning`, or Anthropic's `thinking` as other servers take it."""
-    body, found = request.raw, request.thinking
-    found.effort, found.path = optional_text(body.get("reasoning_effort"), "reasoning_effort"), "reasoning_effort"
+    """Read settings for thinking: OpenAI's `reasoning_effort`, OpenRouter's `reasoning`, or Anthropic's `thinking` as other servers accept it."""
+    body, settings = request.raw, request.thinking
+    settings.effort, settings.path = optional_text(body.get("reasoning_effort"), "reasoning_effort"), "reasoning_effort"
     router = optional_object(body.get("reasoning"), "reasoning")
     if router:
-        found.path = "reasoning"
-        found.effort = found.effort or optional_text(router.get("effort"), "reasoning.effort")
-        found.budget = optional_int(router.get("max_tokens"), "reasoning.max_tokens")
+        settings.path = "reasoning"
+        settings.effort = settings.effort or optional_text(router.get("effort"), "reasoning.effort")
+        settings.budget = optional_int(router.get("max_tokens"), "reasoning.max_tokens")
         enabled = optional_bool(router.get("enabled"), "reasoning.enabled")
-        found.kind = "off" if enabled is False else "on" if found.budget is not None else "adaptive" if enabled else ""
+        settings.kind = (
+            "off" if enabled is False else "on" if settings.budget is not None else "adaptive" if enabled else ""
+        )
         if router.get("exclude"):
-            found.visible = False
+            settings.visible = False
         note_unknown(router, frozenset(("effort", "max_tokens", "enabled", "exclude")), "reasoning", losses)
     thinking = optional_object(body.get("thinking"), "thinking")
     if thinking:
-        found.path = "thinking"
+        settings.path = "thinking"
         kinds = {"enabled": "on", "adaptive": "adaptive", "disabled": "off"}
         kind = kinds.get(text(thinking.get("type"), "thinking.type"))
         if kind is None:
             raise bad("thinking.type", f"unknown kind of thinking {quoted(thinking['type'])}")
-        found.kind = kind  # type: ignore[assignment]  # the values of the table above
-        found.budget = optional_int(thinking.get("budget_tokens"), "thinking.budget_tokens")
+        settings.kind = kind  # type: ignore[assignment]  # the values of the table above
+        settings.budget = optional_int(thinking.get("budget_tokens"), "thinking.budget_tokens")
         note_unknown(thinking, frozenset(("type", "budget_tokens")), "thinking", losses)
-    if found.visible is None and (found.effort not in ("", "none") or found.kind in ("on", "adaptive")):
-        found.visible = True
+    if settings.visible is None and (settings.effort not in ("", "none") or settings.kind in ("on", "adaptive")):
+        settings.visible = True

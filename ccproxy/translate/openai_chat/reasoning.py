@@ -1,6 +1,6 @@
-"""Reasoning in Chat messages: OpenRouter's `reasoning_details`, which carry signatures and encrypted content for everybody.
+"""Reasoning in Chat messages: OpenRouter's `reasoning_details`, with the signatures and encrypted content of any provider.
 
-https://openrouter.ai/docs/use-cases/reasoning-tokens. An entry says in `format` who minted it; `pos` is ours and tells where in the turn it stood.
+https://openrouter.ai/docs/use-cases/reasoning-tokens. `format` is the provider's format. `pos`, an extension of ccproxy, is the position in the turn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Placed(NamedTuple):
 
 
 def parse_reasoning(message: Json, path: str, parts: list[RequestPart]) -> list[RequestPart]:
-    """The parts of an assistant message with its reasoning at the place where it stood."""
+    """Insert the reasoning of an assistant message between its parts, at its original position."""
     placed = _details(message, path)
     if not placed:
         placed = _blocks(message, path)
@@ -62,7 +62,7 @@ def _details(message: Json, path: str) -> list[_Placed]:
         summary = []
         place = position if isinstance(position, int) and 0 <= position < 10_000 else len(placed)
         placed.append(_Placed(place, part))
-    if summary:  # a summary whose encrypted content is missing: no provider accepts it
+    if summary:  # without encrypted content: no provider accepts it
         placed.append(_Placed(len(placed), Reasoning(f"{path}.reasoning_details", None, None, "\n\n".join(summary))))
     return placed
 
@@ -95,7 +95,7 @@ def _entry(entry: Json, path: str, summary: list[str]) -> Reasoning:
 
 
 def _blocks(message: Json, path: str) -> list[_Placed]:
-    """Anthropic's own blocks, as some gateways hand them out in `thinking_blocks`."""
+    """Anthropic's own blocks, which some gateways send in `thinking_blocks`."""
     placed = []
     for i, block in enumerate(optional_list(message.get("thinking_blocks"), f"{path}.thinking_blocks")):
         where = f"{path}.thinking_blocks[{i}]"
@@ -113,14 +113,14 @@ def _blocks(message: Json, path: str) -> list[_Placed]:
 
 
 class Details:
-    """The `reasoning_details` of an answer: streamed pieces of one index are one entry."""
+    """The `reasoning_details` of an answer. Streamed pieces with the same index are one entry."""
 
     def __init__(self) -> None:
         self._entries: list[Json] = []
-        self._pieces: dict[str, list[str]] = {}  # of the last entry's texts, joined when it is whole
+        self._pieces: dict[str, list[str]] = {}  # texts of the last entry, joined at its end
 
     def add(self, entry: Json) -> None:
-        """Add a streamed entry to those that came before."""
+        """Add a streamed entry."""
         last = self._entries[-1] if self._entries else None
         if last is None or last.get("index") != entry.get("index") or last.get("type") != entry.get("type"):
             self._join()

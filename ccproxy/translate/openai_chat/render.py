@@ -21,7 +21,7 @@ _KNOWN_EFFORTS = frozenset(("none", "minimal", "low", "medium", "high", "xhigh",
 
 
 def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json, Names]:
-    """The request body, and the tool names to translate the answer with. Raises `BadRequest` for what cannot be said."""
+    """The request body, and the tool names for the answer. Raises `BadRequest` for unsupported values."""
     names = Names(OPENAI_NAME_LIMIT)
     body: Json = {"model": request.model}
     budget = schema.Budget()
@@ -29,7 +29,7 @@ def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json
     conversation = Conversation(names, losses, custom_tools=profile.custom_tools)
     conversation.add(request.turns)
     if not conversation.messages:
-        raise bad("messages", "holds nothing that can be sent")
+        raise bad("messages", "contains nothing that can be sent")
     body["messages"] = conversation.messages
     if tools:
         body["tools"] = tools
@@ -53,7 +53,7 @@ def render(request: Request, profile: ChatProfile, losses: Losses) -> tuple[Json
 def _tools(
     request: Request, names: Names, profile: ChatProfile, body: Json, losses: Losses, *, budget: schema.Budget
 ) -> list[Json]:
-    found: list[Json] = []
+    blocks: list[Json] = []
     for tool in request.tools:
         if tool.defer:
             losses.add(f"{tool.path}.defer_loading", "all tools are offered at once")
@@ -61,18 +61,18 @@ def _tools(
             losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts automatically")
         match tool.kind:
             case "function":
-                found.append(_function(tool, request, names.declare(tool), losses, budget))
+                blocks.append(_function(tool, request, names.declare(tool), losses, budget))
             case "custom" if profile.custom_tools:
-                found.append(_custom(tool, names.declare(tool)))
+                blocks.append(_custom(tool, names.declare(tool)))
             case "custom":
-                found.append(_plain(names.declare(tool), as_text.with_grammar(tool), as_text.INPUT_ONLY))
+                blocks.append(_plain(names.declare(tool), as_text.with_grammar(tool), as_text.INPUT_ONLY))
             case "web_search":
                 body["web_search_options"] = _web_search(tool, losses)
             case "hosted" | "tool_search":
                 row = policy.tool_row(request.fmt, tool.type)
                 if row is not None:
                     policy.settle(row, Target.CHAT, tool.path, losses)
-    return found
+    return blocks
 
 
 def _plain(name: str, description: str, parameters: Json) -> Json:
@@ -87,9 +87,7 @@ def _function(tool: Tool, request: Request, name: str, losses: Losses, budget: s
     block = _plain(name, as_text.described(tool), tool.schema or schema.EMPTY_OBJECT)
     if tool.strict:
         if request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(tool.schema, tool.schema_path, budget):
-            losses.add(
-                f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed"
-            )
+            losses.add(f"{tool.path}.strict", "OpenAI's strict mode needs closed objects with required properties")
         else:
             block["function"]["strict"] = True
     return block
@@ -100,7 +98,7 @@ def _custom(tool: Tool, name: str) -> Json:
     if tool.description:
         custom["description"] = tool.description
     grammar = tool.grammar
-    if grammar is not None and grammar.get("type") == "grammar":  # nested here, flat in Responses
+    if grammar is not None and grammar.get("type") == "grammar":  # nested in Chat, but not in Responses
         inner = {key: grammar[key] for key in ("definition", "syntax") if key in grammar}
         custom["format"] = {"type": "grammar", "grammar": inner}
     elif grammar is not None:
@@ -120,7 +118,7 @@ def _web_search(tool: Tool, losses: Losses) -> Json:
             case "search_context_size":
                 options[key] = value
             case _:
-                losses.add(f"{tool.path}.{key}", "Chat's web search has no such setting")
+                losses.add(f"{tool.path}.{key}", "Chat's web search does not support this setting")
     return options
 
 
@@ -137,9 +135,9 @@ def _tool_choice(request: Request, tools: list[Json], names: Names) -> Any:
     kinds = {tool[tool["type"]]["name"]: tool["type"] for tool in tools}
     chosen = []
     for name in choice.names:
-        known = names.upstream(name)
-        kind = kinds.get(known, "function")
-        chosen.append({"type": kind, kind: {"name": known}})
+        upstream_name = names.upstream(name)
+        kind = kinds.get(upstream_name, "function")
+        chosen.append({"type": kind, kind: {"name": upstream_name}})
     if choice.mode == "allowed":
         mode = "required" if choice.required else "auto"
         return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": chosen}}
@@ -150,33 +148,33 @@ def _tool_choice(request: Request, tools: list[Json], names: Names) -> Any:
 
 
 def _thinking(request: Request, body: Json) -> None:
-    wanted = request.thinking
-    effort = wanted.effort
-    if not effort and wanted.kind in ("off", "between_tools"):
+    settings = request.thinking
+    effort = settings.effort
+    if not effort and settings.kind in ("off", "between_tools"):
         effort = "none"
-    elif not effort and wanted.budget is not None:
-        effort = effort_of_budget(wanted.budget)
+    elif not effort and settings.budget is not None:
+        effort = effort_of_budget(settings.budget)
     if effort in _KNOWN_EFFORTS:
         body["reasoning_effort"] = effort
 
 
 def _output(request: Request, body: Json, budget: schema.Budget) -> None:
-    wanted = request.output
-    if wanted is None:
+    output = request.output
+    if output is None:
         return
-    if wanted.schema is None:
+    if output.schema is None:
         body["response_format"] = {"type": "json_object"}
         return
-    strict = wanted.strict
+    strict = output.strict
     if strict is None and request.fmt is Format.ANTHROPIC:
-        strict = schema.is_openai_strict(wanted.schema, f"{wanted.path}.schema", budget)
-    name = schema_name(wanted.name)
-    found: Json = {"name": name, "schema": wanted.schema}
-    if wanted.description:
-        found["description"] = wanted.description
+        strict = schema.is_openai_strict(output.schema, f"{output.path}.schema", budget)
+    name = schema_name(output.name)
+    definition: Json = {"name": name, "schema": output.schema}
+    if output.description:
+        definition["description"] = output.description
     if strict is not None:
-        found["strict"] = strict
-    body["response_format"] = {"type": "json_schema", "json_schema": found}
+        definition["strict"] = strict
+    body["response_format"] = {"type": "json_schema", "json_schema": definition}
 
 
 def _settings(request: Request, profile: ChatProfile, body: Json, losses: Losses) -> None:
@@ -185,7 +183,7 @@ def _settings(request: Request, profile: ChatProfile, body: Json, losses: Losses
     if request.stops:
         body["stop"] = request.stops[:_MAX_STOPS]
         if len(request.stops) > _MAX_STOPS:
-            losses.add(request.stops_path, f"Chat takes {_MAX_STOPS} stop sequences")
+            losses.add(request.stops_path, f"Chat accepts {_MAX_STOPS} stop sequences")
     for field in ("temperature", "top_p", "verbosity", "user"):
         value = getattr(request, field)
         if value is not None and value != "":

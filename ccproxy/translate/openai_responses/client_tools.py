@@ -1,6 +1,6 @@
-"""The tools of Responses that have item types of their own and that the client runs, as plain functions for everybody else.
+"""Tools of Responses that have their own item types and that the client runs, as functions for other upstreams.
 
-Schemas after https://platform.openai.com/docs/api-reference/responses: the `action` or `operation` of the call item is the function's arguments.
+The schemas follow https://platform.openai.com/docs/api-reference/responses: the `action` or `operation` of the call item are the arguments of the function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MILLISECONDS = {"type": "integer", "description": "Time limit in milliseconds."
 
 
 class ClientTool(NamedTuple):
-    """A tool type: the function it becomes, the call item's type, and the member of the item that holds the arguments."""
+    """A tool type: the function for it, the type of the call item, and the member of the item with the arguments."""
 
     name: str
     description: str
@@ -88,7 +88,7 @@ VARIETY_OF_ITEM: dict[str, Variety] = {
 
 
 def call_item(variety: Variety, arguments: Json) -> Json:
-    """Type and arguments of the call item for a function that stands for one of these tools."""
+    """The type and arguments of the call item for a call of one of these functions."""
     tool = CLIENT_TOOLS[variety]
     if variety == "local_shell":
         arguments = {"type": "exec", "env": {}, **arguments}

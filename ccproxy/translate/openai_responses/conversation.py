@@ -1,4 +1,4 @@
-"""Turns of the neutral form, written as Responses input items. Append-only, as for Anthropic: prompt caches depend on it."""
+"""Turns of the neutral form, written as Responses input items. Append-only, because prompt caches depend on it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ccproxy.translate.policy import Target
 Json = dict[str, Any]
 
 _NOT_MINTED_HERE = "thinking goes back only to the provider that signed it"
-_NO_SUCCESSOR = "reasoning that nothing follows is refused"
+_NO_SUCCESSOR = "OpenAI refuses reasoning without a following item"
 _CACHING = "OpenAI caches prompts automatically"
 
 
@@ -45,28 +45,28 @@ class Conversation:
         self._phases = phases
         self._namespace = namespace
         self._messages = 0
-        self._reasoning: list[tuple[str, Json]] = []  # waits for the item that it belongs to
-        self._custom: set[str] = set()  # ids of calls that were free text: their results have a type of their own
+        self._reasoning: list[tuple[str, Json]] = []  # to be written before the next item
+        self._custom: set[str] = set()  # ids of free-text calls, whose results have another type
 
     def add(self, turns: list[Turn]) -> None:
         """Write turns."""
         for turn in turns:
             if turn.role == "assistant":
-                self._answer(turn)
+                self._assistant_turn(turn)
             elif turn.role == "system":
                 self.instructions(turn)
             else:
-                self._said(turn)
+                self._user_turn(turn)
 
     def instructions(self, turn: Turn) -> None:
-        """A developer message in its place: the Codex backend refuses the role `system`."""
+        """Write a developer message: the Codex backend refuses the role `system`."""
         content = self._content(turn.parts)
         if content:
             self.items.append({"type": "message", "role": "developer", "content": content})
 
     # --- the user's turn ---
 
-    def _said(self, turn: Turn) -> None:
+    def _user_turn(self, turn: Turn) -> None:
         rest: list[RequestPart] = []
         for part in turn.parts:
             if isinstance(part, ToolResult):
@@ -109,13 +109,13 @@ class Conversation:
                     if shown:
                         content.append({"type": "input_text", "text": shown})
                 case _:
-                    raise bad(part.path, "may stand in an assistant's turn only")
+                    raise bad(part.path, "is allowed only in an assistant's turn")
         return content
 
     def _image(self, image: Image) -> Json:
         self._note_cache(image)
         if image.url and self._lite:
-            raise bad(image.path, "this model takes no image addresses: send the data", "unsupported_content")
+            raise bad(image.path, "this model does not accept image URLs: send the data instead", "unsupported_content")
         block: Json = {"type": "input_image", "image_url": image.url or f"data:{image.media_type};base64,{image.data}"}
         if not self._lite:
             block["detail"] = image.detail or "auto"
@@ -137,7 +137,7 @@ class Conversation:
 
     # --- the assistant's turn ---
 
-    def _answer(self, turn: Turn) -> None:
+    def _assistant_turn(self, turn: Turn) -> None:
         content: list[Json] = []
         calls_follow = any(isinstance(part, ToolCall) for part in turn.parts)
         for part in turn.parts:
@@ -166,7 +166,7 @@ class Conversation:
                     if shown:
                         content.append({"type": "output_text", "text": shown, "annotations": []})
                 case _:
-                    raise bad(part.path, "may stand in a user's turn only")
+                    raise bad(part.path, "is allowed only in a user's turn")
         self._message(content, "final_answer")
         for path, _ in self._reasoning:
             self._losses.add(path, _NO_SUCCESSOR)

@@ -31,27 +31,27 @@ Json = dict[str, Any]
 
 _STOPS = CLASSES[Format.OPENAI_RESPONSES]
 _SECTION = "\n\n"
-_FAR = 1_000_000  # output indices for items that the stream never gave one
+_FAR = 1_000_000  # output indices for items without one in the stream
 
 
 class _Open(OpenPart):
-    """A part that has begun."""
+    """A part that is being decoded."""
 
     __slots__ = ("section",)
 
     def __init__(self, index: int, part: Part) -> None:
         super().__init__(index, part)
-        self.section: object = None  # which summary part of reasoning came last
+        self.section: object = None  # the current summary part of reasoning
 
 
 class Decoder:
-    """See `answer.Decoder`."""
+    """An `answer.Decoder` for this format."""
 
     def __init__(self) -> None:
         self._items: dict[int, Json] = {}  # by output index
         self._parts: dict[tuple[int, int], _Open] = {}  # by output index and content index
-        self._closed: set[tuple[int, int]] = set()  # contents of messages that are whole
-        self._seen: set[int] = set()  # output indices whose item is whole
+        self._closed: set[tuple[int, int]] = set()  # complete contents of messages
+        self._complete: set[int] = set()  # output indices of complete items
         self._places: dict[str, int] = {}  # output index by item id
         self._count = 0
         self._calls = False
@@ -103,7 +103,7 @@ class Decoder:
         ]
 
     def _terminal(self, event: Json) -> list[Event]:
-        """`completed`, `incomplete`, `failed`, `cancelled`: the response object has it all once more."""
+        """Read `completed`, `incomplete`, `failed` or `cancelled`: the response object repeats the whole answer."""
         response = event["response"]
         events = self._created(event)
         events += self._missing(response.get("output") or ())
@@ -116,11 +116,11 @@ class Decoder:
         return events + self._end(response, event.get("type"))
 
     def _missing(self, output: Sequence[Json]) -> list[Event]:
-        """Items that the stream did not finish. The Codex backend may leave `output` empty: then the stream has had them all."""
+        """Read items that the stream did not complete. If `output` is empty, as at the Codex backend, the stream contained all of them."""
         events: list[Event] = []
-        if len(self._seen) >= len(output):
+        if len(self._complete) >= len(output):
             return events
-        taken = {*self._seen, *self._places.values()}
+        taken = {*self._complete, *self._places.values()}
         for index, item in enumerate(output):
             place = self._places.get(identity(item.get("id")))
             if place is None:
@@ -171,7 +171,7 @@ class Decoder:
         return [Delta(opened.index, text)]
 
     def _catch_up(self, key: tuple[int, int], whole: object) -> list[Event]:
-        """The text as it is at the end: what the deltas left out."""
+        """Read the complete text: a delta for the rest that is missing in the stream."""
         opened = self._parts.get(key)
         if opened is None or not isinstance(whole, str) or opened.shortened:
             return []
@@ -199,7 +199,7 @@ class Decoder:
                 return []
             opened.chunks.append(text)
             return [Delta(opened.index, text)]
-        if self._ended or key[0] in self._seen or key in self._closed:
+        if self._ended or key[0] in self._complete or key in self._closed:
             return []
         kind = "refusal" if event["type"] == "response.refusal.delta" else "text"
         events = self._begin(key, Part("refusal" if kind == "refusal" else "text"))
@@ -233,8 +233,8 @@ class Decoder:
             events += self._content(key, part)
         events += self._catch_up(key, part.get("text", part.get("refusal")))
         opened = self._parts.get(key)
-        known = len(opened.part.annotations) if opened is not None else 0
-        for annotation in (part.get("annotations") or ())[known:]:
+        count = len(opened.part.annotations) if opened is not None else 0
+        for annotation in (part.get("annotations") or ())[count:]:
             events += self._cite(key, annotation)
         return events + self._close(key)
 
@@ -288,9 +288,9 @@ class Decoder:
 
     def _item_done(self, event: Json) -> list[Event]:
         index, item = event["output_index"], event["item"]
-        if index in self._seen:
+        if index in self._complete:
             return []
-        self._seen.add(index)
+        self._complete.add(index)
         self._items[index] = item
         if item.get("type") == "message":
             events: list[Event] = []
@@ -338,7 +338,7 @@ class Decoder:
 
 
 def _part_of(item: Json) -> Part | None:
-    """What is known of a part from its item; None for messages, whose parts are their contents."""
+    """The part that an item is, as far as it is known; None for messages, whose contents are the parts."""
     kind = item.get("type")
     match kind:
         case "message":
@@ -355,7 +355,7 @@ def _part_of(item: Json) -> Part | None:
             )
         case "web_search_call":
             return Part("server_tool", id=str(item.get("id") or ""), name="web_search")
-        case str() if _runs_here(item):
+        case str() if _is_client_call(item):
             variety = VARIETY_OF_ITEM[kind]
             return Part(
                 "tool_call",
@@ -367,8 +367,8 @@ def _part_of(item: Json) -> Part | None:
             return Part("opaque", id=str(item.get("id") or ""), name=str(kind))
 
 
-def _runs_here(item: Json) -> bool:
-    """Is it a call that the client is to carry out?"""
+def _is_client_call(item: Json) -> bool:
+    """Return True for a call that the client has to execute."""
     match item.get("type"):
         case "local_shell_call" | "apply_patch_call":
             return True
@@ -381,7 +381,7 @@ def _runs_here(item: Json) -> bool:
 
 
 def _text_of(item: Json) -> str | None:
-    """The text of a whole item, which its deltas add up to."""
+    """The text of a complete item, the sum of its deltas."""
     match item.get("type"):
         case "reasoning":
             parts = [*(item.get("summary") or ()), *(item.get("content") or ())]
@@ -391,8 +391,8 @@ def _text_of(item: Json) -> str | None:
             return arguments if isinstance(arguments, str) else dump(arguments or {})
         case "custom_tool_call":
             return str(item.get("input") or "")
-        case str() as kind if _runs_here(item):
-            given = item.get(CLIENT_TOOLS[VARIETY_OF_ITEM[kind]].member)
-            return given if isinstance(given, str) else dump(given or {})
+        case str() as kind if _is_client_call(item):
+            arguments = item.get(CLIENT_TOOLS[VARIETY_OF_ITEM[kind]].member)
+            return arguments if isinstance(arguments, str) else dump(arguments or {})
         case _:
             return None

@@ -1,7 +1,7 @@
 """Neutral events, written as a Responses stream and folded into a response object.
 
-https://platform.openai.com/docs/api-reference/responses-streaming. What the OpenAI SDK's accumulator insists on: `response.created` comes first, ids and
-output indices never change or repeat, and every item that was added is done before `response.completed`.
+https://platform.openai.com/docs/api-reference/responses-streaming. The accumulator of OpenAI's SDK requires that `response.created` is first, that ids and
+output indices neither change nor repeat, and that every item is done before `response.completed`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from ccproxy.translate.freeform import Unwrapper, unwrap_object
 from ccproxy.translate.jsontext import dump
 from ccproxy.translate.neutral import (
     Annotate,
-    Annotation,
     Delta,
     Error,
     Event,
@@ -30,7 +29,7 @@ from ccproxy.translate.neutral import (
 )
 from ccproxy.translate.openai_responses import errors
 from ccproxy.translate.openai_responses.client_tools import call_item
-from ccproxy.translate.openai_responses.output import Output, WebSearches
+from ccproxy.translate.openai_responses.output import Output, WebSearches, content_part, url_citation
 from ccproxy.translate.openai_responses.skeleton import response_object
 from ccproxy.translate.sse import PING_COMMENT
 from ccproxy.translate.stops import REASONS, StopClass
@@ -43,19 +42,19 @@ _SOURCES = "web_search_call.action.sources"
 
 
 class _Message:
-    """A message item and its contents."""
+    """A message item with its contents."""
 
-    __slots__ = ("item", "left", "open_parts", "output_index")
+    __slots__ = ("ended", "item", "open_parts", "output_index")
 
     def __init__(self, output_index: int, item: Json) -> None:
         self.output_index = output_index
         self.item = item
         self.open_parts = 0
-        self.left = False  # something else began: no more text joins it
+        self.ended = False  # another item has begun: no more text is added
 
 
 class _Open:
-    """A part that is being written, in its item."""
+    """A part that is being written, and its item."""
 
     __slots__ = ("content_index", "delta_start", "item", "message", "output_index", "part", "unwrapper")
 
@@ -70,14 +69,14 @@ class _Open:
 
 
 class Encoder:
-    """See `answer.Encoder`."""
+    """An `answer.Encoder` for this format."""
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._open: dict[int, _Open] = {}
         self._output = Output(folding=context.folding)
         self._searches = WebSearches(self._output, with_sources=_SOURCES in context.include)
-        self._message: _Message | None = None  # the message item for the next text: open until something else begins
+        self._message: _Message | None = None  # the message item for the next text: open until another item begins
         self._usage = Usage()
         self._response: Json = {}
         self._started = False
@@ -104,10 +103,10 @@ class Encoder:
             case Ping():
                 return PING_COMMENT
             case Annotate():
-                return b""  # placed when the text is whole
+                return b""  # written at the end of the text
 
     def result(self) -> Json:
-        """The response object that the stream adds up to."""
+        """The response object."""
         return self._response
 
     def ping(self) -> bytes:
@@ -141,7 +140,7 @@ class Encoder:
         out.append(self._close_message(status))
         out.append(self._searches.close())
         if event.reason in (StopClass.PAUSE, StopClass.OTHER):
-            self._context.losses.add("stop_reason", f"no such reason: {event.raw or event.reason}")
+            self._context.losses.add("stop_reason", f"no equivalent of the stop reason {event.raw or event.reason}")
         usage = to_responses(self._usage)
         self._response = {
             **self._response,
@@ -155,7 +154,7 @@ class Encoder:
 
     @property
     def keeps(self) -> bool:
-        """The last event holds the whole answer."""
+        """Always: the last event contains the whole answer."""
         return True
 
     def _fail(self, error: ExchangeError) -> bytes:
@@ -174,7 +173,7 @@ class Encoder:
     def _part_start(self, event: PartStart) -> bytes:
         part = event.part
         match part.kind:
-            case "text" | "refusal":  # it is not known yet whether it holds anything
+            case "text" | "refusal":  # it may be empty
                 opened, out = _Open(part, -1, {}), b""
             case "reasoning":
                 out = self._close_message("completed")
@@ -210,7 +209,7 @@ class Encoder:
             "output_index": opened.output_index,
             "content_index": opened.content_index,
         }
-        content = _content(part.kind, "")
+        content = content_part(part.kind, "")
         holder.item["content"].append(content)
         kind = "output_text" if part.kind == "text" else "refusal"
         head = dump({"type": f"response.{kind}.delta", **place_fields})[:-1]
@@ -224,7 +223,7 @@ class Encoder:
         if variety not in (
             "function",
             "custom",
-        ):  # an item type of its own, which has no deltas: written when it is whole
+        ):  # another item type, without deltas: written at the end
             return _Open(part, -1, {}), out
         if variety == "custom":
             item: Json = {"id": self._output.new_id("ctc"), "type": "custom_tool_call", "status": "in_progress"}
@@ -288,13 +287,15 @@ class Encoder:
             "output_index": opened.output_index,
             "content_index": opened.content_index,
         }
-        content = _content(part.kind, part.text)
+        content = content_part(part.kind, part.text)
         for annotation in part.annotations:
-            shown = self._annotation(annotation, part.text)
-            if shown is not None:
-                fields = {**place, "annotation_index": len(content["annotations"]), "annotation": shown}
-                out.append(self._output.event("response.output_text.annotation.added", fields))
-                content["annotations"].append(shown)
+            if not annotation.url:
+                self._context.losses.add("content.citations", "a citation without a URL")
+                continue
+            citation = url_citation(annotation, part.text)
+            fields = {**place, "annotation_index": len(content["annotations"]), "annotation": citation}
+            out.append(self._output.event("response.output_text.annotation.added", fields))
+            content["annotations"].append(citation)
         opened.item["content"][opened.content_index] = content
         if part.kind == "text":
             out.append(self._output.event("response.output_text.done", {**place, "text": part.text, "logprobs": []}))
@@ -304,35 +305,22 @@ class Encoder:
         holder = opened.message
         if holder is not None:
             holder.open_parts -= 1
-            if holder.left and not holder.open_parts:
+            if holder.ended and not holder.open_parts:
                 out.append(self._output.finish(holder.output_index, {**holder.item, "status": "completed"}))
         return b"".join(out)
 
-    def _annotation(self, annotation: Annotation, text: str) -> Json | None:
-        if not annotation.url:
-            self._context.losses.add("content.citations", "a citation without an address")
-            return None
-        start, end = (annotation.start, annotation.end) if annotation.start >= 0 else (0, len(text))
-        return {
-            "type": "url_citation",
-            "url": annotation.url,
-            "title": annotation.title,
-            "start_index": start,
-            "end_index": end,
-        }
-
     def _close_message(self, status: str) -> bytes:
-        """Something else begins, or nothing more comes: the message is whole."""
+        """Complete the open message, because another item begins or the answer ends."""
         holder, self._message = self._message, None
         if holder is None:
             return b""
-        if holder.open_parts:  # parts interleave: it is whole when its text is
-            holder.left = True
+        if holder.open_parts:  # parts interleave: it is complete after its text
+            holder.ended = True
             return b""
         return self._output.finish(holder.output_index, {**holder.item, "status": status})
 
     def _refusal(self, text: str) -> bytes:
-        """Write a refusal as content, where Anthropic gives the reason outside the content."""
+        """Write an explanation, which is not content at Anthropic, as a refusal."""
         part = Part("refusal", text)
         opened = _Open(part, -1, {})
         return self._delta(opened, text) + self._text_end(opened, part)
@@ -373,7 +361,7 @@ class Encoder:
         return out + self._output.finish(opened.output_index, item)
 
     def _typed_call(self, part: Part) -> bytes:
-        """A call that has an item type of its own."""
+        """Write a call with its own item type."""
         tool = self._context.names.client(part.name, part.namespace)
         variety = tool.variety if part.variety == "function" else part.variety
         item = {
@@ -394,9 +382,3 @@ class Encoder:
         if result is None:
             self._context.losses.add(f"output.{part.name}", "the record of a provider's own tool")
         return result or b""
-
-
-def _content(kind: str, text: str) -> Json:
-    if kind == "refusal":
-        return {"type": "refusal", "refusal": text}
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -1,6 +1,6 @@
-"""Errors of the Responses API and of the Codex backend, read and written.
+"""Reading and writing errors of the Responses API and the Codex backend.
 
-The Codex CLI branches on `error.code` of `response.failed`, and reads the time to wait from its message; a bare `error` event it ignores.
+The Codex CLI uses `error.code` of `response.failed`, and the time to wait in its message. It ignores a bare `error` event.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ Json = dict[str, Any]
 
 
 def read_error(body: Json, status: int) -> UpstreamError:
-    """An error answer, `{"detail": …}` of the Codex backend included, or an `error` event (then `status` is 0)."""
+    """Read an error response, also `{"detail": …}` of the Codex backend, or an `error` event with `status` 0."""
     return error_tables.read_openai(body, status)
 
 
 def status(error: ExchangeError) -> int:
-    """The HTTP status of an error for OpenAI's clients, which do not know Anthropic's 529."""
+    """The HTTP status of an error for OpenAI's clients, which do not know 529."""
     return 503 if error.status == 529 else error.status
 
 
 def body(error: ExchangeError, _request_id: str | None) -> bytes:
-    """An error answer."""
+    """The body of an error response."""
     kind = error_tables.named(error)
     code = error_tables.openai_code(error)
     inner = {"message": error.message, "type": kind.openai_type, "param": error.param, "code": code}
@@ -34,12 +34,12 @@ def body(error: ExchangeError, _request_id: str | None) -> bytes:
 
 
 def response_error(error: ExchangeError) -> Json:
-    """`error` of a failed response object."""
+    """The member `error` of a failed response object."""
     return {"code": error_tables.openai_code(error) or "server_error", "message": error_tables.stream_message(error)}
 
 
 def event(error: ExchangeError, request_id: str | None) -> bytes:
-    """The event that ends a failed stream of which nothing else is known."""
+    """The event that ends a failed stream about which nothing else is known."""
     response = {
         "id": f"resp_{request_id or 'failed'}",
         "object": "response",

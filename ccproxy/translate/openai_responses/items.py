@@ -40,7 +40,7 @@ from ccproxy.translate.openai_responses.tools import parse_tools
 
 Json = dict[str, Any]
 
-# What a server adds to an item for its own book-keeping says nothing to the model.
+# Members that a server adds for its own bookkeeping: the model does not see them.
 _BOOKKEEPING = frozenset(("type", "id", "status", "created_by", "internal_chat_message_metadata_passthrough"))
 _MESSAGE = _BOOKKEEPING | {"role", "content", "phase"}
 _CALL = _BOOKKEEPING | {"call_id", "name", "namespace", "arguments", "input", "caller", "async"}
@@ -49,12 +49,12 @@ _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "
 
 
 def parse_input(request: Request, losses: Losses) -> None:
-    """Read `input` into turns; tools that items bring along join the request's tools."""
-    given = request.raw.get("input")
-    if isinstance(given, str):
-        request.turns.append(Turn("user", [Text(given, "input")], "input"))
+    """Read `input` into turns. Tools in items are added to those of the request."""
+    value = request.raw.get("input")
+    if isinstance(value, str):
+        request.turns.append(Turn("user", [Text(value, "input")], "input"))
         return
-    items = a_list(given, "input")
+    items = a_list(value, "input")
     tools = _Tools(request)
     for i, item in enumerate(items):
         path = f"input[{i}]"
@@ -101,10 +101,10 @@ def _parts(content: object, path: str, losses: Losses) -> list[Text | Image | Do
 
 
 def _cache(part: Json, path: str) -> Json | None:
-    given = optional_object(part.get("prompt_cache_breakpoint"), f"{path}.prompt_cache_breakpoint")
-    if not given:
+    mark = optional_object(part.get("prompt_cache_breakpoint"), f"{path}.prompt_cache_breakpoint")
+    if not mark:
         return None
-    return {"type": "ephemeral", "ttl": "1h"} if given.get("ttl") else {"type": "ephemeral"}
+    return {"type": "ephemeral", "ttl": "1h"} if mark.get("ttl") else {"type": "ephemeral"}
 
 
 def _text(part: Json, path: str, losses: Losses) -> Text:
@@ -126,7 +126,7 @@ def _refusal(part: Json, path: str, losses: Losses) -> Text:
 def _file_id(path: str) -> Exception:
     return bad(
         f"{path}.file_id",
-        "a file id is known to the provider that stores the file only: send the data",
+        "only the provider that stores the file knows its id: send the data instead",
         "unsupported_content",
     )
 
@@ -142,26 +142,26 @@ def _image(part: Json, path: str, losses: Losses) -> Image:
 
 
 def _file(part: Json, path: str, losses: Losses) -> Document | Image:
-    known = frozenset(("type", "file_data", "file_url", "file_id", "filename", "detail", "prompt_cache_breakpoint"))
-    note_unknown(part, known, path, losses)
+    members = frozenset(("type", "file_data", "file_url", "file_id", "filename", "detail", "prompt_cache_breakpoint"))
+    note_unknown(part, members, path, losses)
     name = optional_text(part.get("filename"), f"{path}.filename")
     if part.get("detail") not in (None, "auto"):
-        losses.add(f"{path}.detail", "the upstream chooses the resolution")
-    found: Document | Image
+        losses.add(f"{path}.detail", "the upstream selects the resolution")
+    document: Document | Image
     if part.get("file_data") is not None:
-        found = attachments.file(text(part["file_data"], f"{path}.file_data"), name, path)
+        document = attachments.file(text(part["file_data"], f"{path}.file_data"), name, path)
     elif part.get("file_url") is not None:
-        found = Document(path, url=text(part["file_url"], f"{path}.file_url"), title=name)
+        document = Document(path, url=text(part["file_url"], f"{path}.file_url"), title=name)
     elif part.get("file_id") is not None:
         raise _file_id(path)
     else:
         raise bad(path, "needs file_data or file_url")
-    found.cache = _cache(part, path)
-    return found
+    document.cache = _cache(part, path)
+    return document
 
 
 def _audio(_part: Json, path: str, _losses: Losses) -> Text:
-    raise bad(path, "this upstream does not support audio input", "unsupported_content")
+    raise bad(path, "audio input is not supported by this upstream", "unsupported_content")
 
 
 _PARTS: dict[str, Callable[[Json, str, Losses], Text | Image | Document]] = {
@@ -180,14 +180,14 @@ _Reader = Callable[[Json, str, Losses, "_Tools"], Turn | None]
 
 
 class _Tools:
-    """The tools of a request, and those that its items bring along: once each, so that the list only ever grows."""
+    """The tools of a request, to which items add more. The list only grows, without duplicates."""
 
     def __init__(self, request: Request) -> None:
         self._tools = request.tools
         self._names = {(tool.namespace, tool.name) for tool in request.tools}
 
     def offer(self, tools: list[Tool]) -> None:
-        """Add what is not on offer yet."""
+        """Add new tools."""
         for tool in tools:
             name = (tool.namespace, tool.name)
             if name not in self._names:
@@ -205,22 +205,22 @@ def _reasoning(item: Json, path: str, _losses: Losses, _tools: _Tools) -> Turn:
         )
         if isinstance(part, dict) and isinstance(part.get("text"), str)
     )
-    found = Reasoning(path, None, None, visible)
+    reasoning = Reasoning(path, None, None, visible)
     if capsule.is_sealed(sealed):
         opened = capsule.unseal(sealed)
         if opened is not None and opened.fmt is not None:
-            found.fmt, found.raw = opened.fmt, opened.raw
+            reasoning.fmt, reasoning.raw = opened.fmt, opened.raw
     elif sealed:
-        found.fmt, found.raw = Format.OPENAI_RESPONSES, item
-    return Turn("assistant", [found], path)
+        reasoning.fmt, reasoning.raw = Format.OPENAI_RESPONSES, item
+    return Turn("assistant", [reasoning], path)
 
 
 def _note_caller(item: Json, path: str, losses: Losses) -> None:
     caller = item.get("caller")
     if isinstance(caller, dict) and caller.get("type") != "direct":
-        losses.add(f"{path}.caller", "programmatic tool calling runs at OpenAI only")
+        losses.add(f"{path}.caller", "programmatic tool calling works only at OpenAI")
     if item.get("async"):
-        losses.add(f"{path}.async", "asynchronous calls are known to OpenAI only")
+        losses.add(f"{path}.async", "asynchronous calls work only at OpenAI")
 
 
 def _function_call(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
@@ -254,7 +254,7 @@ def _output(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
 
 
 def _client_call(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
-    """A call item with a type of its own: a call of the function that stands for it."""
+    """A call item with its own type, as a call of the function for that tool."""
     variety = VARIETY_OF_ITEM[item["type"]]
     tool = CLIENT_TOOLS[variety]
     note_unknown(item, _BOOKKEEPING | {"call_id", "caller", "environment", "execution", tool.member}, path, losses)
@@ -263,12 +263,12 @@ def _client_call(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
     arguments = item.get(tool.member)
     if isinstance(arguments, str):
         return Turn("assistant", [ToolCall(path, identity, tool.name, arguments, variety=variety)], path)
-    given = an_object(arguments, f"{path}.{tool.member}")
-    return Turn("assistant", [ToolCall(path, identity, tool.name, input=given, variety=variety)], path)
+    parsed = an_object(arguments, f"{path}.{tool.member}")
+    return Turn("assistant", [ToolCall(path, identity, tool.name, input=parsed, variety=variety)], path)
 
 
 def _client_output(item: Json, path: str, losses: Losses, _tools: _Tools) -> Turn:
-    """What came of such a call, as text."""
+    """The result of such a call, as text."""
     kind: str = item["type"]
     variety = VARIETY_OF_ITEM[kind.removesuffix("_output")]
     note_unknown(item, _OUTPUT, path, losses)
@@ -293,9 +293,9 @@ def _search_call(item: Json, path: str, losses: Losses, tools: _Tools) -> Turn:
 def _search_output(item: Json, path: str, losses: Losses, tools: _Tools) -> Turn:
     if item.get("execution") != "client":
         return Turn("assistant", [Opaque(path, Format.OPENAI_RESPONSES, "server:tool_search_output", item)], path)
-    found = parse_tools(item.get("tools"), f"{path}.tools", losses)
-    tools.offer(found)
-    names = dict.fromkeys(f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in found)
+    results = parse_tools(item.get("tools"), f"{path}.tools", losses)
+    tools.offer(results)
+    names = dict.fromkeys(f"{tool.namespace}.{tool.name}" if tool.namespace else tool.name for tool in results)
     shown = "Found: " + ", ".join(names) if names else "Nothing found."
     return Turn(
         "user", [ToolResult(path, text(item.get("call_id"), f"{path}.call_id"), shown, variety="tool_search")], path

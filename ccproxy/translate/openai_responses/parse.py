@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 def parse(body: Json, losses: Losses) -> Request:
-    """Read a request. Raises `BadRequest` with the JSON path of what cannot be read."""
+    """Read a request. Raises `BadRequest` with the JSON path of an invalid value."""
     request = Request(Format.OPENAI_RESPONSES, body, text(body.get("model"), "model"))
     echoed = [value for value in map(body.get, ECHOED) if value]
     if echoed and is_deep(echoed):
@@ -41,7 +41,7 @@ def parse(body: Json, losses: Losses) -> Request:
     request.tools.extend(parse_tools(body.get("tools"), "tools", losses))
     parse_input(request, losses)
     if all(turn.role == "system" for turn in request.turns) and not body.get("input"):
-        raise bad("input", "must hold at least one item")
+        raise bad("input", "must contain at least one item")
     request.tool_choice = parse_choice(body.get("tool_choice"))
     request.parallel = optional_bool(body.get("parallel_tool_calls"), "parallel_tool_calls")
     _settings(request, losses)
@@ -61,16 +61,16 @@ def _settings(request: Request, losses: Losses) -> None:
     request.cache_key = optional_text(body.get("prompt_cache_key"), "prompt_cache_key")
     request.include = frozenset(texts(body.get("include"), "include"))
     request.include_usage = True
-    wanted = optional_object(body.get("text"), "text")
-    request.verbosity = optional_text(wanted.get("verbosity"), "text.verbosity")
-    request.output = _output(optional_object(wanted.get("format"), "text.format"), losses)
-    note_unknown(wanted, frozenset(("format", "verbosity")), "text", losses)
+    text_settings = optional_object(body.get("text"), "text")
+    request.verbosity = optional_text(text_settings.get("verbosity"), "text.verbosity")
+    request.output = _output(optional_object(text_settings.get("format"), "text.format"), losses)
+    note_unknown(text_settings, frozenset(("format", "verbosity")), "text", losses)
     _thinking(request, losses)
 
 
-def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
-    note_unknown(wanted, frozenset(("type", "schema", "name", "description", "strict")), "text.format", losses)
-    match wanted.get("type"):
+def _output(output: Json, losses: Losses) -> OutputFormat | None:
+    note_unknown(output, frozenset(("type", "schema", "name", "description", "strict")), "text.format", losses)
+    match output.get("type"):
         case None | "text":
             return None
         case "json_object":
@@ -78,10 +78,10 @@ def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
         case "json_schema":
             return OutputFormat(
                 "text.format",
-                an_object(wanted.get("schema"), "text.format.schema"),
-                optional_text(wanted.get("name"), "text.format.name"),
-                optional_text(wanted.get("description"), "text.format.description"),
-                optional_bool(wanted.get("strict"), "text.format.strict"),
+                an_object(output.get("schema"), "text.format.schema"),
+                optional_text(output.get("name"), "text.format.name"),
+                optional_text(output.get("description"), "text.format.description"),
+                optional_bool(output.get("strict"), "text.format.strict"),
             )
         case other:
             raise bad("text.format.type", f"unknown text format {quoted(other)}")
@@ -89,10 +89,10 @@ def _output(wanted: Json, losses: Losses) -> OutputFormat | None:
 
 def _thinking(request: Request, losses: Losses) -> None:
     reasoning = optional_object(request.raw.get("reasoning"), "reasoning")
-    found = request.thinking
-    found.path = "reasoning"
-    found.effort = optional_text(reasoning.get("effort"), "reasoning.effort")
+    settings = request.thinking
+    settings.path = "reasoning"
+    settings.effort = optional_text(reasoning.get("effort"), "reasoning.effort")
     summary = optional_text(reasoning.get("summary"), "reasoning.summary")
     summary = summary or optional_text(reasoning.get("generate_summary"), "reasoning.generate_summary")
-    found.visible = True if summary else None
+    settings.visible = True if summary else None
     note_unknown(reasoning, frozenset(("effort", "summary", "generate_summary")), "reasoning", losses)

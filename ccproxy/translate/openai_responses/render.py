@@ -1,4 +1,4 @@
-"""A neutral request, written for the Responses API: OpenAI's public one, and the Codex backend with its allow-list and its two shapes.
+"""A neutral request, written for the Responses API: OpenAI's public one, or the Codex backend with its allow-list and its two forms.
 
 https://platform.openai.com/docs/api-reference/responses/create; the Codex rules are those of codex-rs `ResponsesApiRequest`.
 """
@@ -29,7 +29,7 @@ _MIN_OUTPUT = 16
 def render(
     request: Request, profile: ResponsesProfile, losses: Losses, session_id: str | None = None
 ) -> tuple[Json, Names, dict[str, str]]:
-    """The request body, the tool names to translate the answer with, and headers that go with the body."""
+    """The request body, the tool names for the answer, and headers for the upstream. Raises `BadRequest` for unsupported values."""
     names = Names(OPENAI_NAME_LIMIT)
     budget = schema.Budget()
     tools = _tools(request, names, profile, losses, budget)
@@ -43,7 +43,7 @@ def render(
     if profile.lite:
         _lite_head(tools if choice != "none" else [], conversation)
         if choice not in (None, "auto"):
-            losses.add("tool_choice", "this model takes no tool choice but auto")
+            losses.add("tool_choice", "this model accepts only the tool choice auto")
         tools, choice = [], "auto"
     if profile.codex and not profile.lite:
         body["instructions"] = _instructions(request.turns[:leading], losses)
@@ -51,7 +51,7 @@ def render(
     else:
         conversation.add(request.turns)
     if not conversation.items:
-        raise bad("messages", "holds nothing that can be sent")
+        raise bad("messages", "contains nothing that can be sent")
     body["input"] = conversation.items
     if tools:
         body["tools"] = tools
@@ -72,14 +72,14 @@ def render(
 
 
 def _allow(body: Json, profile: ResponsesProfile, losses: Losses) -> Json:
-    """Leave out what this backend refuses: the last step, so that nothing unknown ever leaves."""
+    """Remove everything that this backend refuses. The last step, so that nothing unknown is sent."""
     if profile.codex:
         body = {key: value for key, value in body.items() if key in codex.ACCEPTED}
     for path in sorted(profile.refused):
-        left = without(body, path)
-        if left != body:
+        reduced = without(body, path)
+        if reduced != body:
             losses.note(path, REFUSED)
-        body = left
+        body = reduced
     return body
 
 
@@ -95,13 +95,13 @@ def without(body: Json, path: str) -> Json:
 
 
 def _leading(turns: list[Turn]) -> int:
-    """How many turns at the beginning are instructions; where no user follows them, the last stays a message of the conversation."""
+    """The number of turns at the beginning that are instructions. If no user turn follows, the last one remains a message."""
     count = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
     return count - 1 if count and (count == len(turns) or turns[count].role == "assistant") else count
 
 
 def _instructions(turns: list[Turn], losses: Losses) -> str:
-    """The leading instructions as one text. The backend wants the key and takes it empty."""
+    """The leading instructions as one text. The backend requires the key, but accepts an empty text."""
     texts: list[str] = []
     for turn in turns:
         for part in turn.parts:
@@ -114,7 +114,7 @@ def _instructions(turns: list[Turn], losses: Losses) -> str:
 
 
 def _lite_head(tools: list[Json], conversation: Conversation) -> None:
-    """Responses-Lite has no `tools`: they are the first input item, in a namespace."""
+    """Write tools for Responses-Lite: in a namespace in the first input item, instead of `tools`."""
     if tools:
         group = {"type": "namespace", "name": LITE_NAMESPACE, "description": "", "tools": tools}
         conversation.items.append({"type": "additional_tools", "role": "developer", "tools": [group]})
@@ -126,7 +126,7 @@ def _lite_head(tools: list[Json], conversation: Conversation) -> None:
 def _tools(
     request: Request, names: Names, profile: ResponsesProfile, losses: Losses, budget: schema.Budget
 ) -> list[Json]:
-    found: list[Json] = []
+    blocks: list[Json] = []
     for tool in request.tools:
         if tool.defer:
             losses.add(f"{tool.path}.defer_loading", "all tools are offered at once")
@@ -134,8 +134,8 @@ def _tools(
             losses.add(f"{tool.path}.cache_control", "OpenAI caches prompts automatically")
         block = _tool(tool, request, names, profile, losses, budget=budget)
         if block is not None:
-            found.append(block)
-    return found
+            blocks.append(block)
+    return blocks
 
 
 def _tool(
@@ -148,7 +148,7 @@ def _tool(
             return _custom(tool, names.declare(tool))
         case "web_search":
             if profile.lite:
-                raise bad(tool.path, "this model takes no web search", "unsupported_parameter")
+                raise bad(tool.path, "this model does not support web search", "unsupported_parameter")
             return _web_search(tool, losses)
         case "hosted" | "tool_search":
             row = policy.tool_row(request.fmt, tool.type)
@@ -163,16 +163,14 @@ def _function(tool: Tool, request: Request, name: str, losses: Losses, budget: s
         parameters = {**parameters, "properties": {}}
     strict = tool.strict is True
     if strict and request.fmt is Format.ANTHROPIC and not schema.is_openai_strict(parameters, tool.schema_path, budget):
-        losses.add(f"{tool.path}.strict", "OpenAI's strict mode wants every property required and every object closed")
+        losses.add(f"{tool.path}.strict", "OpenAI's strict mode needs closed objects with required properties")
         strict = False
     block: Json = {"type": "function", "name": name}
     description = as_text.described(tool)
     if description:
         block["description"] = description
     block["parameters"] = parameters
-    block["strict"] = (
-        strict  # never left out: the backend's default is true, and optional properties would become required
-    )
+    block["strict"] = strict  # always sent: with the default, true, optional properties would become required
     return block
 
 
@@ -194,7 +192,7 @@ def _web_search(tool: Tool, losses: Losses) -> Json:
             case "user_location" | "search_context_size":
                 block[key] = value
             case _:
-                losses.add(f"{tool.path}.{key}", "OpenAI's web search has no such setting")
+                losses.add(f"{tool.path}.{key}", "OpenAI's web search does not support this setting")
     return block
 
 
@@ -214,61 +212,63 @@ def _tool_choice(request: Request, tools: list[Json], names: Names, profile: Res
         return {"type": "allowed_tools", "mode": "required" if choice.required else "auto", "tools": chosen}
     if chosen[0]["type"] == "web_search":
         if len(tools) > 1:
-            losses.add(choice.path, "a tool must be called, but not this one: OpenAI's web search cannot be named")
+            losses.add(
+                choice.path, "OpenAI's web search cannot be chosen: the model has to call some tool, but not this one"
+            )
         return "required"
     return chosen[0]
 
 
 def _chosen(name: str, kinds: dict[str, str], names: Names) -> Json:
-    known = names.upstream(name)
-    kind = kinds.get(known, "function")
-    return {"type": kind} if kind == "web_search" else {"type": kind, "name": known}
+    upstream_name = names.upstream(name)
+    kind = kinds.get(upstream_name, "function")
+    return {"type": kind} if kind == "web_search" else {"type": kind, "name": upstream_name}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
 def _reasoning(request: Request, profile: ResponsesProfile, body: Json, losses: Losses) -> None:
-    wanted = request.thinking
-    effort = wanted.effort
-    if wanted.kind in ("off", "between_tools") and not effort:
+    settings = request.thinking
+    effort = settings.effort
+    if settings.kind in ("off", "between_tools") and not effort:
         effort = "none"
-    elif not effort and wanted.budget is not None:
-        effort = effort_of_budget(wanted.budget)
+    elif not effort and settings.budget is not None:
+        effort = effort_of_budget(settings.budget)
     if not profile.reasons:
         if effort not in ("", "none"):
-            losses.add(wanted.path, "this model does not reason")
+            losses.add(settings.path, "this model does not support reasoning")
         return
-    found: Json = {}
+    reasoning: Json = {}
     if effort:
-        found["effort"] = clamp_effort(effort, profile.efforts) or effort
-    if wanted.visible and (profile.codex or request.fmt is Format.ANTHROPIC):
-        found["summary"] = "auto"
+        reasoning["effort"] = clamp_effort(effort, profile.efforts) or effort
+    if settings.visible and (profile.codex or request.fmt is Format.ANTHROPIC):
+        reasoning["summary"] = "auto"
     if profile.lite:
-        found["context"] = "all_turns"
-    if found:
-        body["reasoning"] = found
+        reasoning["context"] = "all_turns"
+    if reasoning:
+        body["reasoning"] = reasoning
 
 
 def _text(request: Request, body: Json, budget: schema.Budget) -> None:
-    found: Json = {}
-    wanted = request.output
-    if wanted is not None and wanted.schema is None:
-        found["format"] = {"type": "json_object"}
-    elif wanted is not None:
-        strict = wanted.strict
+    block: Json = {}
+    output = request.output
+    if output is not None and output.schema is None:
+        block["format"] = {"type": "json_object"}
+    elif output is not None:
+        strict = output.strict
         if strict is None:
             strict = request.fmt is Format.ANTHROPIC and schema.is_openai_strict(
-                wanted.schema, f"{wanted.path}.schema", budget
+                output.schema, f"{output.path}.schema", budget
             )
-        name = schema_name(wanted.name)
-        found["format"] = {"type": "json_schema", "name": name, "schema": wanted.schema, "strict": strict}
-        if wanted.description:
-            found["format"]["description"] = wanted.description
+        name = schema_name(output.name)
+        block["format"] = {"type": "json_schema", "name": name, "schema": output.schema, "strict": strict}
+        if output.description:
+            block["format"]["description"] = output.description
     if request.verbosity:
-        found["verbosity"] = request.verbosity
-    if found:
-        body["text"] = found
+        block["verbosity"] = request.verbosity
+    if block:
+        body["text"] = block
 
 
 def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: Losses) -> None:
@@ -278,7 +278,7 @@ def _settings(request: Request, profile: ResponsesProfile, body: Json, losses: L
         for field in ("temperature", "top_p"):
             value = getattr(request, field)
             if value is not None and profile.reasons:
-                losses.add(field, "reasoning models take no sampling parameters")
+                losses.add(field, "reasoning models do not accept sampling parameters")
             elif value is not None:
                 body[field] = value
         if request.user:
@@ -302,7 +302,7 @@ def _include(tools: list[Json], body: Json) -> None:
 
 
 def _session(request: Request, profile: ResponsesProfile, body: Json, session_id: str | None) -> dict[str, str]:
-    """One key for all requests of a conversation: the backend routes by it, and finds the cached prompt."""
+    """Set one key for all requests of a conversation, by which the backend finds the cached prompt. Return the headers."""
     key = session_id or request.cache_key or _claude_session(request.user)
     if not key and profile.codex:
         key = _digest(request.model + "\0" + _opening(request))
@@ -318,19 +318,19 @@ def _session(request: Request, profile: ResponsesProfile, body: Json, session_id
 
 
 def _claude_session(user: str) -> str:
-    """Claude Code puts its session's id into `metadata.user_id`, as JSON or after a mark."""
+    """The id of Claude Code's session in `metadata.user_id`: in JSON, or after `_session_`."""
     if user.startswith("{"):
         try:
-            found = parse(user)
+            value = parse(user)
         except Garbled:
             return ""
-        session = found.get("session_id") if isinstance(found, dict) else None
+        session = value.get("session_id") if isinstance(value, dict) else None
         return session if isinstance(session, str) else ""
     return user.rpartition("_session_")[2] if "_session_" in user else ""
 
 
 def _opening(request: Request) -> str:
-    """The instructions and the first thing said: what stays the same while a conversation grows."""
+    """The instructions and the first user turn, which stay the same while a conversation grows."""
     texts: list[str] = []
     for turn in request.turns:
         texts.extend(part.text for part in turn.parts if isinstance(part, Text))

@@ -1,4 +1,4 @@
-"""The response object around an answer: what the API echoes of the request, with its defaults."""
+"""The response object around an answer: the members of the request that the API repeats, with its defaults."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 Json = dict[str, Any]
 
 ECHOED = ("metadata", "text", "tool_choice", "tools")
-"""Members of a request that the response object repeats whatever is in them."""
+"""Members of a request that the response object repeats with any content."""
 
 
 def response_object(request: Json, identity: str, model: str, created: int) -> Json:
-    """A response in progress, as `response.created` shows it."""
+    """A response in progress, as in `response.created`."""
     reasoning, text, metadata = (_object(request, name) for name in ("reasoning", "text", "metadata"))
     return {
         "id": identity,
@@ -50,7 +50,7 @@ def _object(request: Json, name: str) -> Json:
 
 
 def _tool(tool: Json) -> Json:
-    """A tool as the API shows it: nothing left out."""
+    """A tool with all its members, as the API shows it."""
     if tool.get("type") != "function":
         return tool
     return {

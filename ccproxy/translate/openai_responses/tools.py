@@ -32,13 +32,13 @@ _WEB_SEARCH = frozenset(
 )
 
 _MAX_REPEATED = 1_000_000
-"""Characters of a namespace's name and description in the descriptions of all its tools."""
+"""Characters that a namespace's name and description may add to the descriptions of its tools."""
 _MAX_NAMESPACES = 4
-"""Namespaces inside each other."""
+"""Levels of nested namespaces."""
 
 
 def parse_tools(value: object, path: str, losses: Losses, levels: int = _MAX_NAMESPACES) -> list[Tool]:
-    """The tools of a list; a namespace gives each of its tools."""
+    """The tools of a list, and those in its namespaces."""
     tools: list[Tool] = []
     for i, tool in enumerate(optional_list(value, path)):
         where = f"{path}[{i}]"
@@ -115,13 +115,13 @@ def _custom(tool: Json, path: str, losses: Losses) -> Tool:
 def _client_tool(tool: Json, kind: str, path: str, losses: Losses) -> Tool:
     environment = optional_object(tool.get("environment"), f"{path}.environment")
     if environment.get("type") not in (None, "local"):
-        raise bad(f"{path}.environment", "a container runs at OpenAI only", "unsupported_parameter")
+        raise bad(f"{path}.environment", "containers work only at OpenAI", "unsupported_parameter")
     note_unknown(tool, frozenset(("type", "environment", "execution", "description", "parameters")), path, losses)
-    found = CLIENT_TOOLS[kind]
+    definition = CLIENT_TOOLS[kind]
     variety: Variety = kind  # type: ignore[assignment]  # the keys of CLIENT_TOOLS are varieties
-    description = optional_text(tool.get("description"), f"{path}.description") or found.description
-    schema = optional_object(tool.get("parameters"), f"{path}.parameters") or found.schema
-    return Tool("function", found.name, path, description, schema, variety=variety)
+    description = optional_text(tool.get("description"), f"{path}.description") or definition.description
+    schema = optional_object(tool.get("parameters"), f"{path}.parameters") or definition.schema
+    return Tool("function", definition.name, path, description, schema, variety=variety)
 
 
 def _web_search(tool: Json, path: str, losses: Losses) -> Tool:
@@ -138,20 +138,20 @@ def _web_search(tool: Json, path: str, losses: Losses) -> Tool:
     if tool.get("search_context_size") is not None:
         options["search_context_size"] = tool["search_context_size"]
     if tool.get("external_web_access") is False:
-        losses.add(f"{path}.external_web_access", "searching a cache only is known to OpenAI only")
+        losses.add(f"{path}.external_web_access", "searching only the cache works only at OpenAI")
     return Tool("web_search", "web_search", path, options=options)
 
 
 # --- tool choice -----------------------------------------------------------------------------------------------------
 
 
-def parse_choice(given: object) -> ToolChoice | None:
+def parse_choice(value: object) -> ToolChoice | None:
     """Read `tool_choice`."""
-    if given is None:
+    if value is None:
         return None
-    if isinstance(given, str):
-        return pick(_PLAIN, given, "tool_choice", "tool choice")()
-    choice = an_object(given, "tool_choice")
+    if isinstance(value, str):
+        return pick(_PLAIN, value, "tool_choice", "tool choice")()
+    choice = an_object(value, "tool_choice")
     kind = text(choice.get("type"), "tool_choice.type")
     if kind in ("function", "custom"):
         return ToolChoice("tool", [text(choice.get("name"), "tool_choice.name")])
@@ -166,7 +166,7 @@ def parse_choice(given: object) -> ToolChoice | None:
 
 
 def _chosen(tool: Json, path: str) -> str:
-    """The name of a tool that a choice points at, by name or by type."""
+    """The name of the tool in a choice, which has a name or a type."""
     kind = text(tool.get("type"), f"{path}.type")
     if kind in ("function", "custom"):
         return text(tool.get("name"), f"{path}.name")
@@ -174,7 +174,7 @@ def _chosen(tool: Json, path: str) -> str:
         return CLIENT_TOOLS[kind].name
     if kind.startswith("web_search"):
         return "web_search"
-    raise bad(f"{path}.type", f"the tool {quoted(kind)} runs at OpenAI only", "unsupported_parameter")
+    raise bad(f"{path}.type", f"the tool {quoted(kind)} works only at OpenAI", "unsupported_parameter")
 
 
 _PLAIN: dict[str, Callable[[], ToolChoice]] = {

@@ -86,15 +86,15 @@ def test_how_a_message_ends_for_openai(stop: str, finish: str, status: str, reas
     _, chat_headers, chat = ask(C, A).whole(200, json.dumps(message).encode())
     _, headers, responses = ask(R, A).whole(200, json.dumps(message).encode())
     assert json.loads(chat)["choices"][0]["finish_reason"] == finish
-    told = json.loads(responses)
-    assert told["status"] == status
-    assert (told["incomplete_details"] or {}).get("reason") == reason
+    answer = json.loads(responses)
+    assert answer["status"] == status
+    assert (answer["incomplete_details"] or {}).get("reason") == reason
     if stop in ("pause_turn", "compaction", "something_new"):
         assert "stop_reason" in headers["x-ccproxy-loss"]
         assert ("x-ccproxy-loss" in chat_headers) == (stop != "something_new")
 
 
-def test_a_refusal_without_words_is_told_with_its_explanation() -> None:
+def test_a_refusal_without_text_has_its_explanation() -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
     message = {**ANTHROPIC[0]["message"], "content": [], "stop_reason": "refusal", "stop_details": details}
     _, _, chat = ask(C, A).whole(200, json.dumps(message).encode())
@@ -208,12 +208,12 @@ def test_a_whole_answer_may_come_as_a_stream_and_the_other_way_round() -> None:
     data = exchange.whole_as_stream(json.dumps(WHOLE_RESPONSE).encode())
     assert sdk.plain(sdk.accumulate(A, data)) == sdk.plain(json.loads(body))
     assert exchange.whole_as_stream(sse(R, RESPONSES)).endswith(b'data: {"type":"message_stop"}\n\n')
-    status, _, told = exchange.whole(429, b'{"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}')
+    status, _, answer = exchange.whole(429, b'{"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}')
     assert status == 429
-    assert json.loads(told)["error"]["type"] == "rate_limit_error"
+    assert json.loads(answer)["error"]["type"] == "rate_limit_error"
 
 
-def test_losses_of_an_answer_are_told_with_the_whole_of_it() -> None:
+def test_losses_of_an_answer_are_listed_with_the_whole_answer() -> None:
     item = {
         "id": "ci_1",
         "type": "code_interpreter_call",
@@ -232,12 +232,12 @@ def test_an_empty_output_at_the_end_is_no_loss() -> None:
     assert folded(ask(A, R), [*RESPONSES[:-1], last]) == folded(ask(A, R), RESPONSES)
 
 
-def test_items_that_the_stream_left_out_are_told_at_the_end() -> None:
+def test_items_missing_in_the_stream_are_sent_at_the_end() -> None:
     sparse = [RESPONSES[0], RESPONSES[-1]]
     assert folded(ask(A, R), sparse) == folded(ask(A, R), RESPONSES)
 
 
-def test_deltas_that_were_left_out_are_told_at_the_end() -> None:
+def test_missing_deltas_are_sent_at_the_end() -> None:
     thin = [
         event for event in RESPONSES if not event["type"].endswith((".delta", "content_part.added", "annotation.added"))
     ]

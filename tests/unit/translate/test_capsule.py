@@ -37,7 +37,7 @@ def test_what_is_no_capsule_does_not_open(value: str) -> None:
     assert capsule.unseal(value) is None
 
 
-def test_a_capsule_of_a_stranger_goes_to_nobody() -> None:
+def test_a_capsule_of_an_unknown_provider_goes_to_no_provider() -> None:
     value = "~ccp1." + base64.urlsafe_b64encode(b'{"p": "somebody", "m": 3, "b": {}}').decode()
     assert capsule.unseal(value) == (None, "", {})
     odd = "~ccp1." + base64.urlsafe_b64encode(b'{"p": 3, "b": {}}').decode()

@@ -264,15 +264,15 @@ ROUTES = [
 def converse(client: Client) -> list[Said]:
     """Three questions; the first two with two tools at once, an instruction in between."""
     tools = ["weather", "clock"]
-    said = [client.ask("How is it in Zürich?", tools=tools)]
+    texts = [client.ask("How is it in Zürich?", tools=tools)]
     for turn in range(2):
-        calls = said[-1].calls
+        calls = texts[-1].calls
         assert [name for _, name, _ in calls] == tools
         assert calls[0][2] == {"city": "für weather", "days": "für weather"}
-        said.append(client.results({identity: f"{name} {turn}" for identity, name, _ in calls}, tools=tools))
-        assert said[-1].text == f"I saw: weather {turn}, clock {turn}."
-        said.append(client.ask("And now?", tools=tools, instruction="Use Fahrenheit." if turn == 0 else ""))
-    return said
+        texts.append(client.results({identity: f"{name} {turn}" for identity, name, _ in calls}, tools=tools))
+        assert texts[-1].text == f"I saw: weather {turn}, clock {turn}."
+        texts.append(client.ask("And now?", tools=tools, instruction="Use Fahrenheit." if turn == 0 else ""))
+    return texts
 
 
 @pytest.mark.parametrize(("client", "provider", "stream"), ROUTES)
@@ -334,8 +334,8 @@ def test_claude_code_goes_from_codex_back_to_claude() -> None:
     gateway = Gateway(Format.ANTHROPIC, FakeCodex(), ResponsesProfile.of_model("gpt-5.5", codex=True))
     with gateway.http() as http:
         client = AnthropicClient(gateway, http, stream=True)
-        said = client.ask("How is it?", tools=["weather", "clock"])
-        client.results({identity: "fine" for identity, _, _ in said.calls}, tools=["weather", "clock"])
+        texts = client.ask("How is it?", tools=["weather", "clock"])
+        client.results({identity: "fine" for identity, _, _ in texts.calls}, tools=["weather", "clock"])
     body = {
         "model": "claude-opus-5",
         "max_tokens": 10,

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 A, C, R = Format
 
 
-def told(
+def translated_error(
     client: Format, upstream: Format, status: int, body: Any, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], Json]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -53,7 +53,7 @@ def anthropic_error(kind: str, message: str = "Because.") -> Json:
 def test_anthropics_errors_for_openais_clients(
     client: Format, kind: str, status: int, to_openai: int, type_: str, code: str | None
 ) -> None:
-    found, _, body = told(client, A, status, anthropic_error(kind))
+    found, _, body = translated_error(client, A, status, anthropic_error(kind))
     assert found == to_openai
     assert body == {"error": {"message": "Because.", "type": type_, "param": None, "code": code}}
 
@@ -91,13 +91,13 @@ def test_anthropics_errors_for_openais_clients(
 def test_openais_errors_for_anthropics_clients(
     upstream: Format, status: int, error: Json, to_anthropic: int, kind: str
 ) -> None:
-    found, _, body = told(A, upstream, status, {"error": error})
+    found, _, body = translated_error(A, upstream, status, {"error": error})
     assert found == to_anthropic
     assert body == {"type": "error", "error": {"type": kind, "message": "Because."}, "request_id": None}
 
 
 def test_a_prompt_too_long_in_the_words_that_clients_look_for() -> None:
-    _, _, body = told(
+    _, _, body = translated_error(
         R, A, 400, anthropic_error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")
     )
     assert body["error"]["code"] == "context_length_exceeded"
@@ -106,20 +106,20 @@ def test_a_prompt_too_long_in_the_words_that_clients_look_for() -> None:
         "type": "invalid_request_error",
         "code": "context_length_exceeded",
     }
-    _, _, body = told(A, R, 400, {"error": error})
+    _, _, body = translated_error(A, R, 400, {"error": error})
     assert body["error"]["message"].startswith("prompt is too long: Your input")
-    _, _, body = told(A, C, 400, {"error": {**error, "message": "prompt is too long: 9 > 8"}})
+    _, _, body = translated_error(A, C, 400, {"error": {**error, "message": "prompt is too long: 9 > 8"}})
     assert body["error"]["message"] == "prompt is too long: 9 > 8"
 
 
 def test_the_field_that_is_to_blame() -> None:
-    _, _, body = told(
+    _, _, body = translated_error(
         C, A, 400, anthropic_error("invalid_request_error", "messages.3.content.0.text: may not be empty")
     )
     assert body["error"]["param"] == "messages[3].content[0].text"
-    _, _, body = told(C, R, 400, {"error": {"message": "No.", "param": "input[0]"}})
+    _, _, body = translated_error(C, R, 400, {"error": {"message": "No.", "param": "input[0]"}})
     assert body["error"]["param"] == "input[0]"
-    _, _, body = told(C, R, 400, {"error": {"message": "No.", "param": 3}})
+    _, _, body = translated_error(C, R, 400, {"error": {"message": "No.", "param": 3}})
     assert body["error"]["param"] is None
 
 
@@ -144,7 +144,7 @@ def test_the_field_that_is_to_blame() -> None:
 @pytest.mark.parametrize("client", [A, C])
 def test_bodies_of_any_kind(client: Format, status: int, body: Any, message: str) -> None:
     upstream = R
-    found, headers, answer = told(client, upstream, status, body)
+    found, headers, answer = translated_error(client, upstream, status, body)
     assert answer["error"]["message"] == message
     assert headers["content-type"] == "application/json"
     assert found in (status, 502)
@@ -152,13 +152,13 @@ def test_bodies_of_any_kind(client: Format, status: int, body: Any, message: str
 
 def test_a_web_page_is_named_as_one() -> None:
     page = b"<html><head><style>x{}</style><script>1</script></head><body><h1>Just a moment...</h1></body></html>"
-    _, _, body = told(C, R, 403, page, {"CF-Ray": "abc", "Content-Type": "text/html"})
+    _, _, body = translated_error(C, R, 403, page, {"CF-Ray": "abc", "Content-Type": "text/html"})
     assert body["error"]["message"] == "The upstream answered 403 with a web page (cf-ray abc): Just a moment..."
     assert body["error"]["type"] == "permission_error"
 
 
 def test_chat_errors_of_an_anthropic_compatible_server() -> None:
-    _, _, body = told(C, A, 429, {"error": {"message": "Slow.", "code": "rate_limit_exceeded"}})
+    _, _, body = translated_error(C, A, 429, {"error": {"message": "Slow.", "code": "rate_limit_exceeded"}})
     assert body["error"]["code"] == "rate_limit_exceeded"
 
 
@@ -170,7 +170,7 @@ def test_limits_and_waiting_times_pass_in_both_words() -> None:
         "anthropic-ratelimit-unified-5h-status": "rejected",
         "set-cookie": "secret",
     }
-    _, out, _ = told(C, A, 429, anthropic_error("rate_limit_error"), headers)
+    _, out, _ = translated_error(C, A, 429, anthropic_error("rate_limit_error"), headers)
     assert out == {
         "content-type": "application/json",
         "anthropic-ratelimit-requests-remaining": "3",
@@ -180,7 +180,7 @@ def test_limits_and_waiting_times_pass_in_both_words() -> None:
         "x-request-id": "req_9",
     }
     headers = {"x-ratelimit-limit-tokens": "9", "x-request-id": "req_8", "x-codex-plan-type": "pro"}
-    _, out, body = told(
+    _, out, body = translated_error(
         A, R, 429, {"error": {"type": "usage_limit_reached", "message": "Enough.", "resets_in_seconds": 12345}}, headers
     )
     assert out["anthropic-ratelimit-tokens-limit"] == "9"
@@ -191,7 +191,7 @@ def test_limits_and_waiting_times_pass_in_both_words() -> None:
 
 
 def test_the_sdks_raise_what_they_should() -> None:
-    _, _, body = told(A, R, 429, {"error": {"message": "Slow.", "code": "rate_limit_exceeded"}})
+    _, _, body = translated_error(A, R, 429, {"error": {"message": "Slow.", "code": "rate_limit_exceeded"}})
 
     def answer(request: Any) -> Any:
         return httpx.Response(429, json=body, request=request)
@@ -237,7 +237,7 @@ FAILED = [
         if client is not failed[0]
     ],
 )
-def test_an_upstreams_failure_is_told_in_the_stream(client: Format, upstream: Format, events: list[Json]) -> None:
+def test_an_upstreams_failure_ends_the_stream_in_an_error(client: Format, upstream: Format, events: list[Json]) -> None:
     data = broken(client, upstream, events)
     last = json.loads(data.rstrip().rpartition(b"data: ")[2])
     match client:

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 A, C, R = Format
 
 
-def test_an_estimate_grows_with_what_is_said() -> None:
+def test_an_estimate_grows_with_the_text() -> None:
     small = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "Hello, world"}]})
     assert 5 <= small <= 20
     long = estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": "Hello, world " * 1000}]})
@@ -36,13 +36,13 @@ def test_an_estimate_grows_with_what_is_said() -> None:
 
 
 def test_a_messages_request_without_parts_of_much_weight() -> None:
-    def said(content: Any, **more: Any) -> int:
+    def tokens_of(content: Any, **more: Any) -> int:
         return estimate_tokens(A, {"model": "m", "messages": [{"role": "user", "content": content}], **more})
 
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 100_000}}
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 100_000}}
-    assert 1 <= said("hi") < 10
-    assert said([image]) - said("hi") < 2000
-    assert 2000 <= said([pdf]) < 10_000
-    assert said("hi", tools=[{"name": "x", "input_schema": {}}]) > 300
-    assert said("hi", system="word " * 1000) > 1000
+    assert 1 <= tokens_of("hi") < 10
+    assert tokens_of([image]) - tokens_of("hi") < 2000
+    assert 2000 <= tokens_of([pdf]) < 10_000
+    assert tokens_of("hi", tools=[{"name": "x", "input_schema": {}}]) > 300
+    assert tokens_of("hi", system="word " * 1000) > 1000

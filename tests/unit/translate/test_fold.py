@@ -106,7 +106,9 @@ def test_whole_objects_are_what_they_are() -> None:
     assert fold_any(json.dumps(body).encode()) == (A, body)
 
 
-@given(st.binary())
+@given(
+    st.binary().filter(lambda data: b"{" not in data)
+)  # Hypothesis also tries constants of the code, such as whole messages
 def test_garbage_is_nothing(data: bytes) -> None:
     assert fold_any(data) is None
     for fmt in Format:

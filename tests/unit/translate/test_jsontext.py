@@ -29,7 +29,7 @@ def test_json_with_lone_surrogates_goes_out_as_it_came() -> None:
     assert b'"text":"\\ude00"' in out
 
 
-def test_white_space_around_json_is_none_of_our_business() -> None:
+def test_white_space_around_json_is_ignored() -> None:
     assert jsontext.parse(' {"a": 1} ') == {"a": 1}
     for text in ("", "{} {}", "nul"):
         with pytest.raises(jsontext.Garbled):

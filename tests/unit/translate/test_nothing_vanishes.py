@@ -66,7 +66,7 @@ def watched(value: Any) -> Any:
 
 
 def unread(value: Any, path: str = "") -> list[str]:
-    """The paths of members that nobody looked at."""
+    """The paths of members that were not read."""
     if isinstance(value, Watched):
         found = []
         for key, item in dict.items(value):

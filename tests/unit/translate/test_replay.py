@@ -54,9 +54,9 @@ RESULTS: list[Json] = [{"role": "tool", "tool_call_id": f"toolu_{i}", "content":
 
 def test_a_turn_comes_back_as_the_upstream_wrote_it() -> None:
     cache = ReplayCache()
-    said = answered(chat(cache, [USER]))
+    shown = answered(chat(cache, [USER]))
     assert len(cache) == 1
-    assistant = chat(cache, [USER, said, *RESULTS]).body["messages"][1]
+    assistant = chat(cache, [USER, shown, *RESULTS]).body["messages"][1]
     kinds = [block["type"] for block in assistant["content"]]
     assert kinds == [
         "thinking",
@@ -75,46 +75,46 @@ def test_a_turn_comes_back_as_the_upstream_wrote_it() -> None:
 
 def test_a_turn_comes_back_to_codex_as_it_was() -> None:
     cache = ReplayCache()
-    said = answered(chat(cache, [USER], upstream=R), R)
+    shown = answered(chat(cache, [USER], upstream=R), R)
     results = [{"role": "tool", "tool_call_id": f"call_{i}", "content": "x"} for i in (1, 2)]
-    items = chat(cache, [USER, said, *results], upstream=R).body["input"]
+    items = chat(cache, [USER, shown, *results], upstream=R).body["input"]
     assert items[1:7] == RESPONSES[-1]["response"]["output"]
     assert [item["type"] for item in items[7:]] == ["function_call_output"] * 2
 
 
 def test_spelling_does_not_matter() -> None:
     cache = ReplayCache()
-    said = answered(chat(cache, [USER]))
-    said["content"] = said["content"] + "\n"
-    said["tool_calls"][0]["function"]["arguments"] = '{ "city" : "Z\\u00fcrich" }'
-    assert chat(cache, [USER, said, *RESULTS]).body["messages"][1]["content"][0]["type"] == "thinking"
+    shown = answered(chat(cache, [USER]))
+    shown["content"] = shown["content"] + "\n"
+    shown["tool_calls"][0]["function"]["arguments"] = '{ "city" : "Z\\u00fcrich" }'
+    assert chat(cache, [USER, shown, *RESULTS]).body["messages"][1]["content"][0]["type"] == "thinking"
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda said: {"messages": [{"role": "user", "content": "other"}, said]},
-        lambda said: {"messages": [USER, {**said, "content": "changed"}]},
-        lambda said: {"messages": [{"role": "system", "content": "s"}, USER, said]},
-        lambda said: {"messages": [USER, USER, said]},
-        lambda said: {"messages": [USER, {**said, "tool_calls": said["tool_calls"][:1]}]},
-        lambda said: {"messages": [USER, said], "principal": "somebody else"},
-        lambda said: {"messages": [USER, said], "tools": [{"type": "function", "function": {"name": "weather"}}]},
+        lambda shown: {"messages": [{"role": "user", "content": "other"}, shown]},
+        lambda shown: {"messages": [USER, {**shown, "content": "changed"}]},
+        lambda shown: {"messages": [{"role": "system", "content": "s"}, USER, shown]},
+        lambda shown: {"messages": [USER, USER, shown]},
+        lambda shown: {"messages": [USER, {**shown, "tool_calls": shown["tool_calls"][:1]}]},
+        lambda shown: {"messages": [USER, shown], "principal": "somebody else"},
+        lambda shown: {"messages": [USER, shown], "tools": [{"type": "function", "function": {"name": "weather"}}]},
     ],
     ids=range(7),
 )
 def test_nothing_comes_back_into_another_conversation(change: Any) -> None:
     cache = ReplayCache()
-    said = answered(chat(cache, [USER]))
-    fields = change(said)
-    exchange = chat(cache, fields.pop("messages") + RESULTS[: len(said["tool_calls"])], **fields)
+    shown = answered(chat(cache, [USER]))
+    fields = change(shown)
+    exchange = chat(cache, fields.pop("messages") + RESULTS[: len(shown["tool_calls"])], **fields)
     assert b"c2lnbmF0dXJl" not in exchange.encode()
 
 
 def test_nothing_goes_to_another_provider() -> None:
     cache = ReplayCache()
-    said = answered(chat(cache, [USER]))
-    exchange = chat(cache, [USER, said, *RESULTS], upstream=R)
+    shown = answered(chat(cache, [USER]))
+    exchange = chat(cache, [USER, shown, *RESULTS], upstream=R)
     assert b"c2lnbmF0dXJl" not in exchange.encode()
 
 
@@ -165,9 +165,6 @@ def test_the_cache_is_bounded_in_bytes_and_time() -> None:
     assert len(cache) == 0
     assert cache.size == 0
     assert not cache.holds(scope)
-    cache.put(b"a", scope, A, raw)
-    cache.clear()
-    assert (len(cache), cache.size, cache.holds(scope)) == (0, 0, False)
 
 
 def test_everything_that_a_user_shows_is_part_of_the_key() -> None:
@@ -175,8 +172,8 @@ def test_everything_that_a_user_shows_is_part_of_the_key() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
     file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "JVBERi0="}}
     first = {"role": "user", "content": [{"type": "text", "text": "see"}, image, file]}
-    said = answered(chat(cache, [first]))
-    assert b"c2lnbmF0dXJl" in chat(cache, [first, said, *RESULTS]).encode()
+    shown = answered(chat(cache, [first]))
+    assert b"c2lnbmF0dXJl" in chat(cache, [first, shown, *RESULTS]).encode()
     for changed in (
         [{"type": "text", "text": "see"}, image],
         [
@@ -185,9 +182,9 @@ def test_everything_that_a_user_shows_is_part_of_the_key() -> None:
             file,
         ],
     ):
-        assert b"c2lnbmF0dXJl" not in chat(cache, [{"role": "user", "content": changed}, said, *RESULTS]).encode()
+        assert b"c2lnbmF0dXJl" not in chat(cache, [{"role": "user", "content": changed}, shown, *RESULTS]).encode()
     cited = {"role": "tool", "tool_call_id": "toolu_1", "content": [{"type": "text", "text": "x"}]}
-    longer = [first, said, cited, RESULTS[1]]
+    longer = [first, shown, cited, RESULTS[1]]
     again = answered(chat(cache, longer))
     assert chat(cache, [*longer, again, *RESULTS]).encode().count(b"c2lnbmF0dXJl") == 2
 
@@ -206,9 +203,9 @@ def test_documents_and_free_text_calls_are_part_of_the_key() -> None:
     exchange = chat(cache, history, tools=[custom])
     folder = exchange.folder()
     folder.feed(sse(A, ANTHROPIC))
-    said = json.loads(folder.result()[2])["choices"][0]["message"]
-    assert said["tool_calls"][0]["type"] == "custom"
-    kept = {"role": "assistant", "content": said["content"], "tool_calls": said["tool_calls"]}
+    shown = json.loads(folder.result()[2])["choices"][0]["message"]
+    assert shown["tool_calls"][0]["type"] == "custom"
+    kept = {"role": "assistant", "content": shown["content"], "tool_calls": shown["tool_calls"]}
     assert b"c2lnbmF0dXJl" in chat(cache, [*history, kept, *RESULTS], tools=[custom]).encode()
     document = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "x"}]}}
     body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [document]}]}

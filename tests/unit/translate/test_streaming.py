@@ -142,7 +142,7 @@ def fed(stream: StreamTranslator, chunks: list[bytes]) -> bytes:
     return b"".join(out) + stream.close()
 
 
-def said(client: Format, data: bytes, kind: str) -> str:
+def text_in(client: Format, data: bytes, kind: str) -> str:
     """All text of a kind in a client's stream."""
     texts: list[str] = []
     for _, text in SseParser(limit=10**9).feed(data):
@@ -213,7 +213,7 @@ def test_a_stream_of_any_length_passes_whole(
         assert b"is larger than 32 MiB" in out
         return
     assert ending(client, out) == "proper"
-    assert said(client, out, kind) == text * pieces
+    assert text_in(client, out, kind) == text * pieces
     assert out.count(b"content_block_start\n") == (1 if client is A else 0)
 
 
@@ -222,7 +222,7 @@ def test_a_responses_client_gets_long_answers_up_to_the_limit(monkeypatch: pytes
     monkeypatch.setattr(streaming, "CHECKED_BYTES", sum(map(len, chunks)) * 2 // 3)
     out = fed(translated(R, A).stream_translator(), chunks)
     assert ending(R, out) == "proper"
-    assert said(R, out, "text") == "five " * 300
+    assert text_in(R, out, "text") == "five " * 300
     monkeypatch.setattr(streaming, "MAX_TEXT", 100)
     out = fed(translated(R, A).stream_translator(), chunks)
     assert ending(R, out) == "error"
@@ -267,7 +267,7 @@ def test_a_long_stream_with_a_stop_sequence_is_cut_all_the_same(monkeypatch: pyt
         stream = translated(client, R, **{"stop_sequences" if client is A else "stop": ["STOP"]}).stream_translator()
         out = fed(stream, chunks)
         assert ending(client, out) == "proper"
-        assert said(client, out, "text") == "five " * 300 + "and "
+        assert text_in(client, out, "text") == "five " * 300 + "and "
 
 
 def test_parts_that_wait_for_their_turn_are_not_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -605,7 +605,7 @@ def test_a_long_answer_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(cache) == 1
 
 
-def test_every_example_still_comes_through() -> None:
+def test_every_example_is_translated_completely() -> None:
     for client, upstream in ROUTES:
         out = fed(translated(client, upstream).stream_translator(), [sse(upstream, EVENTS[upstream])])
         assert ending(client, out) == "proper"

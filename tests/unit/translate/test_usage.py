@@ -39,7 +39,7 @@ def test_messages_total_of_cache_writes_rules_over_the_split() -> None:
     assert read_usage(A, {"output_tokens": 1, "cache_creation_input_tokens": 7}) == Usage(Tokens(0, 0, 7, 0, 1))
 
 
-def test_compaction_and_advisor_iterations_are_beside_the_top_level_counts() -> None:
+def test_compaction_and_advisor_iterations_add_to_the_top_level_counts() -> None:
     usage = {
         "input_tokens": 2390,
         "output_tokens": 121,

@@ -120,7 +120,7 @@ def test_hidden_reasoning_is_redacted_thinking() -> None:
     assert opened.raw == WHOLE_RESPONSE["output"][1]
 
 
-def test_reasoning_that_nobody_takes_back_says_so() -> None:
+def test_reasoning_that_no_provider_accepts_is_marked() -> None:
     item = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}
     empty = {"id": "rs_2", "type": "reasoning", "summary": []}
     exchange = ask(A, R)
@@ -131,7 +131,7 @@ def test_reasoning_that_nobody_takes_back_says_so() -> None:
     assert opened.fmt is None
 
 
-def test_a_web_search_of_openai_is_told_as_anthropics_own() -> None:
+def test_a_web_search_of_openai_has_the_form_of_anthropics() -> None:
     blocks = folded(ask(A, R), RESPONSES)["content"]
     call, result = (
         block for block in blocks if "web_search" in json.dumps(block["type"]) or block["type"] == "server_tool_use"
@@ -173,8 +173,8 @@ def test_a_web_search_of_openai_is_told_as_anthropics_own() -> None:
 )
 def test_how_a_response_ends_for_anthropic(status: str, reason: str | None, output: list[Json], stop: str) -> None:
     body = response(status, output, incomplete_details={"reason": reason} if reason else None, usage=RESPONSES_USAGE)
-    _, _, told = ask(A, R).whole(200, json.dumps(body).encode())
-    message = json.loads(told)
+    _, _, answer = ask(A, R).whole(200, json.dumps(body).encode())
+    message = json.loads(answer)
     assert message["stop_reason"] == stop
     sdk.check_answer(A, message)
     if output and output[0]["type"] == "message":

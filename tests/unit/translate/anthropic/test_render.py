@@ -79,7 +79,7 @@ def test_later_instructions_stay_where_they_are() -> None:
     assert "system" not in chat(OLD, messages).body
 
 
-def test_instructions_after_an_answer_with_nothing_said_are_a_reminder() -> None:
+def test_instructions_after_an_answer_without_a_user_turn_are_a_reminder() -> None:
     messages = [
         {"role": "user", "content": "hi"},
         {"role": "assistant", "content": "hello"},
@@ -204,11 +204,11 @@ def test_results_may_show_images_and_files() -> None:
 def test_instructions_are_text() -> None:
     image = {"type": "input_image", "image_url": "https://example.com/a.png"}
     for role in ("developer", "system"):
-        with pytest.raises(BadRequest, match="instructions are text"):
+        with pytest.raises(BadRequest, match="instructions must be text"):
             responses(items=[{"role": role, "content": [image]}, {"role": "user", "content": "hi"}])
 
 
-def test_answers_with_nothing_said_between_them_are_one() -> None:
+def test_consecutive_answers_are_one() -> None:
     messages = [
         {"role": "user", "content": "hi"},
         {"role": "assistant", "content": "a"},
@@ -368,11 +368,11 @@ def test_images(url: str, source: Json) -> None:
     ids=range(6),
 )
 def test_files(name: str, data: str, block: Json) -> None:
-    wanted = [{"type": "document", "source": block, "title": name}]
+    expected = [{"type": "document", "source": block, "title": name}]
     messages = [{"role": "user", "content": [{"type": "file", "file": {"filename": name, "file_data": data}}]}]
-    assert chat(messages=messages).body["messages"][0]["content"] == wanted
+    assert chat(messages=messages).body["messages"][0]["content"] == expected
     items = [{"role": "user", "content": [{"type": "input_file", "filename": name, "file_data": data}]}]
-    assert responses(items=items).body["messages"][0]["content"] == wanted
+    assert responses(items=items).body["messages"][0]["content"] == expected
 
 
 def test_a_file_by_address() -> None:
@@ -415,7 +415,7 @@ def test_an_image_sent_as_a_file_is_an_image() -> None:
     ],
     ids=range(13),
 )
-def test_content_that_cannot_be_told_is_refused_by_name(part: Any, param: str) -> None:
+def test_unsupported_content_is_refused_by_its_path(part: Any, param: str) -> None:
     with pytest.raises(BadRequest) as refused:
         chat(messages=[{"role": "user", "content": [part]}])
     assert refused.value.param == f"messages[0].content[0]{'.' if param else ''}{param}"
@@ -433,7 +433,7 @@ def test_content_that_cannot_be_told_is_refused_by_name(part: Any, param: str) -
     ],
     ids=range(6),
 )
-def test_parts_that_cannot_be_told_are_refused_by_name(part: Any, param: str) -> None:
+def test_unsupported_parts_are_refused_by_their_paths(part: Any, param: str) -> None:
     with pytest.raises(BadRequest) as refused:
         responses(items=[{"role": "user", "content": [part]}])
     assert refused.value.param == f"input[0].content[0]{param}"
@@ -459,7 +459,7 @@ def test_parts_that_cannot_be_told_are_refused_by_name(part: Any, param: str) ->
     ],
     ids=range(14),
 )
-def test_items_that_cannot_be_told_are_refused_by_name(item: Json) -> None:
+def test_unsupported_items_are_refused_by_their_paths(item: Json) -> None:
     with pytest.raises(BadRequest) as refused:
         responses(items=[{"role": "user", "content": "hi"}, item])
     assert refused.value.param
@@ -697,7 +697,7 @@ def test_tools_that_run_at_openai_are_refused_by_name(tool: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "answer"),
     [
         ("auto", {"type": "auto"}),
         ("none", {"type": "none"}),
@@ -714,12 +714,12 @@ def test_tools_that_run_at_openai_are_refused_by_name(tool: Json) -> None:
     ],
     ids=range(6),
 )
-def test_tool_choice(given: Any, told: Json) -> None:
+def test_tool_choice(given: Any, answer: Json) -> None:
     exchange = chat(tools=[TOOL], tool_choice=given)
-    assert exchange.body["tool_choice"] == told
+    assert exchange.body["tool_choice"] == answer
     assert len(exchange.body["tools"]) == 1, "tools stay, whatever the choice: the prefix depends on them"
     parallel = chat(tools=[TOOL], tool_choice=given, parallel_tool_calls=False).body["tool_choice"]
-    assert parallel == (told if told["type"] == "none" else {**told, "disable_parallel_tool_use": True})
+    assert parallel == (answer if answer["type"] == "none" else {**answer, "disable_parallel_tool_use": True})
 
 
 def test_one_call_at_a_time_without_a_choice() -> None:
@@ -897,8 +897,8 @@ def test_effort(effort: str, new: Json, old: Json) -> None:
     else:
         assert body["thinking"] == new["thinking"]
     body = chat(OLD, reasoning_effort=effort).body
-    wanted = {"type": "enabled", "budget_tokens": old["budget"]} if "budget" in old else old["thinking"]
-    assert body["thinking"] == wanted
+    expected = {"type": "enabled", "budget_tokens": old["budget"]} if "budget" in old else old["thinking"]
+    assert body["thinking"] == expected
     assert "output_config" not in body
 
 
@@ -978,19 +978,19 @@ SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
 def test_structured_output() -> None:
-    told = {"format": {"type": "json_schema", "schema": {**SCHEMA, "additionalProperties": False}}}
+    answer = {"format": {"type": "json_schema", "schema": {**SCHEMA, "additionalProperties": False}}}
     exchange = chat(
         response_format={
             "type": "json_schema",
             "json_schema": {"name": "n", "description": "d", "schema": SCHEMA, "strict": True},
         }
     )
-    assert exchange.body["output_config"] == told
+    assert exchange.body["output_config"] == answer
     assert lost(exchange) == ["response_format.json_schema.description"]
     exchange = responses(
         text={"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}}, reasoning={"effort": "low"}
     )
-    assert exchange.body["output_config"] == {"effort": "low", **told}
+    assert exchange.body["output_config"] == {"effort": "low", **answer}
     assert lost(chat(response_format={"type": "json_object"})) == ["response_format"]
     assert lost(responses(text={"format": {"type": "json_object"}})) == ["text.format"]
     assert lost(chat(response_format={"type": "text"})) == []
@@ -1006,7 +1006,7 @@ def test_stop_sequences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told", "losses"),
+    ("fields", "answer", "losses"),
     [
         ({"temperature": 0.3}, {"temperature": 0.3}, []),
         ({"temperature": 1.7}, {"temperature": 1}, ["temperature"]),
@@ -1018,9 +1018,9 @@ def test_stop_sequences() -> None:
     ],
     ids=range(7),
 )
-def test_sampling_where_the_model_takes_it(fields: Json, told: Json, losses: list[str]) -> None:
+def test_sampling_where_the_model_takes_it(fields: Json, answer: Json, losses: list[str]) -> None:
     exchange = chat(OLD, **fields)
-    assert {key: exchange.body[key] for key in ("temperature", "top_p", "top_k") if key in exchange.body} == told
+    assert {key: exchange.body[key] for key in ("temperature", "top_p", "top_k") if key in exchange.body} == answer
     assert lost(exchange) == losses
 
 
@@ -1031,7 +1031,7 @@ def test_sampling_where_version_or_model_refuse_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tier", "told", "losses"),
+    ("tier", "answer", "losses"),
     [
         ("auto", {}, []),
         ("default", {"service_tier": "standard_only"}, []),
@@ -1039,9 +1039,9 @@ def test_sampling_where_version_or_model_refuse_it() -> None:
         ("priority", {}, ["service_tier"]),
     ],
 )
-def test_service_tiers(tier: str, told: Json, losses: list[str]) -> None:
+def test_service_tiers(tier: str, answer: Json, losses: list[str]) -> None:
     exchange = chat(service_tier=tier)
-    assert {key: exchange.body[key] for key in ("service_tier", "speed") if key in exchange.body} == told
+    assert {key: exchange.body[key] for key in ("service_tier", "speed") if key in exchange.body} == answer
     assert lost(exchange) == losses
 
 

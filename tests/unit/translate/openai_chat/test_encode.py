@@ -82,7 +82,7 @@ def test_a_whole_answer_is_the_fold_of_its_stream_for_chat(client: Format) -> No
     exchange = ask(client, C)
     _, _, body = exchange.whole(200, json.dumps(completion).encode())
     assert json.loads(body) == folded(exchange, events)
-    assert facts(client, json.loads(body)).stop == "tool", "many servers say stop beside a call"
+    assert facts(client, json.loads(body)).stop == "tool", "many servers use stop also after a call"
 
 
 def test_chat_names_and_formats_stand_in_the_first_delta_only() -> None:

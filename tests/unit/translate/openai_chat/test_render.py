@@ -24,7 +24,7 @@ TOOL: Json = {"name": "now", "input_schema": {"type": "object", "properties": {}
 USER: Json = {"role": "user", "content": "hi"}
 
 
-def told(profile: Profile, messages: list[Json] | None = None, **fields: Any) -> Translated:
+def translated(profile: Profile, messages: list[Json] | None = None, **fields: Any) -> Translated:
     """A request of an Anthropic client."""
     body = {"model": "m", "max_tokens": 1000, "messages": messages or [USER], **fields}
     upstream = C if isinstance(profile, ChatProfile) else R
@@ -67,7 +67,7 @@ def test_chat_shows_what_a_tool_shows_in_the_users_message() -> None:
             ],
         },
     ]
-    found = told(CHAT, messages, tools=[TOOL]).body["messages"]
+    found = translated(CHAT, messages, tools=[TOOL]).body["messages"]
     assert found[1] == {
         "role": "assistant",
         "content": None,
@@ -82,7 +82,7 @@ def test_chat_shows_what_a_tool_shows_in_the_users_message() -> None:
 
 
 def test_chat_keeps_instructions_in_their_place() -> None:
-    found = told(CHAT, LATER, system=SYSTEM).body["messages"]
+    found = translated(CHAT, LATER, system=SYSTEM).body["messages"]
     assert [message["role"] for message in found] == ["system", "user", "assistant", "system", "user"]
     assert found[0]["content"] == SYSTEM
     assert found[3]["content"] == "later"
@@ -90,7 +90,7 @@ def test_chat_keeps_instructions_in_their_place() -> None:
 
 def test_chat_takes_no_addresses_of_files() -> None:
     with pytest.raises(BadRequest) as refused:
-        told(
+        translated(
             CHAT,
             [
                 {
@@ -106,7 +106,7 @@ def test_a_chat_servers_reasoning_goes_back_to_it() -> None:
     minted = {"reasoning_details": [{"type": "reasoning.text", "text": "t", "format": "google-gemini-v1", "index": 0}]}
     plain = {"reasoning_content": "Hm."}
     blocks = [{"type": "thinking", "thinking": "t", "signature": capsule.seal(C, "m", raw)} for raw in (minted, plain)]
-    message = told(
+    message = translated(
         CHAT, [USER, {"role": "assistant", "content": [*blocks, {"type": "text", "text": "yes"}]}, USER]
     ).body["messages"][1]
     assert message == {"role": "assistant", "content": "yes", **minted, **plain}

@@ -88,7 +88,7 @@ def test_consecutive_texts_are_contents_of_one_message() -> None:
     ]
 
 
-def test_sources_of_a_search_are_told_when_asked_for() -> None:
+def test_sources_of_a_search_are_sent_on_request() -> None:
     search = next(item for item in folded(ask(R, A), ANTHROPIC)["output"] if item["type"] == "web_search_call")
     assert search["action"] == {
         "type": "search",
@@ -113,14 +113,14 @@ def test_a_response_echoes_what_was_asked() -> None:
         text={"verbosity": "low"},
         store=True,
     )
-    told = folded(exchange, ANTHROPIC)
-    assert told["instructions"] == "Be brief."
-    assert told["tools"] == [{**tool, "strict": False, "description": None}]
-    assert told["max_output_tokens"] == 99
-    assert told["metadata"] == {"a": "b"}
-    assert told["text"] == {"format": {"type": "text"}, "verbosity": "low"}
-    assert told["store"] is False
-    sdk.check_answer(R, told)
+    answer = folded(exchange, ANTHROPIC)
+    assert answer["instructions"] == "Be brief."
+    assert answer["tools"] == [{**tool, "strict": False, "description": None}]
+    assert answer["max_output_tokens"] == 99
+    assert answer["metadata"] == {"a": "b"}
+    assert answer["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+    assert answer["store"] is False
+    sdk.check_answer(R, answer)
 
 
 RESPONSES_TOOLS: list[Json] = [

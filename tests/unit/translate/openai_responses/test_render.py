@@ -27,7 +27,7 @@ TOOL: Json = {"name": "now", "input_schema": {"type": "object", "properties": {}
 USER: Json = {"role": "user", "content": "hi"}
 
 
-def told(profile: Profile, messages: list[Json] | None = None, **fields: Any) -> Translated:
+def translated(profile: Profile, messages: list[Json] | None = None, **fields: Any) -> Translated:
     """A request of an Anthropic client."""
     body = {"model": "m", "max_tokens": 1000, "messages": messages or [USER], **fields}
     upstream = C if isinstance(profile, ChatProfile) else R
@@ -59,7 +59,7 @@ def lost(exchange: Translated) -> list[str]:
     return [loss.path for loss in exchange.losses]
 
 
-def said(text: str, role: str = "user") -> Json:
+def text_item(text: str, role: str = "user") -> Json:
     return {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}
 
 
@@ -70,22 +70,22 @@ LATER: list[Json] = [USER, {"role": "assistant", "content": "yes"}, {"role": "sy
 
 
 def test_instructions_are_developer_messages_in_their_place() -> None:
-    items = told(OPENAI, LATER, system=SYSTEM).body["input"]
+    items = translated(OPENAI, LATER, system=SYSTEM).body["input"]
     assert items[0] == {
         "type": "message",
         "role": "developer",
         "content": [{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}],
     }
-    assert items[3] == said("later", "developer")
-    assert "instructions" not in told(OPENAI, system="one").body
+    assert items[3] == text_item("later", "developer")
+    assert "instructions" not in translated(OPENAI, system="one").body
 
 
 def test_codex_takes_leading_instructions_apart() -> None:
-    body = told(CODEX, LATER, system=SYSTEM).body
+    body = translated(CODEX, LATER, system=SYSTEM).body
     assert body["instructions"] == "one\n\ntwo"
-    assert body["input"][0] == said("hi")
-    assert body["input"][2] == said("later", "developer")
-    assert told(CODEX).body["instructions"] == "", "the key is wanted, and taken empty"
+    assert body["input"][0] == text_item("hi")
+    assert body["input"][2] == text_item("later", "developer")
+    assert translated(CODEX).body["instructions"] == "", "the key is wanted, and taken empty"
     leading = [
         {"role": "system", "content": "one"},
         {"role": "developer", "content": "two"},
@@ -94,17 +94,17 @@ def test_codex_takes_leading_instructions_apart() -> None:
     ]
     body = chat(CODEX, leading).body
     assert body["instructions"] == "one\n\ntwo"
-    assert body["input"] == [said("hi"), said("three", "developer")]
+    assert body["input"] == [text_item("hi"), text_item("three", "developer")]
 
 
-def test_codex_keeps_an_instruction_that_nobody_answers_in_the_conversation() -> None:
+def test_codex_keeps_an_instruction_without_an_answer_in_the_conversation() -> None:
     only = chat(CODEX, [{"role": "system", "content": "one"}, {"role": "system", "content": "two"}]).body
     assert only["instructions"] == "one"
-    assert only["input"] == [said("two", "developer")]
+    assert only["input"] == [text_item("two", "developer")]
 
 
 def test_the_lite_shape_has_tools_and_instructions_in_its_input() -> None:
-    exchange = told(LITE, LATER, system="one", tools=[TOOL], thinking={"type": "adaptive"})
+    exchange = translated(LITE, LATER, system="one", tools=[TOOL], thinking={"type": "adaptive"})
     body = exchange.body
     assert set(body) == {
         "model",
@@ -123,13 +123,13 @@ def test_the_lite_shape_has_tools_and_instructions_in_its_input() -> None:
     assert group["tools"] == [
         {"type": "function", "name": "now", "parameters": {"type": "object", "properties": {}}, "strict": False}
     ]
-    assert body["input"][1] == said("one", "developer")
+    assert body["input"][1] == text_item("one", "developer")
     assert body["reasoning"] == {"summary": "auto", "context": "all_turns"}
     assert body["parallel_tool_calls"] is False
     assert body["tool_choice"] == "auto"
     assert exchange.headers["x-openai-internal-codex-responses-lite"] == "true"
-    assert lost(told(LITE, tools=[TOOL], tool_choice={"type": "any"})) == ["max_tokens", "tool_choice"]
-    assert told(LITE, tools=[TOOL], tool_choice={"type": "none"}).body["input"] == [said("hi")]
+    assert lost(translated(LITE, tools=[TOOL], tool_choice={"type": "any"})) == ["max_tokens", "tool_choice"]
+    assert translated(LITE, tools=[TOOL], tool_choice={"type": "none"}).body["input"] == [text_item("hi")]
 
 
 def test_calls_of_the_lite_shape_bear_its_namespace_and_come_back_without_it() -> None:
@@ -138,7 +138,7 @@ def test_calls_of_the_lite_shape_bear_its_namespace_and_come_back_without_it() -
         {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "now", "input": {}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "noon"}]},
     ]
-    exchange = told(LITE, messages, tools=[TOOL])
+    exchange = translated(LITE, messages, tools=[TOOL])
     call = next(item for item in exchange.body["input"] if item["type"] == "function_call")
     assert call["namespace"] == "functions"
     item = {
@@ -158,18 +158,18 @@ def test_calls_of_the_lite_shape_bear_its_namespace_and_come_back_without_it() -
 def test_the_lite_shape_takes_no_addresses_of_images_and_no_search() -> None:
     image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
     with pytest.raises(BadRequest) as refused:
-        told(LITE, [{"role": "user", "content": [image]}])
+        translated(LITE, [{"role": "user", "content": [image]}])
     assert refused.value.param == "messages[0].content[0]"
     with pytest.raises(BadRequest) as refused:
-        told(LITE, tools=[{"type": "web_search_20250305", "name": "web_search"}])
+        translated(LITE, tools=[{"type": "web_search_20250305", "name": "web_search"}])
     assert refused.value.param == "tools[0]"
     inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
-    body = told(LITE, [{"role": "user", "content": [inline]}]).body
+    body = translated(LITE, [{"role": "user", "content": [inline]}]).body
     assert body["input"][0]["content"] == [{"type": "input_image", "image_url": "data:image/png;base64,aGk="}]
 
 
 def test_claude_codes_billing_line_stays_with_anthropic() -> None:
-    exchange = told(
+    exchange = translated(
         CODEX,
         system=[{"type": "text", "text": "x-anthropic-billing-header: cc_version=1;"}, {"type": "text", "text": "one"}],
     )
@@ -201,17 +201,17 @@ def test_texts_of_the_assistant_are_output_and_bear_their_phase() -> None:
         {"role": "assistant", "content": "done"},
         USER,
     ]
-    items = told(CODEX, messages, tools=[TOOL]).body["input"]
+    items = translated(CODEX, messages, tools=[TOOL]).body["input"]
     first = items[1]
     assert [part["text"] for part in first["content"]] == ["a", "b"]
     assert {part["type"] for part in first["content"]} == {"output_text"}
     assert first["phase"] == "commentary"
     assert items[2] == {"type": "function_call", "call_id": "t1", "name": "now", "arguments": '{"x":"ü"}'}
     assert items[3] == {"type": "function_call_output", "call_id": "t1", "output": "noon"}
-    assert items[4] == said("and"), "results come before what the user says beside them"
+    assert items[4] == text_item("and"), "results come before the text of the user"
     assert items[5]["phase"] == "final_answer"
     assert items[1]["id"] != items[5]["id"]
-    assert "phase" not in told(PLAIN, messages, tools=[TOOL]).body["input"][1]
+    assert "phase" not in translated(PLAIN, messages, tools=[TOOL]).body["input"][1]
 
 
 def test_results_of_every_kind() -> None:
@@ -269,7 +269,7 @@ def test_results_of_every_kind() -> None:
     ]
     outputs = [
         item["output"]
-        for item in told(OPENAI, messages, tools=[TOOL]).body["input"]
+        for item in translated(OPENAI, messages, tools=[TOOL]).body["input"]
         if item["type"] == "function_call_output"
     ]
     assert outputs[1:] == [
@@ -333,20 +333,20 @@ def test_results_of_every_kind() -> None:
     ids=range(16),
 )
 @pytest.mark.parametrize("profile", [OPENAI, CODEX, CHAT], ids=["openai", "codex", "chat"])
-def test_content_that_cannot_be_told_is_refused_by_name(block: Any, param: str, profile: Profile) -> None:
+def test_unsupported_content_is_refused_by_its_path(block: Any, param: str, profile: Profile) -> None:
     with pytest.raises(BadRequest) as refused:
-        told(profile, [{"role": "user", "content": [block]}])
+        translated(profile, [{"role": "user", "content": [block]}])
     assert refused.value.param == f"messages[0].content[0]{param}"
 
 
-def test_what_stands_in_the_wrong_place_is_refused() -> None:
+def test_parts_in_the_wrong_turn_are_refused() -> None:
     call = {"type": "tool_use", "id": "x", "name": "y", "input": {}}
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
     for profile in (OPENAI, CHAT):
-        with pytest.raises(BadRequest, match="assistant's turn only"):
-            told(profile, [{"role": "user", "content": [call]}])
-        with pytest.raises(BadRequest, match="user's turn only"):
-            told(profile, [USER, {"role": "assistant", "content": [image]}])
+        with pytest.raises(BadRequest, match="only in an assistant's turn"):
+            translated(profile, [{"role": "user", "content": [call]}])
+        with pytest.raises(BadRequest, match="only in a user's turn"):
+            translated(profile, [USER, {"role": "assistant", "content": [image]}])
 
 
 SERVER_BLOCKS: list[Json] = [
@@ -368,7 +368,7 @@ def test_records_of_anthropics_own_tools_are_lost_and_their_text_stays(profile: 
         {"role": "assistant", "content": [*SERVER_BLOCKS, compaction, silent, {"type": "text", "text": "found"}]},
         USER,
     ]
-    exchange = told(profile, messages)
+    exchange = translated(profile, messages)
     assert [path for path in lost(exchange) if path.startswith("messages")] == [
         f"messages[1].content[{i}]" for i in range(len(SERVER_BLOCKS))
     ]
@@ -380,7 +380,7 @@ def test_tools_that_come_and_go_are_offered_throughout() -> None:
     addition = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "now"}}
     messages = [USER, {"role": "assistant", "content": "yes"}, USER, {"role": "system", "content": [addition]}]
     for profile in (OPENAI, CODEX, CHAT):
-        assert "messages[3].content[0]" in lost(told(profile, messages, tools=[TOOL]))
+        assert "messages[3].content[0]" in lost(translated(profile, messages, tools=[TOOL]))
 
 
 # --- thinking --------------------------------------------------------------------------------------------------------
@@ -411,7 +411,7 @@ def test_reasoning_comes_back_exactly_and_before_what_follows_it() -> None:
         {"role": "assistant", "content": content},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1"}]},
     ]
-    exchange = told(CODEX, messages, tools=[TOOL])
+    exchange = translated(CODEX, messages, tools=[TOOL])
     items = exchange.body["input"]
     assert items[1] == REASONING
     assert items[2]["content"][0]["text"] == "yes"
@@ -424,7 +424,9 @@ def test_reasoning_comes_back_exactly_and_before_what_follows_it() -> None:
 
 def test_reasoning_that_nothing_follows_is_lost() -> None:
     sealed = {"type": "redacted_thinking", "data": capsule.seal(R, "m", REASONING)}
-    exchange = told(CODEX, [USER, {"role": "assistant", "content": [{"type": "text", "text": "yes"}, sealed]}, USER])
+    exchange = translated(
+        CODEX, [USER, {"role": "assistant", "content": [{"type": "text", "text": "yes"}, sealed]}, USER]
+    )
     assert "reasoning" not in [item["type"] for item in exchange.body["input"]]
     assert "messages[1].content[1]" in lost(exchange)
 
@@ -487,22 +489,22 @@ def test_chat_clients_carry_reasoning_back_to_responses() -> None:
     ids=range(10),
 )
 def test_how_hard_to_think(fields: Json, openai: Json | None, codex: Json | None) -> None:
-    assert told(OPENAI, **fields).body.get("reasoning") == openai
-    assert told(CODEX, **fields).body.get("reasoning") == codex
+    assert translated(OPENAI, **fields).body.get("reasoning") == openai
+    assert translated(CODEX, **fields).body.get("reasoning") == codex
 
 
 def test_effort_for_models_that_do_not_reason_and_for_chat() -> None:
-    exchange = told(PLAIN, thinking={"type": "enabled", "budget_tokens": 2000})
+    exchange = translated(PLAIN, thinking={"type": "enabled", "budget_tokens": 2000})
     assert "reasoning" not in exchange.body
     assert lost(exchange) == ["thinking"]
-    assert lost(told(PLAIN, thinking={"type": "disabled"})) == []
-    assert told(CHAT, thinking={"type": "enabled", "budget_tokens": 2000}).body["reasoning_effort"] == "low"
-    assert told(CHAT, thinking={"type": "disabled"}).body["reasoning_effort"] == "none"
-    assert told(CHAT, output_config={"effort": "max"}).body["reasoning_effort"] == "max"
+    assert lost(translated(PLAIN, thinking={"type": "disabled"})) == []
+    assert translated(CHAT, thinking={"type": "enabled", "budget_tokens": 2000}).body["reasoning_effort"] == "low"
+    assert translated(CHAT, thinking={"type": "disabled"}).body["reasoning_effort"] == "none"
+    assert translated(CHAT, output_config={"effort": "max"}).body["reasoning_effort"] == "max"
     assert chat(OPENAI, reasoning_effort="high").body["reasoning"] == {"effort": "high"}
     assert chat(CODEX, reasoning_effort="high").body["reasoning"] == {"effort": "high", "summary": "auto"}
     with pytest.raises(BadRequest, match="kind of thinking"):
-        told(CODEX, thinking={"type": "sideways"})
+        translated(CODEX, thinking={"type": "sideways"})
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------
@@ -525,11 +527,15 @@ def test_strict_is_always_written_to_responses() -> None:
             "description": "d",
         },
     ]
-    exchange = told(CODEX, tools=tools)
+    exchange = translated(CODEX, tools=tools)
     assert [tool["strict"] for tool in exchange.body["tools"]] == [False, True, False]
     assert exchange.body["tools"][0]["parameters"] == {"type": "object", "properties": {}}
     assert "tools[2].strict" in lost(exchange)
-    assert [tool["function"].get("strict") for tool in told(CHAT, tools=tools).body["tools"]] == [None, True, None]
+    assert [tool["function"].get("strict") for tool in translated(CHAT, tools=tools).body["tools"]] == [
+        None,
+        True,
+        None,
+    ]
     function = {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}}
     body = chat(
         CODEX,
@@ -548,7 +554,7 @@ def test_published_tools_are_functions() -> None:
         {"type": "text_editor_20250124", "name": "str_replace_editor"},
         {"type": "memory_20250818", "name": "memory"},
     ]
-    exchange = told(CODEX, tools=tools)
+    exchange = translated(CODEX, tools=tools)
     assert [tool["name"] for tool in exchange.body["tools"]] == [tool["name"] for tool in tools]
     assert "undo_edit" not in exchange.body["tools"][1]["parameters"]["properties"]["command"]["enum"]
     assert "undo_edit" in exchange.body["tools"][2]["parameters"]["properties"]["command"]["enum"]
@@ -563,7 +569,7 @@ def test_web_search() -> None:
         "max_uses": 3,
         "user_location": {"type": "approximate", "city": "Bern"},
     }
-    exchange = told(OPENAI, tools=[search], tool_choice={"type": "tool", "name": "web_search"})
+    exchange = translated(OPENAI, tools=[search], tool_choice={"type": "tool", "name": "web_search"})
     assert exchange.body["tools"] == [
         {
             "type": "web_search",
@@ -574,8 +580,10 @@ def test_web_search() -> None:
     assert exchange.body["tool_choice"] == "required"
     assert exchange.body["include"] == ["reasoning.encrypted_content", "web_search_call.action.sources"]
     assert lost(exchange) == ["tools[0].max_uses"]
-    assert "tool_choice" in lost(told(OPENAI, tools=[search, TOOL], tool_choice={"type": "tool", "name": "web_search"}))
-    options = told(CHAT, tools=[search]).body["web_search_options"]
+    assert "tool_choice" in lost(
+        translated(OPENAI, tools=[search, TOOL], tool_choice={"type": "tool", "name": "web_search"})
+    )
+    options = translated(CHAT, tools=[search]).body["web_search_options"]
     assert options == {"user_location": {"type": "approximate", "approximate": {"city": "Bern"}}}
     assert chat(OPENAI, web_search_options={"search_context_size": "high"}).body["tools"] == [
         {"type": "web_search", "search_context_size": "high"}
@@ -599,7 +607,7 @@ def test_web_search() -> None:
 @pytest.mark.parametrize("profile", [OPENAI, CODEX, CHAT], ids=["openai", "codex", "chat"])
 def test_tools_that_run_at_anthropic_are_refused_by_name(tool: Json, profile: Profile) -> None:
     with pytest.raises(BadRequest) as refused:
-        told(profile, tools=[tool])
+        translated(profile, tools=[tool])
     assert refused.value.param
     assert refused.value.param.startswith("tools[0]")
 
@@ -610,7 +618,7 @@ def test_a_tool_search_is_not_needed_where_all_is_offered() -> None:
         {**TOOL, "defer_loading": True},
     ]
     for profile in (OPENAI, CHAT):
-        exchange = told(profile, tools=tools)
+        exchange = translated(profile, tools=tools)
         assert len(exchange.body["tools"]) == 1
         assert lost(exchange) == ["tools[0]", "tools[1].defer_loading"]
     found = responses(
@@ -624,7 +632,7 @@ def test_a_tool_search_is_not_needed_where_all_is_offered() -> None:
 
 def test_long_names_are_short_there_and_long_here() -> None:
     name = "mcp__" + "x" * 90
-    exchange = told(CODEX, tools=[{**TOOL, "name": name}], tool_choice={"type": "tool", "name": name})
+    exchange = translated(CODEX, tools=[{**TOOL, "name": name}], tool_choice={"type": "tool", "name": name})
     short = exchange.body["tools"][0]["name"]
     assert len(short) == 64
     assert exchange.body["tool_choice"] == {"type": "function", "name": short}
@@ -649,7 +657,7 @@ def test_long_call_ids_are_short_in_both_places() -> None:
         {"role": "assistant", "content": [call]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"]}]},
     ]
-    items = told(CODEX, messages, tools=[TOOL]).body["input"]
+    items = translated(CODEX, messages, tools=[TOOL]).body["input"]
     assert items[1]["call_id"] == items[2]["call_id"]
     assert len(items[1]["call_id"]) == 64
 
@@ -669,21 +677,23 @@ def test_long_call_ids_are_short_in_both_places() -> None:
     ids=range(4),
 )
 def test_tool_choice(choice: Json, told_responses: Any, told_chat: Any) -> None:
-    assert told(OPENAI, tools=[TOOL], tool_choice=choice).body["tool_choice"] == told_responses
-    assert told(CHAT, tools=[TOOL], tool_choice=choice).body["tool_choice"] == told_chat
+    assert translated(OPENAI, tools=[TOOL], tool_choice=choice).body["tool_choice"] == told_responses
+    assert translated(CHAT, tools=[TOOL], tool_choice=choice).body["tool_choice"] == told_chat
     for profile in (OPENAI, CODEX, CHAT):
-        assert "parallel_tool_calls" not in told(profile, tools=[TOOL], tool_choice=choice).body or profile is CODEX
-        single = told(profile, tools=[TOOL], tool_choice={**choice, "disable_parallel_tool_use": True}).body
+        assert (
+            "parallel_tool_calls" not in translated(profile, tools=[TOOL], tool_choice=choice).body or profile is CODEX
+        )
+        single = translated(profile, tools=[TOOL], tool_choice={**choice, "disable_parallel_tool_use": True}).body
         assert single["parallel_tool_calls"] is False
 
 
 @pytest.mark.parametrize("profile", [OPENAI, CHAT], ids=["openai", "chat"])
 def test_a_choice_needs_tools(profile: Profile) -> None:
     with pytest.raises(BadRequest, match="no tools to choose from"):
-        told(profile, tool_choice={"type": "any"})
-    assert "tool_choice" not in told(profile, tool_choice={"type": "auto"}).body
+        translated(profile, tool_choice={"type": "any"})
+    assert "tool_choice" not in translated(profile, tool_choice={"type": "auto"}).body
     with pytest.raises(BadRequest):
-        told(profile, tools=[TOOL], tool_choice={"type": "some"})
+        translated(profile, tools=[TOOL], tool_choice={"type": "some"})
 
 
 def test_allowed_and_custom_tools_of_chat_clients() -> None:
@@ -720,38 +730,39 @@ CLOSED: Json = {**SCHEMA, "required": ["a"], "additionalProperties": False}
 
 
 def test_structured_output() -> None:
-    body = told(OPENAI, output_config={"format": {"type": "json_schema", "schema": SCHEMA}}).body
+    body = translated(OPENAI, output_config={"format": {"type": "json_schema", "schema": SCHEMA}}).body
     assert body["text"] == {"format": {"type": "json_schema", "name": "For_cast", "schema": SCHEMA, "strict": False}}
     assert (
-        told(OPENAI, output_format={"type": "json_schema", "schema": CLOSED}).body["text"]["format"]["strict"] is True
+        translated(OPENAI, output_format={"type": "json_schema", "schema": CLOSED}).body["text"]["format"]["strict"]
+        is True
     )
     assert (
-        told(CHAT, output_config={"format": {"type": "json_schema", "schema": CLOSED}}).body["response_format"][
+        translated(CHAT, output_config={"format": {"type": "json_schema", "schema": CLOSED}}).body["response_format"][
             "json_schema"
         ]["strict"]
         is True
     )
-    wanted = {"name": "n", "description": "d", "schema": SCHEMA}
-    body = chat(CODEX, response_format={"type": "json_schema", "json_schema": wanted}, verbosity="low").body
-    assert body["text"] == {"format": {"type": "json_schema", **wanted, "strict": False}, "verbosity": "low"}
+    expected = {"name": "n", "description": "d", "schema": SCHEMA}
+    body = chat(CODEX, response_format={"type": "json_schema", "json_schema": expected}, verbosity="low").body
+    assert body["text"] == {"format": {"type": "json_schema", **expected, "strict": False}, "verbosity": "low"}
     assert chat(CODEX, response_format={"type": "json_object"}).body["text"] == {"format": {"type": "json_object"}}
     found = responses(
         text={"format": {"type": "json_schema", "name": "n", "description": "d", "schema": SCHEMA, "strict": True}}
     ).body
-    assert found["response_format"] == {"type": "json_schema", "json_schema": {**wanted, "strict": True}}
+    assert found["response_format"] == {"type": "json_schema", "json_schema": {**expected, "strict": True}}
     with pytest.raises(BadRequest) as refused:
-        told(OPENAI, output_config={"format": {"type": "xml"}})
+        translated(OPENAI, output_config={"format": {"type": "xml"}})
     assert refused.value.param == "output_config.format.type"
 
 
 def test_limits_and_sampling() -> None:
-    body = told(PLAIN, max_tokens=3, temperature=0.5, top_p=0.9).body
+    body = translated(PLAIN, max_tokens=3, temperature=0.5, top_p=0.9).body
     assert (body["max_output_tokens"], body["temperature"], body["top_p"]) == (16, 0.5, 0.9)
-    assert lost(told(OPENAI, temperature=0.5)) == ["temperature"]
-    assert lost(told(CODEX, temperature=0.5, top_k=3)) == ["max_tokens", "temperature", "top_k"]
-    body = told(CHAT, max_tokens=3, temperature=0.5, top_p=0.9, stop_sequences=["1", "2", "3", "4", "5"]).body
+    assert lost(translated(OPENAI, temperature=0.5)) == ["temperature"]
+    assert lost(translated(CODEX, temperature=0.5, top_k=3)) == ["max_tokens", "temperature", "top_k"]
+    body = translated(CHAT, max_tokens=3, temperature=0.5, top_p=0.9, stop_sequences=["1", "2", "3", "4", "5"]).body
     assert (body["max_completion_tokens"], body["stop"]) == (3, ["1", "2", "3", "4"])
-    assert "max_tokens" in told(ChatProfile("max_tokens")).body
+    assert "max_tokens" in translated(ChatProfile("max_tokens")).body
     exchange = chat(CODEX, max_tokens=3, temperature=1, user="u")
     assert set(lost(exchange)) == {"max_tokens", "temperature", "user"}
     assert "stop" not in chat(OPENAI, stop=["a"]).body
@@ -759,14 +770,14 @@ def test_limits_and_sampling() -> None:
 
 
 def test_users_and_tiers() -> None:
-    assert told(OPENAI, metadata={"user_id": "u", "x": 1}).body["safety_identifier"] == "u"
-    assert lost(told(OPENAI, metadata={"user_id": "u", "x": 1})) == ["metadata.x"]
-    assert len(told(OPENAI, metadata={"user_id": "u" * 90}).body["safety_identifier"]) == 32
-    assert told(CHAT, metadata={"user_id": "u"}).body["user"] == "u"
-    assert told(OPENAI, speed="fast").body["service_tier"] == "priority"
-    assert told(CODEX, speed="fast").body["service_tier"] == "priority"
-    assert told(OPENAI, service_tier="standard_only").body["service_tier"] == "default"
-    assert "service_tier" in lost(told(CODEX, service_tier="standard_only"))
+    assert translated(OPENAI, metadata={"user_id": "u", "x": 1}).body["safety_identifier"] == "u"
+    assert lost(translated(OPENAI, metadata={"user_id": "u", "x": 1})) == ["metadata.x"]
+    assert len(translated(OPENAI, metadata={"user_id": "u" * 90}).body["safety_identifier"]) == 32
+    assert translated(CHAT, metadata={"user_id": "u"}).body["user"] == "u"
+    assert translated(OPENAI, speed="fast").body["service_tier"] == "priority"
+    assert translated(CODEX, speed="fast").body["service_tier"] == "priority"
+    assert translated(OPENAI, service_tier="standard_only").body["service_tier"] == "default"
+    assert "service_tier" in lost(translated(CODEX, service_tier="standard_only"))
     assert chat(OPENAI, service_tier="flex").body["service_tier"] == "flex"
 
 
@@ -783,17 +794,19 @@ def test_hints_are_lost() -> None:
         "top_k": 3,
         "anthropic_version": "x",
     }
-    assert lost(told(OPENAI, **hints)) == list(hints)
-    assert lost(told(OPENAI, mcp_servers=[], betas=[], service_tier="auto", speed="standard", thinking=None)) == []
+    assert lost(translated(OPENAI, **hints)) == list(hints)
+    assert (
+        lost(translated(OPENAI, mcp_servers=[], betas=[], service_tier="auto", speed="standard", thinking=None)) == []
+    )
     for name in ("mcp_servers", "thread", "compaction"):
         with pytest.raises(BadRequest) as refused:
-            told(OPENAI, **{name: [{"type": "url"}]})
+            translated(OPENAI, **{name: [{"type": "url"}]})
         assert refused.value.param == name
     with pytest.raises(BadRequest) as refused:
-        told(OPENAI, container={"skills": [{"type": "anthropic"}]})
+        translated(OPENAI, container={"skills": [{"type": "anthropic"}]})
     assert refused.value.param == "container.skills"
     assert lost(
-        told(CHAT, tools=[{**TOOL, "cache_control": {"type": "ephemeral"}, "eager_input_streaming": True}])
+        translated(CHAT, tools=[{**TOOL, "cache_control": {"type": "ephemeral"}, "eager_input_streaming": True}])
     ) == [
         "tools[0].eager_input_streaming",
         "tools[0].cache_control",
@@ -810,7 +823,7 @@ def test_hints_are_lost() -> None:
         {"role": "assistant", "content": [programmatic]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x"}]},
     ]
-    assert lost(told(OPENAI, messages, tools=[TOOL])) == ["messages[1].content[0].caller"]
+    assert lost(translated(OPENAI, messages, tools=[TOOL])) == ["messages[1].content[0].caller"]
 
 
 def test_what_an_anthropic_client_may_not_say() -> None:
@@ -830,14 +843,14 @@ def test_what_an_anthropic_client_may_not_say() -> None:
         assert refused.value.param == param
     for profile in (OPENAI, CODEX, CHAT):
         with pytest.raises(BadRequest, match="nothing that can be sent"):
-            told(profile, [{"role": "user", "content": ""}])
+            translated(profile, [{"role": "user", "content": ""}])
 
 
 # --- Codex -----------------------------------------------------------------------------------------------------------
 
 
-def test_codex_is_told_only_what_it_allows() -> None:
-    exchange = told(
+def test_codex_receives_only_parameters_that_it_accepts() -> None:
+    exchange = translated(
         CODEX,
         system="s",
         tools=[TOOL],
@@ -868,7 +881,7 @@ def test_codex_is_told_only_what_it_allows() -> None:
 
 
 def test_what_the_backend_refused_is_left_out() -> None:
-    told_once = told(
+    told_once = translated(
         ResponsesProfile(codex=True, refused=frozenset(("text.verbosity", "service_tier", "none.such"))), speed="fast"
     )
     assert "service_tier" not in told_once.body
@@ -888,23 +901,23 @@ def test_what_the_backend_refused_is_left_out() -> None:
     ],
 )
 def test_one_key_for_a_session(user: str, key: str) -> None:
-    exchange = told(CODEX, metadata={"user_id": user})
+    exchange = translated(CODEX, metadata={"user_id": user})
     assert exchange.body["prompt_cache_key"] == key
     assert exchange.headers == {"session-id": key}
-    assert told(OPENAI, metadata={"user_id": user}).body["prompt_cache_key"] == key
-    assert told(OPENAI, metadata={"user_id": user}).headers == {}
+    assert translated(OPENAI, metadata={"user_id": user}).body["prompt_cache_key"] == key
+    assert translated(OPENAI, metadata={"user_id": user}).headers == {}
 
 
 def test_a_key_of_its_own_for_every_conversation() -> None:
-    first = told(CODEX, system="s").body["prompt_cache_key"]
-    longer = told(
+    first = translated(CODEX, system="s").body["prompt_cache_key"]
+    longer = translated(
         CODEX, [USER, {"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}], system="s"
     ).body["prompt_cache_key"]
     assert first == longer
-    assert first != told(CODEX, [{"role": "user", "content": "other"}], system="s").body["prompt_cache_key"]
+    assert first != translated(CODEX, [{"role": "user", "content": "other"}], system="s").body["prompt_cache_key"]
     named = translate_request(A, R, {"model": "m", "max_tokens": 1, "messages": [USER]}, CODEX, session_id="mine")
     assert named.headers["session-id"] == named.body["prompt_cache_key"] == "mine"
     assert chat(CODEX, prompt_cache_key="k" * 80).headers["session-id"] != "k" * 80
     assert chat(CODEX, prompt_cache_key="ü\n").headers["session-id"].isalnum()
     for odd in ("{not json", "{}", '{"session_id": 3}'):
-        assert len(told(CODEX, metadata={"user_id": odd}).body["prompt_cache_key"]) == 32
+        assert len(translated(CODEX, metadata={"user_id": odd}).body["prompt_cache_key"]) == 32
