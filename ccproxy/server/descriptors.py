@@ -104,7 +104,7 @@ class AcceptFailures:
         shared = socket.socket(fileno=listener)  # a second object for the loop's own descriptor
         try:
             connection, _ = shared.accept()
-        except OSError:  # nobody waits, or another thread was faster
+        except OSError:  # the client has left, or another thread was faster
             return
         else:
             with connection:

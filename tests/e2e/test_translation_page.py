@@ -530,7 +530,7 @@ HOLDS: dict[Format, dict[str, Callable[[Json], bool]]] = {
     },
     R: {
         "output_text": lambda body: MARK in json.dumps(items(body, "message")),
-        "output_text; blocks in a row are contents of one message": lambda body: (
+        "output_text; consecutive blocks are contents of one message": lambda body: (
             [part["text"] for part in items(body, "message")[0]["content"]] == [MARK, "more"]
         ),
         "refusal": lambda body: items(body, "message")[0]["content"][0] == {"type": "refusal", "refusal": MARK},
@@ -555,7 +555,7 @@ HOLDS: dict[Format, dict[str, Callable[[Json], bool]]] = {
         ),
     },
 }
-"""What a cell of the tables of answers promises. "dropped, with a loss" and "never asked for" are the same everywhere."""
+"""What a cell of the tables of answers promises. "dropped, with a loss" and "not requested" are the same everywhere."""
 LOST_VARIANTS: dict[str, list[Json]] = {
     "shell_call": IN_A_CONTAINER,
     "tool_search_call": AT_THE_SERVER,
@@ -598,7 +598,7 @@ async def _part(
         return (
             None if MARK not in _opened(text) and exchange.losses else f"{text} came back, {exchange.losses} was lost"
         )
-    if cell == "never asked for":
+    if cell == "not requested":
         return None if MARK not in text else f"{text} came back"
     if not HOLDS[client][cell](whole):
         return f"{text} came back"

@@ -40,7 +40,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "faults/test_streams_that_break.py": ("translate/native_fold.py", "addons/in_process_body.py"),
     "e2e/test_tool_loops.py": ("addons/gateway/ways/translated.py",),
     "e2e/test_mitmproxy.py": ("script.py", "server/start_check.py"),
-    "e2e/test_serve.py": ("server/descriptors.py", "cli/serve.py", "cli/running.py", "cli/console.py"),
+    "e2e/test_serve.py": ("cli/serve.py", "cli/running.py", "cli/console.py"),
     "e2e/test_auth_commands.py": ("cli/auth.py", "cli/auth_status.py", "cli/logins.py", "auth/status.py"),
     "e2e/test_logins.py": ("auth/token_responses.py",),
     "e2e/clients/test_run.py": ("cli/run.py", "cli/background.py", "cli/target.py"),

@@ -12,6 +12,7 @@ from mitmproxy.proxy.context import Context
 from ccproxy.addons.transport.http1 import Http1Side
 from ccproxy.addons.transport.http1_bodies import reader_for
 from ccproxy.addons.transport.http1_heads import (
+    IS_TLS,
     Malformed,
     RequestHeads,
     TooLarge,
@@ -216,7 +217,10 @@ class ClientSide(Http1Side):
 
     def _refuse(self, error: ExchangeError, target: str) -> CommandGenerator[None]:
         """Respond to what never became an exchange, then close."""
-        logger.info("Refused before it was a request: %s", error)
+        # A wrong base URL is for the user to correct, and the client shows no more than a failed handshake.
+        logger.log(
+            logging.WARNING if IS_TLS in str(error) else logging.INFO, "Refused before it was a request: %s", error
+        )
         if self.conn.state & ConnectionState.CAN_WRITE:
             yield commands.SendData(self.conn, last_words(error, target))
         yield from self._linger()

@@ -2,7 +2,7 @@
 
 RFC 9112 lets a recipient repair much of what is malformed: line ends without CR, folded lines, blanks before a colon, two equal lengths. Each repair is
 a chance for the next parser to read another message than this one did. So everything that h11 and llhttp do not read alike is malformed here
-(`tests/property/test_http1_readers.py` compares the three), and what is forwarded is written anew from the values.
+(`tests/property/test_http1_readers.py` compares the three), and what is forwarded is written from the values.
 
 Error messages never quote the bytes: a key may be among them.
 """
@@ -29,6 +29,9 @@ MAX_BLANK: Final = 16
 
 Framing = int | Literal["chunked", "until close"]
 """How the end of a body is found: its size in bytes, or how it is marked."""
+
+
+IS_TLS: Final = "this is TLS, but the port is plain HTTP. The base URL must begin with http://"
 
 
 class Malformed(Exception):
@@ -176,7 +179,7 @@ class RequestHeads(HeadBuffer):
 
     def check_first_bytes(self, data: bytearray) -> None:
         if data.startswith(b"\x16\x03"):
-            raise Malformed("this is TLS, but the port is plain HTTP. The base URL must begin with http://")
+            raise Malformed(IS_TLS)
         if data and not 0x20 < data[0] < 0x7F and data != b"\r":
             raise Malformed("its request line is malformed")
 

@@ -105,7 +105,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize("size", SIZES, ids=repr)
-def test_a_size_that_is_none(size: bytes) -> None:
+def test_a_size_that_is_not_one(size: bytes) -> None:
     data = chunk(b"ok") + size + b"\r\nab\r\n0\r\n\r\n"
     for pieces in ([data], [data[at : at + 1] for at in range(len(data))]):
         with pytest.raises(Malformed):

@@ -81,7 +81,7 @@ MALFORMED = {
     "an asterisk": (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", "neither a path nor a URL"),
     "an authority": (b"GET localhost:80 HTTP/1.1\r\nHost: x\r\n\r\n", "neither a path nor a URL"),
     "a user in the target": (b"GET http://a@localhost/ HTTP/1.1\r\nHost: x\r\n\r\n", "neither a path nor a URL"),
-    "a port that is none": (b"GET http://localhost:65536/ HTTP/1.1\r\nHost: x\r\n\r\n", "neither a path nor a URL"),
+    "a port that is not one": (b"GET http://localhost:65536/ HTTP/1.1\r\nHost: x\r\n\r\n", "neither a path nor a URL"),
     "another scheme": (b"GET ftp://localhost/ HTTP/1.1\r\nHost: x\r\n\r\n", "neither a path nor a URL"),
     "CONNECT": (b"CONNECT localhost:80 HTTP/1.1\r\nHost: x\r\n\r\n", "HTTPS_PROXY"),
     "no Host": (b"GET / HTTP/1.1\r\nA: b\r\n\r\n", "Host"),

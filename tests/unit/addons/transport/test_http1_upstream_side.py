@@ -81,7 +81,10 @@ MALFORMED = {
     "length and chunks": (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "both"),
     "a coding": (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "not chunked"),
     "a bare LF": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", "CRLF"),
-    "a chunk size that is none": (OK + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n", "size of a chunk"),
+    "a chunk size that is not one": (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+        "size of a chunk",
+    ),
     "a large chunk size": (OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 17 + b"\r\n", "size of a chunk"),
     "a chunk line without end": (OK + b"Transfer-Encoding: chunked\r\n\r\n2;" + b"a" * 2000, "too long"),
     "endless trailers": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 2000, "trailers"),
