@@ -19,7 +19,7 @@ from tests.fakes.proxy import Proxy, running
 from tests.fakes.upstream import Upstream
 
 settings.register_profile(
-    "dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "dev", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.register_profile("nightly", parent=settings.get_profile("dev"), max_examples=10_000)
 settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=2000)
